@@ -1,0 +1,167 @@
+"""The entropy coder: integer symbols, each with a scale index, to one ANS stream and back.
+
+Symbols that share a scale index share a frequency table, so a block of symbols is coded table by
+table: one call per table instead of one model per symbol. Symbols of the smallest scale indices are
+zero with near certainty and are not coded at all (skip rule). Values beyond a table's support are
+coded as an escape symbol and, after the block's tables, a tail like Elias's gamma code (Elias,
+1975). The coder is constriction's ANS (Duda, 2013; Bamler, 2022): 32-bit words, 24-bit frequencies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import constriction
+import numpy as np
+
+from bitstream.errors import CorruptFile
+
+AnsCoder = constriction.stream.stack.AnsCoder
+Categorical = constriction.stream.model.Categorical
+Uniform = constriction.stream.model.Uniform
+
+TOTAL_BITS = 24
+#: Bits of the tail of an escaped value, sign included; larger values do not exist in the format.
+MAX_TAIL_BITS = 22
+
+
+@dataclass
+class Tables:
+    """Integer frequency tables, one per scale index, as they are shipped with the weights.
+
+    `supports`: int, (S,): table s codes the values -supports[s]..supports[s], then the escape.
+    `frequencies`: int, flat: 2 * supports[s] + 2 entries per table, each at least 1, adding up to
+    2^24 in every table. `skip`: scale indices below this are not coded. Raises ValueError for
+    tables that are not so.
+    """
+
+    supports: np.ndarray
+    frequencies: np.ndarray
+    skip: int
+    _models: list[Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        lengths = 2 * np.asarray(self.supports, dtype=np.int64) + 2
+        if lengths.sum() != len(self.frequencies) or lengths.min() < 2:
+            raise ValueError("the frequency tables do not have the lengths their supports ask for")
+        self._models = []
+        for table in np.split(np.asarray(self.frequencies), np.cumsum(lengths)[:-1]):
+            if table.min() < 1 or table.sum() != 2**TOTAL_BITS:
+                raise ValueError(f"a frequency table does not add up to 2^{TOTAL_BITS}")
+            # Given integers that add up to 2^24 - n, constriction's fast quantisation multiplies
+            # by exactly one and then adds one to each entry: no rounding happens anywhere.
+            weights = (table - 1).astype(np.float64)
+            self._models.append(Categorical(weights, lazy=False, perfect=False))
+
+    def bits(self, symbols: np.ndarray, indices: np.ndarray) -> float:
+        """Ideal code length in bits of `symbols` under `indices`, escapes and skips included."""
+        total = 0.0
+        starts = np.concatenate(([0], np.cumsum(2 * np.asarray(self.supports) + 2)))
+        for s in np.unique(indices):
+            if s < self.skip:
+                continue
+            values, support = symbols[indices == s], int(self.supports[s])
+            escaped = np.abs(values) > support
+            codes = np.where(escaped, 2 * support + 1, values + support)
+            frequency = np.asarray(self.frequencies)[starts[s] + codes]
+            total += float((TOTAL_BITS - np.log2(frequency)).sum())
+            tails = np.abs(values[escaped]) - support
+            total += float((np.log2(MAX_TAIL_BITS) + np.floor(np.log2(tails)) + 1).sum())
+        return total
+
+
+def _segments(tables: Tables, indices: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+    """Order in which a block's symbols are coded, and (table, from, to) for each table in use."""
+    order = np.argsort(indices, kind="stable")
+    ends = np.cumsum(np.bincount(indices, minlength=len(tables.supports)))
+    starts = np.concatenate(([0], ends[:-1]))
+    used = np.flatnonzero((ends > starts) & (np.arange(len(ends)) >= tables.skip))
+    return order, [(int(s), int(starts[s]), int(ends[s])) for s in used]
+
+
+def encode(tables: Tables, blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> bytes:
+    """Code blocks of (symbols, scale indices), both 1-D and equally long, into one stream.
+
+    Symbols: integers, |value| below 2^21; those under the skip rule must be 0. The stream is a
+    sequence of little-endian 32-bit words.
+    """
+    coder = AnsCoder()
+    # ANS is last in, first out: everything is pushed in the reverse of the order it is read in.
+    for symbols, indices in reversed(blocks):
+        order, segments = _segments(tables, indices)
+        ordered = symbols[order].astype(np.int32)
+        supports = np.zeros(len(ordered), dtype=np.int32)
+        for s, start, end in segments:
+            supports[start:end] = tables.supports[s]
+        escaped = np.abs(ordered) > supports
+        if segments and ordered[: segments[0][1]].any():
+            raise ValueError("a symbol under the skip rule is not zero")
+        codes = np.where(escaped, 2 * supports + 1, ordered + supports)
+        if escaped.any():
+            _encode_tails(coder, ordered[escaped], supports[escaped])
+        for s, start, end in reversed(segments):
+            coder.encode_reverse(codes[start:end], tables._models[s])
+    return coder.get_compressed().astype("<u4").tobytes()
+
+
+def _encode_tails(coder: AnsCoder, values: np.ndarray, supports: np.ndarray) -> None:
+    excess = np.abs(values) - supports  # at least 1
+    if excess.max() >= 2 ** (MAX_TAIL_BITS - 1):
+        raise ValueError("a symbol is too large to be coded")
+    bits = np.frexp(excess.astype(np.float64))[1]  # bit length
+    # The leading one of the excess is implied by its bit length; the sign takes its place.
+    tails = ((excess - (1 << (bits - 1))) << 1) | (values < 0)
+    coder.encode_reverse(tails.astype(np.int32), Uniform(), (1 << bits).astype(np.int32))
+    coder.encode_reverse(bits.astype(np.int32) - 1, Uniform(MAX_TAIL_BITS))
+
+
+class Decoder:
+    """Reads back what `encode` wrote, block by block.
+
+    Any sequence of 32-bit words decodes to some symbols: damage is found by checksums and by
+    `finish`, not here. Raises CorruptFile where the words are no ANS stream at all.
+    """
+
+    def __init__(self, tables: Tables, stream: bytes) -> None:
+        if len(stream) % 4:
+            raise CorruptFile(f"a stream of {len(stream)} bytes is not a whole number of words")
+        words = np.frombuffer(stream, dtype="<u4").astype(np.uint32)
+        if len(words) and words[-1] == 0:
+            raise CorruptFile("a stream ends in a zero word")
+        self._tables = tables
+        self._coder = AnsCoder(words)
+
+    def decode(self, indices: np.ndarray) -> np.ndarray:
+        """Symbols (int32) of the next block, given its scale indices (1-D, 0..S-1)."""
+        order, segments = _segments(self._tables, indices)
+        ordered = np.zeros(len(indices), dtype=np.int32)
+        escapes = []
+        for s, start, end in segments:
+            codes = self._coder.decode(self._tables._models[s], end - start)
+            support = int(self._tables.supports[s])
+            found = np.flatnonzero(codes == 2 * support + 1)
+            if len(found):
+                escapes.append((found + start, np.full(len(found), support)))
+            ordered[start:end] = codes - support
+        if escapes:
+            where = np.concatenate([e[0] for e in escapes])
+            supports = np.concatenate([e[1] for e in escapes])
+            ordered[where] = self._decode_tails(supports)
+        symbols = np.empty_like(ordered)
+        symbols[order] = ordered
+        return symbols
+
+    def _decode_tails(self, supports: np.ndarray) -> np.ndarray:
+        bits = self._coder.decode(Uniform(MAX_TAIL_BITS), len(supports)) + 1
+        tails = self._coder.decode(Uniform(), (1 << bits).astype(np.int32))
+        excess = (tails >> 1) + (1 << (bits - 1))
+        return np.where(tails & 1, -(excess + supports), excess + supports)
+
+    def finish(self) -> None:
+        """Check that the stream has been used up; raises CorruptFile if not."""
+        if not self._coder.is_empty():
+            raise CorruptFile("a stream holds more data than its group needs")
+
+

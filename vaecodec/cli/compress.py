@@ -1,0 +1,54 @@
+"""`vaecodec compress`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vaecodec.cli import options
+from vaecodec.cli.convert import convert
+from vaecodec.files import expand, output_paths
+from vaecodec.quality import DEFAULT_QUALITY
+
+
+@click.command("compress")
+@options.inputs
+@click.option("-o", "--output", metavar="OUT", help="Output file, or folder for several inputs.")
+@click.option(
+    "-q",
+    "--quality",
+    type=click.IntRange(1, 100),
+    default=DEFAULT_QUALITY,
+    show_default=True,
+    help="From 1 (smallest) to 100 (best).",
+)
+@options.model
+@options.device
+@options.force
+def command(
+    inputs: tuple[str, ...],
+    output: str | None,
+    quality: int,
+    model: str | None,
+    device: str,
+    force: bool,
+) -> int:
+    """Compress image files to .vae files.
+
+    INPUT: image files, folders (searched recursively) or glob patterns. Outputs go beside the inputs
+    unless -o is given.
+    """
+    from PIL import Image
+
+    from vaecodec.codec import Codec
+
+    # Formats that Pillow only writes (PDF, for one) are no inputs.
+    readable = {e for e, name in Image.registered_extensions().items() if name in Image.OPEN}
+    pairs = output_paths(expand(inputs, readable), output, ".vae")
+    codec = Codec(model, device)
+
+    def work(source: Path, target: Path) -> bytes:
+        return codec.encode(source, quality)
+
+    return convert(pairs, work, force)

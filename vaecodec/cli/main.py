@@ -1,0 +1,65 @@
+"""Entry point: the command group. Each command's module is imported only when it runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+import vaecodec
+from bitstream.errors import VaeError
+from vaecodec.cli.report import fail
+
+#: Command, the module that has a function of that name, and a line of help.
+COMMANDS = {
+    "compress": "Compress image files to .vae files.",
+    "decompress": "Turn .vae files back into images.",
+    "info": "Show what a .vae file holds.",
+    "models": "List the installed models.",
+    "bench": "Measure rate and distortion on a folder of images, against JPEG.",
+    "train": "Train a model on a folder of images or tar shards.",
+}
+
+
+class LazyGroup(click.Group):
+    """Lists commands without importing them: `--help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"vaecodec.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(vaecodec.__version__, prog_name="vaecodec")
+def group() -> None:
+    """A learned image codec: photographs to .vae files, smaller than JPEG at equal quality."""
+
+
+def main() -> None:
+    """Run the command line; exit code 0, 1 (some file failed) or 2 (wrong usage)."""
+    try:
+        sys.exit(group.main(prog_name="vaecodec", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        fail("interrupted")
+        sys.exit(130)
+    except VaeError as error:
+        fail(str(error))
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What the commands tell the user: one sentence per failure, a progress bar when it takes long."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from bitstream.errors import VaeError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+Item = TypeVar("Item")
+#: Seconds of work after which a progress bar appears.
+PATIENCE = 1.0
+
+
+def fail(message: str) -> None:
+    """Print one line on standard error."""
+    click.echo("vaecodec: " + " ".join(str(message).split()), err=True)
+
+
+class ProgressBar:
+    """A bar on standard error, shown from the second second on and only on a terminal."""
+
+    def __init__(self, total: float, unit: str) -> None:
+        self._total, self._unit = total, unit
+        self._start = time.monotonic()
+        self._bar: Progress | None = None
+        self._task = None
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def update(self, done: float, text: str = "") -> None:
+        """Say that `done` of the total is done."""
+        if self._bar is None:
+            if time.monotonic() - self._start < PATIENCE or not sys.stderr.isatty():
+                return
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+            from rich.progress import TimeRemainingColumn as Remaining
+
+            self._bar = Progress(
+                BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"), Remaining(),
+                TextColumn("{task.description}"), console=Console(stderr=True), transient=True,
+            )  # fmt: skip
+            self._bar.start()
+            self._task = self._bar.add_task(text, total=self._total, unit=self._unit)
+        self._bar.update(self._task, completed=done, description=text)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def for_each(items: Sequence[Item], work: Callable[[Item], None], name: Callable[[Item], str]) -> int:
+    """Do `work` on every item; a failing one is reported and the others go on. Exit code."""
+    failures = 0
+    with ProgressBar(len(items), "files") as bar:
+        for number, item in enumerate(items):
+            bar.update(number, name(item))
+            try:
+                work(item)
+            except VaeError as error:
+                failures += 1
+                text = str(error)
+                fail(text if name(item) in text else f"{name(item)}: {text}")
+            except MemoryError:
+                failures += 1
+                fail(f"{name(item)}: not enough memory for a picture of this size")
+    return 1 if failures else 0

@@ -1,0 +1,58 @@
+"""`vaecodec train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bitstream.errors import VaeError
+from vaecodec.cli import options
+from vaecodec.cli.report import ProgressBar
+
+
+@click.command("train")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--size", type=click.Choice(["small", "base", "large"]), default="small", show_default=True)
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), required=True, help="Length of the stage.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for all that is written.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Checkpoint (trunk.safetensors) to start from.")
+@click.option("--batch", type=click.IntRange(1), help="Patches per step  [default: 16 on a CPU, 192 on a GPU]")
+@click.option("--patch", type=click.IntRange(64), default=None, help="Patch side, a multiple of 64  [default: 128 on a CPU, 256 on a GPU]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@options.device
+def command(
+    data: Path,
+    size: str,
+    minutes: float,
+    out: Path,
+    resume: Path | None,
+    batch: int | None,
+    patch: int | None,
+    seed: int,
+    device: str,
+) -> int:
+    """Train a model on DATA: a folder of images or tar shards, or one shard.
+
+    The stage ends after --minutes with a decayed model, OUT/model.safetensors, and its card; go on
+    from OUT/trunk.safetensors with --resume.
+    """
+    from vaecodec.codec import pick_device
+
+    chosen = pick_device(device)
+    gpu = chosen.type == "cuda"
+    patch = patch or (256 if gpu else 128)
+    if patch % 64:
+        raise click.BadParameter(f"{patch} is not a multiple of 64", param_hint="--patch")
+    try:
+        from vaecodec.train.export import export
+        from vaecodec.train.loop import Stage, train
+    except ImportError as error:
+        raise VaeError(f"training needs the extra: pip install 'vaecodec[train]' ({error})") from error
+
+    stage = Stage(data, out, size, minutes, chosen, batch or (192 if gpu else 16), patch, resume, seed)
+    with ProgressBar(minutes, "minutes") as bar:
+        final = train(stage, lambda done, text: bar.update(round(done, 1), text))
+    model = export(final, out / "model.safetensors")
+    click.echo(f"{model}: ready for --model, its card is {model.with_suffix('.json')}")
+    return 0

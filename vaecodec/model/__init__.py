@@ -1,0 +1,1 @@
+"""The learned model: transforms (floating point), prior (exact integers), quality levels."""

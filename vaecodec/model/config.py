@@ -1,0 +1,54 @@
+"""Sizes of the one model template, and the constants every size shares."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+#: Pixels per latent position and per hyper-latent position, along each axis.
+LATENT_STRIDE = 16
+HYPER_STRIDE = 64
+
+#: Quality levels held by one set of weights, with lambda log-uniform between the two ends.
+#: The loss is bits per pixel + lambda * MSE, MSE on the 0..255 scale, averaged over RGB.
+LEVELS = 64
+LAMBDA_MIN = 0.0006
+LAMBDA_MAX = 0.5
+
+#: Rows of the scale table: Gaussian standard deviations, log-spaced, in quantisation steps.
+SCALES = 64
+SCALE_MIN = 0.11
+SCALE_MAX = 128.0
+SCALE_LOG_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
+
+
+def level_lambda(level: int | float) -> float:
+    """Return the rate-distortion multiplier that quality level `level` (0..63) is trained for."""
+    return LAMBDA_MIN * (LAMBDA_MAX / LAMBDA_MIN) ** (level / (LEVELS - 1))
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Widths and depths of one model size; `latent_channels` must be a multiple of 4."""
+
+    size: str
+    channels: int
+    analysis_blocks: int
+    synthesis_blocks: int
+    latent_channels: int
+    hyper_channels: int
+    hyper_width: int
+    prior_width: int
+
+    def to_dict(self) -> dict[str, int | str]:
+        return asdict(self)
+
+
+SIZES = {
+    config.size: config
+    for config in (
+        ModelConfig("small", 128, 4, 4, 320, 96, 128, 128),
+        ModelConfig("base", 192, 6, 6, 320, 96, 160, 160),
+        ModelConfig("large", 384, 7, 13, 320, 128, 192, 192),
+    )
+}

@@ -1,0 +1,176 @@
+"""Latents of groups to streams and back: the integer prior driving the entropy coder.
+
+A group is a rectangle of at most 64 x 64 latent positions, coded without looking beyond its edge.
+Order within a group's stream: the hyper-latent (rows, columns, channels), then for each of the
+prior's four steps the values of phases 0..3, each in order of rows, columns, channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bitstream import entropy
+from vaecodec.model import fixed_point as fp
+from vaecodec.model.integer import IntegerArithmetic
+from vaecodec.model.prior import (
+    STEPS,
+    Prior,
+    merge_quarters,
+    split_phases,
+    split_quarters,
+    step_quarters,
+)
+
+#: Hyper-latent symbols an encoder writes are at most this large.
+_HYPER_MAX = 2**15 - 1
+#: Latents an encoder writes are at most this many quantisation steps from zero.
+_LATENT_MAX = 2**13
+
+
+class LatentCoder:
+    """Codes batches of equally sized groups; every item of a batch has the same quality level.
+
+    Latents are padded to multiples of 4 positions, `rows` x `columns` of which exist and are coded.
+    """
+
+    def __init__(
+        self, arithmetic: IntegerArithmetic, tables: entropy.Tables, device: torch.device
+    ) -> None:
+        self._arithmetic = arithmetic
+        self._tables = tables
+        self._device = device
+
+    def _start(self, z: Tensor, level: int, rows: int, columns: int) -> tuple[Prior, _Extent]:
+        extent = _Extent(4 * z.shape[1], 4 * z.shape[2], rows, columns, self._device)
+        prior = Prior(self._arithmetic, z, self._level(level), extent.mask)
+        return prior, extent
+
+    def _level(self, level: int) -> Tensor:
+        return torch.tensor([level], device=self._device)
+
+    def _hyper_indices(self, level: int, z: Tensor) -> np.ndarray:
+        row = self._arithmetic.table("hyper.index", self._level(level))[0]
+        return np.tile(row.to(torch.uint8).cpu().numpy(), z.shape[1] * z.shape[2])
+
+    @torch.inference_mode()
+    def encode(
+        self, latent: Tensor, hyper: Tensor, level: int, rows: int, columns: int
+    ) -> list[bytes]:
+        """Quantise and code; one stream per item.
+
+        `latent`: float, N x h x w x M, quantisation steps, h and w multiples of 4. `hyper`: float,
+        N x h/4 x w/4 x Z, unrounded.
+        """
+        coded, _ = self.quantise(latent, hyper, level, rows, columns)
+        return [entropy.encode(self._tables, blocks) for blocks in coded]
+
+    @torch.inference_mode()
+    def quantise(
+        self, latent: Tensor, hyper: Tensor, level: int, rows: int, columns: int
+    ) -> tuple[list[list[tuple[np.ndarray, np.ndarray]]], Tensor]:
+        """Per item the blocks of (symbols, scale indices) to be coded, and the decoder's latent."""
+        z = torch.nan_to_num(hyper.double()).round().clamp(-_HYPER_MAX, _HYPER_MAX)
+        y = torch.nan_to_num(latent.double()).clamp(-_LATENT_MAX, _LATENT_MAX) * 2**fp.STEP_BITS
+        z_indices = self._hyper_indices(level, z)
+        z = z * torch.from_numpy(z_indices >= self._tables.skip).to(z).reshape(z.shape[1:])
+        z_symbols = z.to(torch.int32).cpu().numpy().reshape(len(z), -1)
+        coded = [[(symbols, z_indices)] for symbols in z_symbols]
+
+        prior, extent = self._start(z, level, rows, columns)
+        parts = split_quarters(y)
+        decoded = torch.zeros_like(parts)
+        for step in range(STEPS):
+            mean, index = prior.parameters(step)
+            quarters = step_quarters(step)
+            value = torch.stack([parts[p, q] for p, q in enumerate(quarters)])
+            symbol = torch.floor((value - mean) * 2.0**-fp.STEP_BITS + 0.5)
+            symbol *= index >= self._tables.skip
+            steps = _reconstruct(symbol, mean)
+            if step < STEPS - 1:
+                prior.update(step, steps)
+            for p, q in enumerate(quarters):
+                decoded[p, q] = steps[p]
+            for item, blocks in enumerate(coded):
+                blocks.append(
+                    (
+                        extent.select(symbol[:, item].to(torch.int32)),
+                        extent.select(index[:, item].to(torch.uint8)),
+                    )
+                )
+        return coded, self._finish(decoded, extent)
+
+    @torch.inference_mode()
+    def decode(self, streams: list[bytes], level: int, rows: int, columns: int) -> Tensor:
+        """Latents of the groups in `streams`, in steps: float32, N x h x w x M, h and w being rows
+        and columns rounded up to multiples of 4, zero where nothing was coded.
+
+        Raises CorruptFile if a stream is not one, or holds more than its group.
+        """
+        decoders = [entropy.Decoder(self._tables, stream) for stream in streams]
+        height, width = -(-rows // 4), -(-columns // 4)
+        z = torch.zeros(len(streams), height, width, 1, dtype=torch.float64)
+        z_indices = self._hyper_indices(level, z)
+        symbols = [decoder.decode(z_indices) for decoder in decoders]
+        z = torch.from_numpy(np.stack(symbols)).to(self._device, torch.float64)
+
+        prior, extent = self._start(z.reshape(len(z), height, width, -1), level, rows, columns)
+        decoded: Tensor | None = None
+        for step in range(STEPS):
+            mean, index = prior.parameters(step)
+            if decoded is None:
+                decoded = mean.new_zeros(4, 4, *mean.shape[1:])
+            indices = index.to(torch.uint8)
+            symbol = torch.stack(
+                [
+                    extent.place(decoder.decode(extent.select(indices[:, item])), mean)
+                    for item, decoder in enumerate(decoders)
+                ],
+                dim=1,
+            )
+            steps = _reconstruct(symbol, mean)
+            if step < STEPS - 1:
+                prior.update(step, steps)
+            for p, q in enumerate(step_quarters(step)):
+                decoded[p, q] = steps[p]
+        for decoder in decoders:
+            decoder.finish()
+        assert decoded is not None
+        return self._finish(decoded, extent)
+
+    def _finish(self, decoded: Tensor, extent: _Extent) -> Tensor:
+        latent = merge_quarters(decoded) * 2.0**-fp.STEP_BITS
+        if extent.mask is not None:
+            latent = latent * extent.mask
+        return latent.float()
+
+
+def _reconstruct(symbol: Tensor, mean: Tensor) -> Tensor:
+    return (symbol * 2**fp.STEP_BITS + mean).clamp_(-fp.STEP_MAX, fp.STEP_MAX)
+
+
+class _Extent:
+    """Which positions of a padded group exist; packs their values into rows and back."""
+
+    def __init__(self, height: int, width: int, rows: int, columns: int, device: torch.device) -> None:
+        self.mask: Tensor | None = None
+        self._where: np.ndarray | None = None
+        if (height, width) != (rows, columns):
+            self.mask = torch.zeros(1, height, width, 1, dtype=torch.float64, device=device)
+            self.mask[:, :rows, :columns] = 1
+            self._where = split_phases(self.mask)[:, 0, :, :, 0].cpu().numpy() != 0
+
+    def select(self, values: Tensor) -> np.ndarray:
+        """4 x h x w x C -> 1-D array of what is coded, in order."""
+        array = values.cpu().numpy()
+        return array.reshape(-1) if self._where is None else array[self._where].reshape(-1)
+
+    def place(self, symbols: np.ndarray, like: Tensor) -> Tensor:
+        """Inverse of `select`, zero elsewhere: 4 x h x w x C, float64, on the device of `like`."""
+        shape = (4, *like.shape[2:])
+        if self._where is not None:
+            full = np.zeros(shape, dtype=np.int32)
+            full[self._where] = symbols.reshape(-1, shape[-1])
+            symbols = full
+        return torch.from_numpy(symbols.reshape(shape)).to(like.device, torch.float64)

@@ -1,0 +1,202 @@
+"""Analysis, synthesis and hyper-analysis transforms (floating point).
+
+Tensors are N x H x W x C (channels last), so that every 1x1 convolution is one matrix product and
+every weight of one is a plain matrix. Only the encoder runs the analysis transforms, and only the
+picture depends on the synthesis transform: none of them has to be exact across devices.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaecodec.model.config import LEVELS, ModelConfig
+
+KNOTS = 16
+
+
+def space_to_depth(x: Tensor, factor: int) -> Tensor:
+    """N x H x W x C -> N x H/f x W/f x f*f*C, the offset inside a cell varying slowest."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // factor, factor, w // factor, factor, c)
+    return x.permute(0, 1, 3, 2, 4, 5).reshape(n, h // factor, w // factor, factor * factor * c)
+
+
+def depth_to_space(x: Tensor, factor: int) -> Tensor:
+    """Inverse of `space_to_depth`."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h, w, factor, factor, c // (factor * factor))
+    return x.permute(0, 1, 3, 2, 4, 5).reshape(n, h * factor, w * factor, -1)
+
+
+class LevelTable(nn.Module):
+    """A vector per quality level, interpolated linearly between `KNOTS` learned ones.
+
+    Fewer knots than levels keep neighbouring levels consistent and give each parameter a gradient
+    in every batch.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.knots = nn.Parameter(torch.zeros(KNOTS, channels))
+        position = torch.linspace(0, KNOTS - 1, LEVELS)
+        hat = (1 - (position[:, None] - torch.arange(KNOTS)).abs()).clamp(min=0)
+        self.register_buffer("hat", hat, persistent=False)
+
+    def table(self) -> Tensor:
+        """All levels: LEVELS x channels."""
+        return self.hat @ self.knots
+
+    def forward(self, level: Tensor) -> Tensor:
+        """Rows for `level` (int64, N), shaped N x 1 x 1 x channels to broadcast over positions."""
+        return (self.hat[level] @ self.knots)[:, None, None, :]
+
+
+class DepthwiseConv3x3(nn.Module):
+    """3x3 convolution of every channel alone, zero padding."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels, 1, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        nn.init.uniform_(self.weight, -1 / 3, 1 / 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The permuted view of an NHWC tensor is exactly PyTorch's channels_last layout.
+        y = F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, padding=1, groups=x.shape[3])
+        return y.permute(0, 2, 3, 1)
+
+
+class Block(nn.Module):
+    """Depthwise-separable residual block with a gated channel mixer (after DCVC-RT, 2025).
+
+    The last layer of each residual branch starts at zero: a new block is the identity.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(channels, channels)
+        self.depthwise = DepthwiseConv3x3(channels)
+        self.project = nn.Linear(channels, channels)
+        self.gate = nn.Linear(channels, 2 * channels)
+        self.mix = nn.Linear(channels, channels)
+        for last in (self.project, self.mix):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.project(self.depthwise(F.leaky_relu(self.expand(x), 0.1)))
+        value, gate = self.gate(x).chunk(2, dim=-1)
+        return x + self.mix(value * torch.sigmoid(gate))
+
+
+class Trunk(nn.Module):
+    """Blocks with a learned per-level, per-channel gain half-way.
+
+    With `mixed_precision` (training) the blocks compute in bfloat16 around a float32 residual path;
+    the layers that carry the latent itself, before and after the trunk, stay in float32.
+    """
+
+    def __init__(self, channels: int, blocks: int) -> None:
+        super().__init__()
+        self.mixed_precision = False
+        self.blocks = nn.ModuleList(Block(channels) for _ in range(blocks))
+        self.log_gain = LevelTable(channels)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        middle = len(self.blocks) // 2
+        gain = torch.exp(self.log_gain(level))
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed_precision):
+            for i, block in enumerate(self.blocks):
+                x = block(x * gain if i == middle else x)
+        return x
+
+
+class Analysis(nn.Module):
+    """Analysis transform: picture -> latent.
+
+    `forward(picture, level)`: float N x H x W x 3 in -0.5..0.5, H and W multiples of 16 -> float
+    N x H/16 x W/16 x M, before the quantisation gain.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.head = nn.Linear(192, config.channels)
+        self.trunk = Trunk(config.channels, config.analysis_blocks)
+        self.tail = nn.Linear(4 * config.channels, config.latent_channels)
+
+    def forward(self, picture: Tensor, level: Tensor) -> Tensor:
+        x = self.trunk(self.head(space_to_depth(picture, 8)), level)
+        return self.tail(space_to_depth(x, 2))
+
+
+class Synthesis(nn.Module):
+    """Synthesis transform: dequantised latent -> picture, the mirror image of `Analysis`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.head = nn.Linear(config.latent_channels, 4 * config.channels)
+        self.trunk = Trunk(config.channels, config.synthesis_blocks)
+        self.tail = nn.Linear(config.channels, 192)
+
+    def forward(self, latent: Tensor, level: Tensor) -> Tensor:
+        x = self.trunk(depth_to_space(self.head(latent), 2), level)
+        return depth_to_space(self.tail(x), 8)
+
+
+class HyperAnalysis(nn.Module):
+    """Hyper-analysis transform: latent at 1/16 -> hyper-latent at 1/64.
+
+    `forward(latent, level)`: float N x h x w x M with h and w multiples of 4 -> N x h/4 x w/4 x Z.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.hyper_width
+        self.head = nn.Linear(config.latent_channels, width)
+        self.level_bias = LevelTable(width)
+        self.depthwise = DepthwiseConv3x3(width)
+        self.down1 = nn.Linear(4 * width, 2 * width)
+        self.down2 = nn.Linear(8 * width, 2 * width)
+        self.tail = nn.Linear(2 * width, config.hyper_channels)
+
+    def forward(self, latent: Tensor, level: Tensor) -> Tensor:
+        x = F.leaky_relu(self.head(latent) + self.level_bias(level), 0.1)
+        x = F.leaky_relu(self.down1(space_to_depth(self.depthwise(x), 2)), 0.1)
+        return self.tail(F.leaky_relu(self.down2(space_to_depth(x, 2)), 0.1))
+
+
+class Transforms(nn.Module):
+    """Everything in floating point: the three transforms and their per-level gains.
+
+    The gains turn a latent into quantisation steps (`latent_gain`) and back (`latent_scale`); the
+    hyper-latent has a gain only, since nothing but the integer prior reads it.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        m = config.latent_channels
+        self.analysis = Analysis(config)
+        self.synthesis = Synthesis(config)
+        self.hyper_analysis = HyperAnalysis(config)
+        self.log_latent_gain = LevelTable(m)
+        self.log_latent_scale = LevelTable(m)
+        self.log_hyper_gain = LevelTable(config.hyper_channels)
+        self.register_buffer("whiten", torch.ones(m))
+
+    def latent(self, picture: Tensor, level: Tensor) -> Tensor:
+        """Picture -> latent in natural units (before the gain)."""
+        return self.analysis(picture, level)
+
+    def latent_gain(self, level: Tensor) -> Tensor:
+        return torch.exp(self.log_latent_gain(level))
+
+    def hyper_latent(self, latent: Tensor, level: Tensor) -> Tensor:
+        """Latent in natural units -> unrounded hyper-latent in quantisation steps."""
+        z = self.hyper_analysis(latent * self.whiten, level)
+        return z * torch.exp(self.log_hyper_gain(level))
+
+    def picture(self, steps: Tensor, level: Tensor) -> Tensor:
+        """Quantised latent in steps -> picture, float N x 16h x 16w x 3 around -0.5..0.5."""
+        return self.synthesis(steps * torch.exp(self.log_latent_scale(level)), level)

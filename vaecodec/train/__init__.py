@@ -1,0 +1,1 @@
+"""Training: data, float model, loop, export. Never imported for encoding or decoding."""

@@ -1,0 +1,120 @@
+"""Training pictures: decoded once, kept as one flat uint8 tensor, cropped on the device."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bitstream.errors import VaeError
+
+#: One picture in this many is held out from training, and decides between models.
+HOLD_OUT_EVERY = 32
+#: Sizes at which every picture is kept; shrinking also removes traces of earlier compression.
+PYRAMID = (1.0, 0.7, 0.5)
+EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ppm"}
+
+
+def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+    if path.is_file():
+        with tarfile.open(path) as tar:
+            for member in tar:
+                stream = tar.extractfile(member) if member.isfile() else None
+                if stream is not None and Path(member.name).suffix.lower() in EXTENSIONS:
+                    yield member.name, stream.read()
+        return
+    for file in sorted(path.rglob("*")):
+        if file.suffix.lower() == ".tar":
+            yield from _members(file)
+        elif file.is_file() and file.suffix.lower() in EXTENSIONS:
+            yield str(file.relative_to(path)), file.read_bytes()
+
+
+def _decode(item: tuple[str, bytes]) -> tuple[str, list[np.ndarray]]:
+    name, data = item
+    try:
+        image = Image.open(io.BytesIO(data)).convert("RGB")
+    except (OSError, ValueError) as error:
+        raise VaeError(f"{name}: not a readable training picture ({error})") from error
+    sizes = [(round(image.width * s), round(image.height * s)) for s in PYRAMID]
+    levels = [image.resize(size, Image.Resampling.LANCZOS) for size in sizes[1:]]
+    return name, [np.asarray(level) for level in (image, *levels)]
+
+
+class Pictures:
+    """Pictures in one flat tensor: `crops` draws random crops without leaving the device."""
+
+    def __init__(self, arrays: list[np.ndarray], device: torch.device) -> None:
+        self.count = len(arrays)
+        sizes = torch.tensor([array.shape[:2] for array in arrays])
+        lengths = sizes.prod(dim=1)
+        flat = torch.empty(int(lengths.sum()), 3, dtype=torch.uint8)
+        starts = torch.cumsum(lengths, 0) - lengths
+        for i, array in enumerate(arrays):
+            start = int(starts[i])
+            flat[start : start + int(lengths[i])] = torch.from_numpy(array.reshape(-1, 3).copy())
+            arrays[i] = np.empty(0)  # halve the peak: the flat tensor has it now
+        self.pixels = flat.to(device)
+        self.sizes = sizes.to(device)
+        self.starts = starts.to(device)
+        self.device = device
+
+    def crops(self, count: int, side: int, generator: torch.Generator) -> Tensor:
+        """`count` random crops, uint8 count x side x side x 3, flipped and transposed at random.
+
+        Pictures are drawn in proportion to their area, among those large enough.
+        """
+        d, g = self.device, generator
+        room = (self.sizes - side + 1).clamp(min=0)
+        weights = room.prod(dim=1).double()
+        picked = torch.searchsorted(
+            torch.cumsum(weights, 0),
+            torch.rand(count, device=d, dtype=torch.float64, generator=g) * weights.sum(),
+        ).clamp(max=self.count - 1)
+        corner = (torch.rand(count, 2, device=d, generator=g) * room[picked]).long()
+        ramp = torch.arange(side, device=d)
+        flip = torch.rand(count, 3, device=d, generator=g) < 0.5
+        row = torch.where(flip[:, :1], side - 1 - ramp, ramp)[:, :, None]
+        column = torch.where(flip[:, 1:2], side - 1 - ramp, ramp)[:, None, :]
+        turn = flip[:, 2, None, None]
+        row, column = torch.where(turn, column, row), torch.where(turn, row, column)
+        width = self.sizes[picked, 1, None, None]
+        index = self.starts[picked, None, None] + (corner[:, :1, None] + row) * width
+        return self.pixels[index + corner[:, 1:, None] + column]
+
+
+def load(
+    path: Path, device: torch.device, smallest: int, tick: Callable[[int], None] = lambda _: None
+) -> tuple[Pictures, list[np.ndarray], int]:
+    """Read every picture of a folder (or one tar shard): training set, held-out pictures, count.
+
+    `smallest`: pyramid levels with a side below this are left out. Raises VaeError where there is
+    nothing to train on.
+    """
+    if not path.exists():
+        raise VaeError(f"{path}: no such folder or tar file of training pictures")
+    train: list[np.ndarray] = []
+    held_out: list[np.ndarray] = []
+    count = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, levels in pool.map(_decode, _members(path)):
+            if count % HOLD_OUT_EVERY == HOLD_OUT_EVERY - 1:
+                held_out.append(levels[0])
+            else:
+                train += [level for level in levels if min(level.shape[:2]) >= smallest]
+            count += 1
+            tick(count)
+    if not train or not held_out:
+        raise VaeError(
+            f"{path}: {count} pictures of at least {smallest} pixels a side are too few to train on "
+            f"(at least {HOLD_OUT_EVERY} are needed, one in {HOLD_OUT_EVERY} is held out)"
+        )
+    return Pictures(train, device), held_out, count

@@ -1,0 +1,46 @@
+"""The one place that imports compressai.
+
+compressai imports torchvision, whose compiled operators do not load beside a CPU build of torch; its
+import then stops at two operators it only wants to describe. Declaring their schemas lets it pass;
+nothing here ever calls them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import warnings
+
+import torch
+
+
+def _declare_torchvision_operators() -> None:
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for schema in (
+        "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+        "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    ):
+        # Already declared where torchvision's own operators did load.
+        with contextlib.suppress(RuntimeError):
+            library.define(schema)
+    _LIBRARIES.append(library)
+
+
+_LIBRARIES: list[torch.library.Library] = []  # a Library undoes its declarations when collected
+
+try:
+    import torchvision.extension
+
+    if not torchvision.extension._has_ops():
+        _declare_torchvision_operators()
+except (ImportError, RuntimeError):
+    _declare_torchvision_operators()
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    _models = importlib.import_module("compressai.entropy_models")
+    _ops = importlib.import_module("compressai.ops")
+
+GaussianConditional = _models.GaussianConditional
+LowerBound = _ops.LowerBound
+quantize_ste = _ops.quantize_ste

@@ -1,0 +1,257 @@
+"""The training loop: one stage, bounded by minutes, from the last checkpoint to a decayed model.
+
+A stage has a trunk at constant learning rate and, over its last third, a branch decayed to zero.
+`trunk.safetensors` is what a later stage resumes from; `final.safetensors` is the moving average at
+the end of the branch, which `vaecodec.train.export` turns into a shipped model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bitstream.errors import VaeError
+from vaecodec.model.config import LEVELS, SIZES, level_lambda
+from vaecodec.train.data import Pictures, load
+from vaecodec.train.model import TrainableCodec, initialise_from_pictures, log_lambda
+
+LEARNING_RATE = 3e-3
+WARM_UP_STEPS = 100
+DECAY_FROM = 2 / 3  # shares of the stage's time
+LARGE_PATCHES_FROM = 0.80
+FAKE_QUANTISE_FROM = 0.85
+AVERAGE_DECAY = 0.998
+GRADIENT_NORM = 1.0
+CHECKPOINT_SECONDS = 100
+HELD_OUT_LEVELS = (3, 15, 27, 39, 51, 60)
+HELD_OUT_SIDE = 256
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the user chooses for a training stage."""
+
+    data: Path
+    out: Path
+    size: str
+    minutes: float
+    device: torch.device
+    batch: int
+    patch: int = 128
+    resume: Path | None = None
+    seed: int = 0
+
+
+def stratified_levels(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """One random level from each of `count` equal slices of the quality range, shuffled."""
+    order = torch.randperm(count, generator=generator, device=device)
+    position = (order + torch.rand(count, generator=generator, device=device)) / count
+    return (position * LEVELS).long().clamp(max=LEVELS - 1)
+
+
+def rate_distortion_loss(bpp: Tensor, mse: Tensor, level: Tensor) -> Tensor:
+    """Mean of R + lambda D, weighted by lambda^-0.5 so that high rates do not drown the low ones."""
+    log_l = log_lambda(level)
+    weight = torch.exp(-0.5 * (log_l - 0.5 * math.log(level_lambda(0) * level_lambda(LEVELS - 1))))
+    return (weight * (bpp + torch.exp(log_l) * mse)).mean()
+
+
+class Optimizers:
+    """Muon for the matrices, Adam for all else (Jordan et al., 2024): bold steps, short runs."""
+
+    def __init__(self, model: TrainableCodec) -> None:
+        matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "knots" not in n]
+        chosen = {id(p) for p in matrices}
+        others = [p for p in model.parameters() if id(p) not in chosen]
+        fused = next(model.parameters()).is_cuda
+        self.parts: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Adam(others, betas=(0.9, 0.98), fused=fused),
+        ]
+
+    def step(self, learning_rate: float | None) -> None:
+        """Update the weights; None drops the gradient (it was not finite)."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = learning_rate
+            if learning_rate is not None:
+                part.step()
+            part.zero_grad(set_to_none=True)
+
+
+def learning_rate(progress: float, step: int) -> float:
+    """Warm-up by steps, constant, then linear to zero over the last third of the stage's time."""
+    decay = min(1.0, (1 - progress) / (1 - DECAY_FROM))
+    return LEARNING_RATE * max(decay, 0.0) * min(1.0, (step + 1) / WARM_UP_STEPS)
+
+
+def held_out_table(model: TrainableCodec, pictures: list[np.ndarray]) -> list[dict[str, float]]:
+    """Estimated bits per pixel and PSNR (dB, mean of per-picture values) per level, on the middle
+    256 x 256 pixels of every held-out picture that has as many."""
+    device = next(model.parameters()).device
+    crops = []
+    for array in pictures:
+        h, w = array.shape[:2]
+        if min(h, w) >= HELD_OUT_SIDE:
+            y, x = (h - HELD_OUT_SIDE) // 2, (w - HELD_OUT_SIDE) // 2
+            crops.append(array[y : y + HELD_OUT_SIDE, x : x + HELD_OUT_SIDE])
+    batch = torch.from_numpy(np.stack(crops)).to(device)
+    rows = []
+    with torch.no_grad():
+        for level in HELD_OUT_LEVELS:
+            levels = torch.full((len(batch),), level, device=device)
+            outcome = model(batch, levels, noise=False)
+            psnr = 10 * torch.log10(255**2 / outcome.mse)
+            loss = (outcome.bpp + level_lambda(level) * outcome.mse).mean()
+            rows.append(
+                {
+                    "level": level,
+                    "bpp": round(float(outcome.bpp.mean()), 4),
+                    "hyper_bpp": round(float(outcome.hyper_bpp.mean()), 4),
+                    "psnr": round(float(psnr.mean()), 3),
+                    "loss": round(float(loss.detach()), 4),
+                }
+            )
+    return rows
+
+
+def held_out_score(rows: list[dict[str, float]]) -> float:
+    """Mean over the levels of log2(R + lambda D): what models are compared by; lower is better."""
+    return round(sum(math.log2(row["loss"]) for row in rows) / len(rows), 4)
+
+
+def save_checkpoint(path: Path, state: dict[str, Tensor], about: dict[str, object]) -> None:
+    """Write float weights, to a temporary file first."""
+    partial = path.with_suffix(".partial")
+    tensors = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in state.items()}
+    save_file(tensors, partial, {"vaecodec": json.dumps(about)})
+    os.replace(partial, path)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Weights and the record of how they came about. Raises VaeError for anything else."""
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["vaecodec"])
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+    except Exception as error:
+        raise VaeError(f"{path}: not a vaecodec training checkpoint ({error})") from error
+
+
+def train(stage: Stage, progress: Callable[[float, str], None] = lambda *_: None) -> Path:
+    """Run one stage; return the path of the decayed float model. `progress(minutes, text)`."""
+    device = stage.device
+    stage.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(stage.seed)
+    pictures, held_out, count = load(
+        stage.data, device, stage.patch, lambda n: progress(0.0, f"reading pictures: {n}")
+    )
+    generator = torch.Generator(device).manual_seed(stage.seed)
+    model, history = build(stage, pictures)
+    model.mixed_precision(True)
+    optimizers = Optimizers(model)
+    averaged = {k: v.detach().clone() for k, v in model.weights().items()}
+    forward = torch.compile(model) if device.type == "cuda" else model
+
+    past_steps, past_minutes = int(history["steps"]), float(history["minutes"])
+    start = saved = logged = time.monotonic()
+    step, logged_step = 0, 0
+    log = (stage.out / "log.jsonl").open("a", encoding="utf-8")
+
+    def about() -> dict[str, object]:
+        return {
+            "size": model.config.size,
+            "config": model.config.to_dict(),
+            "steps": past_steps + step,
+            "minutes": round(past_minutes + (time.monotonic() - start) / 60, 1),
+            "stages": [*history["stages"], stage_record(stage, step, start, count)],
+        }
+
+    while (done := (time.monotonic() - start) / (60 * stage.minutes)) < 1:
+        large = done >= LARGE_PATCHES_FROM
+        model.prior.fake_quantise = done >= FAKE_QUANTISE_FROM
+        batch = max(1, stage.batch // 4) if large else stage.batch
+        side = 2 * stage.patch if large else stage.patch
+        picture = pictures.crops(batch, side, generator)
+        level = stratified_levels(batch, generator, device)
+        outcome = forward(picture, level)
+        loss = rate_distortion_loss(outcome.bpp, outcome.mse, level)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
+        optimizers.step(learning_rate(done, step) if torch.isfinite(norm) else None)
+        decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for key, value in model.weights().items():
+                averaged[key].lerp_(value, 1 - decay)
+        step += 1
+
+        now = time.monotonic()
+        if now - logged > 15:
+            row = {
+                "step": past_steps + step,
+                "minutes": round((now - start) / 60, 2),
+                "loss": round(float(loss.detach()), 4),
+                "bpp": round(float(outcome.bpp.mean()), 4),
+                "gradient_norm": round(float(norm), 3),
+                "pictures_per_second": round((step - logged_step) * batch / (now - logged), 1),
+            }
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            progress((now - start) / 60, f"step {row['step']}, loss {row['loss']}")
+            logged, logged_step = now, step
+        if done < DECAY_FROM and now - saved > CHECKPOINT_SECONDS:
+            save_checkpoint(stage.out / "trunk.safetensors", model.weights(), about())
+            saved = now
+
+    model.load_weights(averaged)
+    model.mixed_precision(False)
+    model.prior.fake_quantise = True
+    rows = held_out_table(model, held_out)
+    record = {**about(), "held_out": rows, "held_out_score": held_out_score(rows)}
+    save_checkpoint(stage.out / "final.safetensors", model.weights(), record)
+    log.write(json.dumps({"held_out": rows, "held_out_score": record["held_out_score"]}) + "\n")
+    log.close()
+    return stage.out / "final.safetensors"
+
+
+def build(stage: Stage, pictures: Pictures) -> tuple[TrainableCodec, dict]:
+    """A model to train: resumed, or initialised from the pictures themselves."""
+    if stage.resume is None:
+        model = TrainableCodec(SIZES[stage.size]).to(stage.device)
+        sample = pictures.crops(512, 64, torch.Generator(stage.device).manual_seed(1))
+        initialise_from_pictures(model, sample)
+        return model, {"steps": 0, "minutes": 0.0, "stages": []}
+    state, about = read_checkpoint(stage.resume)
+    model = TrainableCodec(SIZES[str(about["size"])])
+    model.load_weights(state)
+    return model.to(stage.device), about
+
+
+def stage_record(stage: Stage, steps: int, start: float, count: int) -> dict[str, object]:
+    """One line of a model card: what this stage was."""
+    hardware = (
+        torch.cuda.get_device_name(stage.device)
+        if stage.device.type == "cuda"
+        else f"CPU, {torch.get_num_threads()} threads"
+    )
+    return {
+        "data": f"{stage.data.name}: {count} pictures",
+        "steps": steps,
+        "minutes": round((time.monotonic() - start) / 60, 1),
+        "batch": stage.batch,
+        "patch": stage.patch,
+        "seed": stage.seed,
+        "hardware": hardware,
+        "torch": torch.__version__,
+    }

@@ -1,0 +1,254 @@
+"""The model as it is trained: floating point throughout, the integer prior simulated on request."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaecodec.model import fixed_point as fp
+from vaecodec.model.config import (
+    LEVELS,
+    SCALE_LOG_STEP,
+    SCALE_MIN,
+    SCALES,
+    ModelConfig,
+    level_lambda,
+)
+from vaecodec.model.prior import (
+    STEPS,
+    DepthwiseSpec,
+    LinearSpec,
+    Prior,
+    TableSpec,
+    merge_quarters,
+    prior_layers,
+    split_quarters,
+    step_quarters,
+)
+from vaecodec.model.transforms import KNOTS, LevelTable, Transforms, Trunk, space_to_depth
+from vaecodec.train.entropy_models import GaussianConditional, LowerBound, quantize_ste
+
+_SATURATION = fp.ACTIVATION_MAX / 2**fp.ACTIVATION_BITS
+
+
+def _round_to(x: Tensor, bits: int) -> Tensor:
+    """Round to a multiple of 2^-bits, straight-through gradient."""
+    scale = float(2**bits)
+    return x + (torch.floor(x * scale + 0.5) / scale - x).detach()
+
+
+class FloatArithmetic(nn.Module):
+    """Floating-point `vaecodec.model.prior.Arithmetic`, holding the prior's trainable parameters.
+
+    With `fake_quantise`, activations and means are rounded as the integer arithmetic rounds them
+    (straight-through gradients). Weights keep 15 significant bits, about what bfloat16 training
+    noise is below, and are rounded at export only.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.fake_quantise = False
+        self.layers = nn.ModuleDict()
+        for spec in prior_layers(config):
+            key = spec.name.replace(".", "_")
+            if isinstance(spec, TableSpec):
+                self.layers[key] = LevelTable(spec.channels)
+            elif isinstance(spec, LinearSpec):
+                self.layers[key] = nn.Linear(spec.inputs, spec.outputs)
+                if spec.per_level:
+                    self.layers[key + "_level"] = LevelTable(spec.outputs)
+            elif isinstance(spec, DepthwiseSpec):
+                weight = torch.empty(3, 3, spec.channels).uniform_(-1 / 3, 1 / 3)
+                self.layers[key] = nn.ParameterDict(
+                    {"weight": weight, "bias": torch.zeros(spec.channels)}
+                )
+        # A silent head: coding starts from one Gaussian per level and channel.
+        head = self.layers["context_head"]
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+        self.specs = {spec.name: spec for spec in prior_layers(config)}
+        self.index_floor = LowerBound(0.0)
+
+    def _activation(self, x: Tensor, relu: bool = False) -> Tensor:
+        x = x.clamp(0.0 if relu else -_SATURATION, _SATURATION)
+        return _round_to(x, fp.ACTIVATION_BITS) if self.fake_quantise else x
+
+    def layer(self, name: str) -> nn.Module:
+        return self.layers[name.replace(".", "_")]
+
+    def dequantise(self, name: str, steps: Tensor, table: Tensor) -> Tensor:
+        return self._activation(steps * table)
+
+    def linear(self, name: str, x: Tensor, level: Tensor | None = None, relu: bool = True) -> Tensor:
+        x = self.layer(name)(x)
+        if self.specs[name].per_level:
+            x = x + self.layer(name + "_level")(level)
+        return self._activation(x, relu)
+
+    def head(self, name: str, x: Tensor, quarters: list[int]) -> Tensor:
+        layer = self.layer(name)
+        weight = layer.weight.reshape(4, -1, x.shape[-1])[quarters]
+        bias = layer.bias.reshape(4, 1, -1)[quarters]
+        y = torch.baddbmm(bias, x.flatten(1, 3), weight.transpose(1, 2))
+        return self._activation(y.reshape(*x.shape[:4], -1))
+
+    def depthwise(self, name: str, x: Tensor) -> Tensor:
+        layer = self.layer(name)
+        weight = layer["weight"].permute(2, 0, 1)[:, None]
+        y = F.conv2d(x.permute(0, 3, 1, 2), weight, layer["bias"], padding=1, groups=x.shape[3])
+        return self._activation(y.permute(0, 2, 3, 1))
+
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        return self._activation(x + y)
+
+    def mean(self, x: Tensor, gain: Tensor) -> Tensor:
+        x = x * gain
+        return _round_to(x, fp.STEP_BITS) if self.fake_quantise else x
+
+    def index(self, x: Tensor, offset: Tensor) -> Tensor:
+        return self.bound_index(x * fp.INDEX_GAIN + offset)
+
+    def bound_index(self, x: Tensor) -> Tensor:
+        x = self.index_floor(x).clamp(max=SCALES - 1)
+        return _round_to(x, 0) if self.fake_quantise else x
+
+    def table(self, name: str, level: Tensor) -> Tensor:
+        rows = self.layer(name)(level)[:, 0, 0]
+        return torch.exp(rows) if self.specs[name].kind == "gain" else rows
+
+
+@dataclass
+class Outcome:
+    """Per-sample results: bits per pixel (in all, and of the hyper-latent), MSE on 0..255."""
+
+    bpp: Tensor
+    hyper_bpp: Tensor
+    mse: Tensor
+
+
+class TrainableCodec(nn.Module):
+    """Transforms and float prior in one module."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.transforms = Transforms(config)
+        self.prior = FloatArithmetic(config)
+        self.gaussian = GaussianConditional(None, scale_bound=SCALE_MIN)
+
+    def weights(self) -> dict[str, Tensor]:
+        """What defines the model: all parameters, and the whitening fixed at initialisation."""
+        return {**dict(self.named_parameters()), "transforms.whiten": self.transforms.whiten}
+
+    @torch.no_grad()
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Copy `weights` (as from `weights()`) in; a missing or misshapen one raises KeyError or
+        RuntimeError."""
+        for name, value in self.weights().items():
+            value.copy_(weights[name])
+
+    def mixed_precision(self, enabled: bool) -> None:
+        """Compute the blocks of both transforms in bfloat16 (or stop doing so)."""
+        for module in self.transforms.modules():
+            if isinstance(module, Trunk):
+                module.mixed_precision = enabled
+
+    def _bits(self, residual: Tensor, index: Tensor, noise: bool) -> Tensor:
+        scales = SCALE_MIN * torch.exp(index.float() * SCALE_LOG_STEP)
+        _, likelihood = self.gaussian(residual.float(), scales, training=noise)
+        return -torch.log2(likelihood)
+
+    def forward(self, picture: Tensor, level: Tensor, noise: bool = True) -> Outcome:
+        """Code `picture` (uint8, N x H x W x 3, sides multiples of 64) at `level` (int64, N).
+
+        With `noise`, the rate is that of the latent under additive uniform noise (Balle et al.,
+        2018); the distortion always sees rounded values (straight-through gradients).
+        """
+        t, n = self.transforms, len(level)
+        x = picture.float() / 255 - 0.5
+        pixels = picture.shape[1] * picture.shape[2]
+        natural = t.latent(x, level)
+        z = t.hyper_latent(natural, level)
+        z_index = self.prior.bound_index(self.prior.table("hyper.index", level))[:, None, None]
+        z_bits = self._bits(z, z_index.expand_as(z), noise)
+        z_bpp = z_bits.sum(dim=(1, 2, 3)) / pixels
+
+        prior = Prior(self.prior, quantize_ste(z), level)
+        y = natural * t.latent_gain(level)
+        parts = split_quarters(y)
+        phases = torch.arange(4, device=y.device)
+        decoded = torch.zeros_like(parts)
+        residuals, indices = [], []
+        for step in range(STEPS):
+            quarters = torch.tensor(step_quarters(step), device=y.device)
+            mean, index = prior.parameters(step)
+            residual = parts[phases, quarters] - mean
+            steps = quantize_ste(residual) + mean
+            if step < STEPS - 1:
+                prior.update(step, steps)
+            decoded = decoded.index_put((phases, quarters), steps)
+            residuals.append(residual)
+            indices.append(index)
+        bits = self._bits(torch.stack(residuals), torch.stack(indices), noise)
+        bpp = bits.sum(dim=(0, 1, 3, 4, 5)) / pixels
+        reconstruction = t.picture(merge_quarters(decoded), level)
+        error = (reconstruction.float() - x).square().reshape(n, -1).mean(dim=1) * 255**2
+        return Outcome(bpp + z_bpp, z_bpp, error)
+
+
+def log_lambda(level: Tensor) -> Tensor:
+    """log lambda for a tensor of levels."""
+    low, high = math.log(level_lambda(0)), math.log(level_lambda(LEVELS - 1))
+    return low + (high - low) * level.float() / (LEVELS - 1)
+
+
+def _principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, top `count` components (count x dim) and their standard deviations."""
+    mean = rows.mean(dim=0)
+    covariance = torch.cov(rows.T.double())
+    values, vectors = torch.linalg.eigh(covariance)
+    top = torch.arange(len(values) - 1, len(values) - 1 - count, -1)
+    return mean, vectors[:, top].T.float(), values[top].clamp(min=0).sqrt().float()
+
+
+@torch.no_grad()
+def initialise_from_pictures(model: TrainableCodec, pictures: Tensor) -> None:
+    """Start the transforms as a two-level PCA of 16 x 16 patches, the gains as the
+    high-resolution-optimal steps, and the prior as the matching Gaussians.
+
+    `pictures`: uint8, N x H x W x 3. The decoder of the untrained model is the exact transpose of
+    its encoder, so training starts from a working transform codec.
+    """
+    config, t = model.config, model.transforms
+    c, m = config.channels, config.latent_channels
+    cells = space_to_depth(pictures.cpu().float() / 255 - 0.5, 8)
+    mean, first, _ = _principal_components(cells.reshape(-1, 192), c)
+    coarse = space_to_depth((cells - mean) @ first.T, 2)
+    mean2, second, deviation = _principal_components(coarse.reshape(-1, 4 * c), m)
+    # Deal components out to the four channel quarters in turn, so that all carry alike.
+    order = torch.arange(m).reshape(m // 4, 4).T.reshape(-1)
+    second, deviation = second[order], deviation[order].clamp(min=1e-3)
+    t.analysis.head.weight.copy_(first)
+    t.analysis.head.bias.copy_(-(first @ mean))
+    t.analysis.tail.weight.copy_(second)
+    t.analysis.tail.bias.copy_(-(second @ mean2))
+    t.synthesis.head.weight.copy_(second.T)
+    t.synthesis.head.bias.copy_(mean2)
+    t.synthesis.tail.weight.copy_(first.T)
+    t.synthesis.tail.bias.copy_(mean)
+    t.whiten.copy_(1 / deviation)
+
+    level = torch.linspace(0, LEVELS - 1, KNOTS)
+    log_gain = (math.log(255) - 0.5 * (math.log(12 * 2.16) - log_lambda(level)))[:, None]
+    t.log_latent_gain.knots.copy_(log_gain.expand(-1, m))
+    t.log_latent_scale.knots.copy_(-log_gain.expand(-1, m))
+    log_steps = log_gain + deviation.log()  # standard deviation of each channel, in steps
+    model.prior.layer("latent.dequantise").knots.copy_(-log_steps)
+    model.prior.layer("mean.quantise").knots.copy_(log_steps)
+    index = (log_steps - math.log(SCALE_MIN)) / SCALE_LOG_STEP
+    model.prior.layer("index.offset").knots.copy_(index.clamp(2, SCALES - 2))
+    model.prior.layer("hyper.index").knots.fill_(-math.log(SCALE_MIN) / SCALE_LOG_STEP)
