@@ -96,7 +96,7 @@ def encode(tables: Tables, blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> b
         for s, start, end in segments:
             supports[start:end] = tables.supports[s]
         escaped = np.abs(ordered) > supports
-        if segments and ordered[: segments[0][1]].any():
+        if symbols[indices < tables.skip].any():
             raise ValueError("a symbol under the skip rule is not zero")
         codes = np.where(escaped, 2 * supports + 1, ordered + supports)
         if escaped.any():

@@ -16,6 +16,7 @@ from bitstream.errors import CorruptFile, LimitExceeded, VaeError
 from vaecodec import images, weights
 from vaecodec.images import ImageLike
 from vaecodec.model.config import HYPER_STRIDE, LATENT_STRIDE
+from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel
 from vaecodec.quality import DEFAULT_QUALITY, level_of
 
@@ -149,9 +150,17 @@ class Codec:
                 out[i] = images.from_samples(picture, parsed[i].header.colour)
         return [image for image in out if image is not None]
 
+    def decode_latent(
+        self, data: bytes, *, max_pixels: int = container.MAX_PIXELS
+    ) -> np.ndarray:
+        """The quantised latent of a file, what every decoder must agree on to the last bit: int32,
+        H/16 x W/16 x M (rounded up), in units of 1/64 quantisation step. Raises as `decode`."""
+        latent = self._latents([container.parse(data, max_pixels)])[0]
+        return (latent.double() * 2**STEP_BITS).to(torch.int32).cpu().numpy()
+
     @torch.inference_mode()
-    def _decode_alike(self, files: list[Container]) -> np.ndarray:
-        """Samples (float32, N x H x W x 3, 0..255 unclipped) of files alike but for their streams."""
+    def _latents(self, files: list[Container]) -> Tensor:
+        """Latents (float32, N x h x w x M, in steps) of files alike but for their streams."""
         header = files[0].header
         model = self._model(header.model_id)
         rows, columns = -(-header.height // LATENT_STRIDE), -(-header.width // LATENT_STRIDE)
@@ -164,8 +173,16 @@ class Codec:
             except CorruptFile as error:
                 raise CorruptFile(f"group {number}: {error}") from error
             latent[:, top : top + height, left : left + width] = group[:, :height, :width]
+        return latent
+
+    @torch.inference_mode()
+    def _decode_alike(self, files: list[Container]) -> np.ndarray:
+        """Samples (float32, N x H x W x 3, 0..255 unclipped) of files alike but for their streams."""
+        header = files[0].header
+        latent = self._latents(files)
         levels = torch.full((len(files),), header.level, device=self.device)
-        picture = model.transforms.picture(latent, levels)[:, : header.height, : header.width]
+        transforms = self._model(header.model_id).transforms
+        picture = transforms.picture(latent, levels)[:, : header.height, : header.width]
         return ((picture + 0.5) * 255).cpu().numpy()
 
 

@@ -11,15 +11,21 @@ from pathlib import Path
 from bitstream.errors import VaeError
 
 
+def check_output(path: Path, *, force: bool) -> None:
+    """Raise VaeError if `path` is a folder, or exists and may not be replaced."""
+    # os.path answers False where pathlib raises: in folders that may not be searched.
+    if os.path.isdir(path):
+        raise VaeError(f"{path}: is a folder, a file was expected")
+    if not force and os.path.lexists(path):
+        raise VaeError(f"{path}: exists already (use --force to replace it)")
+
+
 def write_whole(path: Path, data: bytes, *, force: bool = False) -> None:
     """Write `data` to a temporary file beside `path`, then rename it.
 
     Raises VaeError, leaving nothing behind, if `path` exists and not `force`, or the system refuses.
     """
-    if path.is_dir():
-        raise VaeError(f"{path}: is a folder, a file was expected")
-    if not force and path.exists():
-        raise VaeError(f"{path}: exists already (use --force to replace it)")
+    check_output(path, force=force)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("xb") as file:
@@ -54,7 +60,7 @@ def expand(inputs: Sequence[str], extensions: Iterable[str]) -> list[tuple[Path,
         if not os.path.lexists(name) and glob.has_magic(name):
             names = sorted(glob.glob(name, recursive=True)) or [name]
         for path in map(Path, names):
-            if path.is_dir():
+            if os.path.isdir(path):
                 inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted)
                 found += [(p, path) for p in inside if p.is_file()]
             else:
@@ -73,10 +79,10 @@ def output_paths(
     if out is None:
         return [(path, path.with_suffix(extension)) for path, _ in found]
     target = Path(out)
-    folder = target.is_dir() or out.endswith(("/", os.sep)) or len(found) != 1
+    folder = os.path.isdir(target) or out.endswith(("/", os.sep)) or len(found) != 1
     if not folder:
         return [(found[0][0], target)]
-    if target.exists() and not target.is_dir():
+    if os.path.exists(target) and not os.path.isdir(target):
         raise VaeError(f"{out}: is a file, but several inputs need a folder to go to")
     return [
         (path, (target / path.relative_to(root)).with_suffix(extension)) for path, root in found

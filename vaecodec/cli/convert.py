@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bitstream.errors import VaeError
 from vaecodec.cli.report import fail, for_each
-from vaecodec.files import write_whole
+from vaecodec.files import check_output, write_whole
 
 
 def convert(
@@ -27,8 +27,7 @@ def convert(
         if target in taken:
             raise VaeError(f"{source}: its output {target} is already that of {taken[target]}")
         taken[target] = source
-        if target.exists() and not force:
-            raise VaeError(f"{target}: exists already (use --force to replace it)")
+        check_output(target, force=force)
         data = work(source, target)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,30 @@
+"""Fixtures: one real photograph and one codec for all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from vaecodec.codec import Codec
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A photograph, uint8 192 x 256 x 3."""
+    return np.ascontiguousarray(skimage.data.astronaut()[:192, 128:384])
+
+
+@pytest.fixture(scope="session")
+def codec() -> Codec:
+    return Codec(device="cpu")
+
+
+@pytest.fixture
+def photo_file(tmp_path: Path, photo: np.ndarray) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(photo).save(path)
+    return path

@@ -1,0 +1,270 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vaecodec
+from bitstream import container
+from vaecodec.bench.metrics import psnr
+from vaecodec.cli.main import main
+from vaecodec.files import write_whole
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in this process; exit code, standard output, standard error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vaecodec", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def vae_file(tmp_path: Path, photo: np.ndarray, codec: vaecodec.Codec) -> Path:
+    path = tmp_path / "given.vae"
+    path.write_bytes(codec.encode(photo, 30))
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_there_and_back(run: Run, photo_file: Path, photo: np.ndarray) -> None:
+    assert run("compress", photo_file) == (0, "", "")
+    vae = photo_file.with_suffix(".vae")
+    back = photo_file.with_name("back.png")
+    assert run("decompress", vae, "-o", back) == (0, "", "")
+    assert psnr(photo, np.asarray(Image.open(back))) > 32
+    assert names(photo_file.parent) == ["back.png", "photo.png", "photo.vae"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("x.jpg", "JPEG"), ("x.webp", "WEBP"), ("x.tif", "TIFF")])
+def test_extension_chooses_the_format(run: Run, vae_file: Path, name: str, kind: str) -> None:
+    out = vae_file.with_name(name)
+    assert run("decompress", vae_file, "-o", out)[0] == 0
+    assert Image.open(out).format == kind
+
+
+def test_unknown_output_format(run: Run, vae_file: Path) -> None:
+    code, _, err = run("decompress", vae_file, "-o", vae_file.with_name("x.nonesuch"))
+    assert code == 2
+    assert "x.nonesuch: Pillow writes no image format with this extension" in err
+
+
+def test_quality_changes_the_size(run: Run, photo_file: Path) -> None:
+    sizes = []
+    for quality in (5, 95):
+        out = photo_file.with_name(f"q{quality}.vae")
+        assert run("compress", photo_file, "-q", quality, "-o", out)[0] == 0
+        sizes.append(out.stat().st_size)
+    assert sizes[1] > 3 * sizes[0]
+
+
+def test_nothing_is_overwritten_without_force(run: Run, photo_file: Path) -> None:
+    out = photo_file.with_suffix(".vae")
+    out.write_bytes(b"precious")
+    code, _, err = run("compress", photo_file)
+    assert code == 1
+    assert f"{out}: exists already (use --force to replace it)" in err
+    assert out.read_bytes() == b"precious"
+    assert run("compress", photo_file, "--force") == (0, "", "")
+    assert out.read_bytes().startswith(container.SIGNATURE)
+
+
+def test_folders_globs_and_failures(run: Run, tmp_path: Path, photo: np.ndarray) -> None:
+    source = tmp_path / "in"
+    (source / "deep").mkdir(parents=True)
+    Image.fromarray(photo[:40, :40]).save(source / "a.png")
+    Image.fromarray(photo[:30, :20]).save(source / "deep" / "b.jpg")
+    (source / "notes.txt").write_text("not an image, and not an image's name")
+    (source / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    out = tmp_path / "out"
+    code, _, err = run("compress", source, "-o", out)
+    assert code == 1
+    assert "broken.png: not an image" in err
+    assert len(err.strip().splitlines()) == 1
+    assert names(out) == ["a.vae", "deep/b.vae"]
+    assert run("decompress", out / "*.vae", out / "deep", "-o", tmp_path / "back") == (0, "", "")
+    assert names(tmp_path / "back") == ["a.png", "b.png"]
+
+
+def test_two_inputs_with_one_output(run: Run, photo_file: Path, photo: np.ndarray) -> None:
+    twin = photo_file.with_suffix(".bmp")
+    Image.fromarray(photo).save(twin)
+    code, _, err = run("compress", photo_file, twin)
+    assert code == 1
+    assert "photo.vae is already that of" in err
+
+
+def test_bad_inputs_to_compress(run: Run, tmp_path: Path, photo_file: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("hello")
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(photo_file.read_bytes()[:3000])
+    before = names(tmp_path)
+    for name, message in [
+        ("empty.png", "the file is empty"),
+        ("text.png", "not an image in a format that can be read"),
+        ("cut.png", ""),
+        ("absent.png", "No such file"),
+    ]:
+        code, out, err = run("compress", tmp_path / name)
+        assert code == 1
+        assert out == ""
+        assert f"{name}: {message}" in err
+        assert len(err.strip().splitlines()) == 1
+    assert names(tmp_path) == before
+
+
+def test_bad_inputs_to_decompress(run: Run, tmp_path: Path, vae_file: Path, photo_file: Path) -> None:
+    good = vae_file.read_bytes()
+    parsed = container.parse(good)
+    stranger = container.Header(256, 192, container.RGB, 8, b"\xde\xad\xbe\xef", 30)
+    cases = {
+        "empty.vae": (b"", "the file is empty"),
+        "cut.vae": (good[:-40], "are left"),
+        "foreign.vae": (photo_file.read_bytes(), "not a .vae file"),
+        "newer.vae": (good[:7] + b"\x02" + good[8:], "format version 2"),
+        "stranger.vae": (container.pack(stranger, parsed.streams), "needs the model deadbeef"),
+        "flipped.vae": (good[:-30] + bytes([good[-30] ^ 1]) + good[-29:], "checksum of group 0"),
+    }
+    for name, (data, message) in cases.items():
+        (tmp_path / name).write_bytes(data)
+        for command in ("decompress", "info"):
+            code, _, err = run(command, tmp_path / name)
+            if command == "info" and name == "stranger.vae":
+                assert code == 0
+                continue
+            assert code == 1
+            assert f"{name}: " in err
+            assert message in err
+            assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("*.png")) or names(tmp_path).count("photo.png") == 1
+    assert not [n for n in names(tmp_path) if n.endswith(".partial")]
+
+
+@pytest.mark.parametrize("quality", ["0", "101", "high", "5.5"])
+def test_quality_out_of_range(run: Run, photo_file: Path, quality: str) -> None:
+    code, _, err = run("compress", photo_file, "-q", quality)
+    assert code == 2
+    assert "quality" in err
+    assert names(photo_file.parent) == ["photo.png"]
+
+
+def test_wrong_usage(run: Run, photo_file: Path, tmp_path: Path) -> None:
+    assert run("compress", photo_file, "--model", "nonesuch")[0] == 2
+    assert run("nonesuch")[0] == 2
+    assert run("compress")[0] == 2
+    (tmp_path / "file").touch()
+    code, _, err = run("compress", photo_file, photo_file, "-o", tmp_path / "file")
+    assert code == 2
+    assert "several inputs need a folder" in err
+    (tmp_path / "hollow").mkdir()
+    code, _, err = run("compress", tmp_path / "hollow")
+    assert code == 1
+    assert "no file to work on" in err
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A folder that may not be written to, by whoever this process is for the time."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        locked = folder / "locked"
+        locked.mkdir()
+        locked.chmod(0o555)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            yield locked
+        finally:
+            if root:
+                os.seteuid(0)
+            locked.chmod(0o755)
+
+
+def test_a_folder_without_permission(unprivileged: Path) -> None:
+    with pytest.raises(vaecodec.VaeError, match=r"out\.vae: cannot be written \("):
+        write_whole(unprivileged / "out.vae", b"data")
+
+
+def test_a_full_disk(tmp_path: Path, photo_file: Path) -> None:
+    """A limit on file size stands in for the disk: the write fails half-way, as there."""
+    out = tmp_path / "out.vae"
+    done = subprocess.run(
+        [sys.executable, "-m", "vaecodec.cli.main", "compress", photo_file, "-q", "100", "-o", out],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)),
+    )
+    assert done.returncode == 1
+    assert "out.vae: cannot be written (File too large)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert names(tmp_path) == ["photo.png"]
+
+
+def test_info(run: Run, vae_file: Path) -> None:
+    code, out, _ = run("info", vae_file, "--json")
+    about = json.loads(out)
+    assert code == 0
+    assert (about["width"], about["height"], about["colour"]) == (256, 192, "RGB")
+    assert about["bytes"]["file"] == vae_file.stat().st_size
+    assert about["bytes"]["latents"] + about["bytes"]["container"] == about["bytes"]["file"]
+    assert about["bits_per_pixel"] == round(8 * vae_file.stat().st_size / (256 * 192), 4)
+    assert about["model"] is not None
+    code, out, _ = run("info", vae_file)
+    assert code == 0
+    assert "256 x 192, RGB" in out
+
+
+def test_models_and_version(run: Run) -> None:
+    code, out, _ = run("models")
+    assert code == 0
+    assert "small-1" in out
+    assert "*" in out
+    assert vaecodec.__version__ in run("--version")[1]
+    assert "compress" in run("--help")[1]
+
+
+def test_bench(run: Run, tmp_path: Path, photo: np.ndarray) -> None:
+    pytest.importorskip("bjontegaard", reason="the bench extra is not installed")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.fromarray(photo[:96, :96]).save(folder / "a.png")
+    Image.fromarray(photo[96:, 96:]).save(folder / "b.png")
+    (folder / "c.png").write_bytes(b"rubbish")
+    out = tmp_path / "figures.json"
+    code, text, err = run("bench", folder, "--qualities", "10,40,70,95", "--json", out)
+    assert code == 1
+    assert "c.png: not an image" in err
+    assert "BD-rate of vae" in text
+    figures = json.loads(out.read_text())
+    assert figures["bd_rate_percent"] < 0
+    assert len(figures["rows"]) == 2 * (4 + 15)
+    for row in figures["rows"]:
+        assert row["bpp"] == 8 * row["bytes"] / (96 * 96 if row["image"] == "a.png" else 96 * 160)
+    assert run("bench", tmp_path / "absent")[0] == 2
+    assert run("bench", folder, "--qualities", "0,5")[0] == 2

@@ -1,0 +1,138 @@
+"""The container, on literal bytes."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitstream import container
+from bitstream.container import Header
+from bitstream.errors import (
+    CorruptFile,
+    LimitExceeded,
+    NotAVaeFile,
+    TruncatedFile,
+    UnsupportedVersion,
+    VaeError,
+)
+
+HEADER = Header(300, 200, container.RGB, 8, bytes.fromhex("c0ffee42"), 37)
+STREAM = bytes.fromhex("0102030405060708")
+LITERAL = bytes.fromhex(
+    "89 56 41 45 0d 0a 1a 01"  # signature, version
+    "48 0b ac 02 c8 01 01 08 c0 ff ee 42 25 af 9a 4c fe"  # H: 300 x 200, RGB, 8, model, level
+    "47 08 01 02 03 04 05 06 07 08 1b 81 dc 7e"  # G: the stream
+)
+
+
+def chunk(kind: bytes, payload: bytes) -> bytes:
+    body = kind + bytes([len(payload)]) + payload
+    return body + zlib.crc32(body).to_bytes(4, "little")
+
+
+def test_literal_bytes_both_ways() -> None:
+    assert container.pack(HEADER, [STREAM]).hex(" ") == LITERAL.hex(" ")
+    parsed = container.parse(LITERAL)
+    assert (parsed.header, parsed.streams, parsed.version) == (HEADER, [STREAM], 1)
+
+
+def test_fixed_cost_of_a_plain_image_is_at_most_32_bytes() -> None:
+    assert len(LITERAL) - len(STREAM) <= 32
+    largest = Header(1024, 1024, container.RGB, 8, b"\xff" * 4, 63)  # largest in one group
+    assert len(container.pack(largest, [b"\x01" * 100])) - 100 <= 32
+
+
+@pytest.mark.parametrize("length", range(len(LITERAL)))
+def test_every_truncation_is_an_error(length: int) -> None:
+    with pytest.raises(NotAVaeFile if length == 0 else TruncatedFile):
+        container.parse(LITERAL[:length])
+
+
+@pytest.mark.parametrize("position", range(len(LITERAL)))
+def test_every_flipped_byte_is_an_error(position: int) -> None:
+    damaged = bytearray(LITERAL)
+    damaged[position] ^= 0x55
+    with pytest.raises(VaeError):
+        container.parse(bytes(damaged))
+
+
+def test_errors_name_what_is_wrong() -> None:
+    start, header, group = LITERAL[:8], LITERAL[8:25], LITERAL[25:]
+    with pytest.raises(NotAVaeFile, match="empty"):
+        container.parse(b"")
+    with pytest.raises(NotAVaeFile, match="89 50 4e 47"):
+        container.parse(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(CorruptFile, match="text mode"):
+        container.parse(LITERAL.replace(b"\r\n", b"\n"))
+    with pytest.raises(UnsupportedVersion, match="version 9"):
+        container.parse(LITERAL[:7] + b"\x09" + LITERAL[8:])
+    with pytest.raises(CorruptFile, match="checksum of group 0"):
+        container.parse(start + header + group[:-1] + b"\x00")
+    with pytest.raises(CorruptFile, match="first chunk"):
+        container.parse(start + group + header)
+    with pytest.raises(CorruptFile, match="second header"):
+        container.parse(start + header + header + group)
+    with pytest.raises(CorruptFile, match="'Q' is required but unknown"):
+        container.parse(start + header + chunk(b"Q", b"") + group)
+    with pytest.raises(TruncatedFile, match="1 groups expected, 0 found"):
+        container.parse(start + header)
+    with pytest.raises(CorruptFile, match="1 groups expected, 2 found"):
+        container.parse(start + header + group + group)
+    with pytest.raises(LimitExceeded, match="300 x 200"):
+        container.parse(LITERAL, max_pixels=1000)
+
+
+def test_unknown_ancillary_chunks_are_skipped() -> None:
+    data = LITERAL[:25] + chunk(b"q", b"whatever") + LITERAL[25:] + chunk(b"z", b"")
+    assert container.parse(data).streams == [STREAM]
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ("00 01 01 08 00000000 00", "dimensions 0 x 1"),
+        ("01 01 02 08 00000000 00", "colour mode 2"),
+        ("01 01 01 10 00000000 00", "depth of 16"),
+        ("01 01 01 08 00000000 40", "level 64"),
+        ("01 01 01 08 00000000", "too short"),
+        ("01 01 01 08 00000000 00 00", "1 bytes too many"),
+        ("81 00 01 01 08 00000000 00", "shortest form"),
+        ("ff ff ff ff ff 01 01 01 08 00000000 00", "longer than 5 bytes"),
+        ("81 08 01 01 08 00000000 00 05", "fewer than 2 group lengths"),
+        ("81 08 01 01 08 00000000 00 05 08", "lengths in the header differ"),
+    ],
+)
+def test_impossible_headers(payload: str, message: str) -> None:
+    data = LITERAL[:8] + chunk(b"H", bytes.fromhex(payload)) + LITERAL[25:] * 2
+    with pytest.raises(VaeError, match=message):
+        container.parse(data)
+
+
+def test_huge_dimensions_cost_nothing() -> None:
+    payload = bytes.fromhex("ffffffff07 ffffffff07 01 08 00000000 00")
+    data = LITERAL[:8] + chunk(b"H", payload) + LITERAL[25:]
+    with pytest.raises(LimitExceeded):
+        container.parse(data)
+    with pytest.raises(CorruptFile, match="group lengths"):
+        container.parse(data, max_pixels=2**63)
+
+
+@given(
+    st.integers(1, 5000), st.integers(1, 5000), st.integers(0, 63), st.binary(min_size=4, max_size=4),
+    st.data(),
+)  # fmt: skip
+def test_round_trip(width: int, height: int, level: int, model_id: bytes, data: st.DataObject) -> None:
+    header = Header(width, height, container.GREY, 8, model_id, level)
+    size = header.group_count
+    streams = data.draw(st.lists(st.binary(max_size=20), min_size=size, max_size=size))
+    parsed = container.parse(container.pack(header, streams))
+    assert (parsed.header, parsed.streams) == (header, streams)
+
+
+@given(st.binary(max_size=200))
+def test_garbage_after_the_signature(tail: bytes) -> None:
+    with pytest.raises(VaeError):
+        container.parse(LITERAL[:8] + tail)

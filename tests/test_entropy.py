@@ -1,0 +1,131 @@
+"""The entropy coder: golden bytes, an independent decoder, round trips, damage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitstream import entropy
+from bitstream.errors import CorruptFile
+
+
+def make_tables() -> entropy.Tables:
+    """Four tables: one under the skip rule, a narrow, a wide, and one with unequal sides."""
+    tables = []
+    for support, centre in ((1, 2**24 - 30), (1, 12_000_000), (20, 1_000_000), (3, 9_000_000)):
+        length = 2 * support + 2
+        rest = 2**24 - centre
+        table = np.full(length, rest // (length - 1))
+        table[support] = centre
+        table[0] += 2**24 - table.sum()
+        tables.append(table)
+    return entropy.Tables(np.array([1, 1, 20, 3]), np.concatenate(tables), skip=1)
+
+
+TABLES = make_tables()
+SYMBOLS = np.array([0, 1, -1, 0, 15, -20, 21, -300, 2, 0, -4, 0])
+INDICES = np.array([0, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 0], dtype=np.uint8)
+GOLDEN = "64d1fe960200e6fe340a1200"
+
+
+def test_golden_bytes() -> None:
+    assert entropy.encode(TABLES, [(SYMBOLS, INDICES)]).hex() == GOLDEN
+
+
+def plain_ans_decode(stream: bytes, plan: list[list[int]]) -> list[int]:
+    """An independent decoder of the ANS stream: the symbol under each given frequency table."""
+    words = [int(w) for w in np.frombuffer(stream, "<u4")]
+    state = words.pop() if words else 0
+    while state < 2**32 and words:
+        state = state << 32 | words.pop()
+    out = []
+    for frequencies in plan:
+        quantile, start, symbol = state % 2**24, 0, 0
+        while start + frequencies[symbol] <= quantile:
+            start += frequencies[symbol]
+            symbol += 1
+        out.append(symbol)
+        state = frequencies[symbol] * (state >> 24) + quantile - start
+        if state < 2**32 and words:
+            state = state << 32 | words.pop()
+    return out
+
+
+def test_an_independent_decoder_reads_the_integer_tables_exactly() -> None:
+    """Nothing in constriction's model building rounds: frequencies are those of the tables."""
+    rng = np.random.default_rng(5)
+    indices = np.full(4000, 2, dtype=np.uint8)
+    symbols = rng.integers(-20, 21, len(indices))
+    stream = entropy.encode(TABLES, [(symbols, indices)])
+    starts = np.concatenate(([0], np.cumsum(2 * TABLES.supports + 2)))
+    table = TABLES.frequencies[starts[2] : starts[3]].tolist()
+    assert plain_ans_decode(stream, [table] * len(indices)) == (symbols + 20).tolist()
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(-(2**20), 2**20), st.integers(0, 3)), max_size=60)))
+def test_round_trip(blocks: list[list[tuple[int, int]]]) -> None:
+    arrays = []
+    for block in blocks:
+        indices = np.array([index for _, index in block], dtype=np.uint8)
+        symbols = np.array([value if index else 0 for value, index in block], dtype=np.int64)
+        arrays.append((symbols, indices))
+    decoder = entropy.Decoder(TABLES, entropy.encode(TABLES, arrays))
+    for symbols, indices in arrays:
+        assert np.array_equal(decoder.decode(indices), symbols)
+    decoder.finish()
+
+
+def test_size_is_the_ideal_code_length() -> None:
+    rng = np.random.default_rng(0)
+    indices = rng.integers(0, 4, 50_000).astype(np.uint8)
+    symbols = np.where(indices == 0, 0, rng.integers(-2, 3, len(indices)))
+    bits = TABLES.bits(symbols, indices)
+    size = 8 * len(entropy.encode(TABLES, [(symbols, indices)]))
+    assert bits <= size + 1
+    assert size < 1.001 * bits + 64
+
+
+def test_skipped_symbols_cost_nothing() -> None:
+    zeros = np.zeros(1000, dtype=np.int64)
+    assert entropy.encode(TABLES, [(zeros, np.zeros(1000, dtype=np.uint8))]) == b""
+    with pytest.raises(ValueError, match="skip"):
+        entropy.encode(TABLES, [(np.array([1]), np.array([0], dtype=np.uint8))])
+
+
+def test_values_beyond_the_format_are_refused() -> None:
+    with pytest.raises(ValueError, match="too large"):
+        entropy.encode(TABLES, [(np.array([2**22]), np.array([1], dtype=np.uint8))])
+
+
+@pytest.mark.parametrize("stream", [b"\x01\x02\x03", b"\x01\x00\x00\x00\x00\x00\x00\x00"])
+def test_what_is_no_stream(stream: bytes) -> None:
+    with pytest.raises(CorruptFile):
+        entropy.Decoder(TABLES, stream)
+
+
+def test_left_over_data_is_noticed() -> None:
+    decoder = entropy.Decoder(TABLES, entropy.encode(TABLES, [(SYMBOLS, INDICES)]))
+    decoder.decode(INDICES[:3])
+    with pytest.raises(CorruptFile, match="more data"):
+        decoder.finish()
+
+
+@given(st.binary(max_size=64), st.lists(st.integers(0, 3), max_size=200))
+def test_garbage_decodes_to_something(stream: bytes, indices: list[int]) -> None:
+    try:
+        decoder = entropy.Decoder(TABLES, stream)
+    except CorruptFile:
+        return
+    assert len(decoder.decode(np.array(indices, dtype=np.uint8))) == len(indices)
+
+
+@pytest.mark.parametrize(
+    ("supports", "frequencies"),
+    [([1], [1, 2**24 - 2, 1]), ([1], [1, 2**24 - 3, 1, 2]), ([1], [0, 2**24 - 2, 1, 1])],
+)
+def test_impossible_tables(supports: list[int], frequencies: list[int]) -> None:
+    with pytest.raises(ValueError, match="frequency table"):
+        entropy.Tables(np.array(supports), np.array(frequencies), 0)

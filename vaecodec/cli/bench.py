@@ -1,0 +1,104 @@
+"""`vaecodec bench`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from bitstream.errors import VaeError
+from vaecodec.cli import options
+from vaecodec.cli.report import ProgressBar, fail
+from vaecodec.files import check_output, expand, write_whole
+
+
+@click.command("bench")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--qualities", metavar="Q,Q,...", help="Qualities of vaecodec to measure.")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Write all figures to a file.")
+@options.model
+@options.device
+@options.force
+def command(
+    folder: Path,
+    qualities: str | None,
+    out: Path | None,
+    model: str | None,
+    device: str,
+    force: bool,
+) -> int:
+    """Measure rate and distortion on all images of FOLDER: real files, against Pillow's JPEG."""
+    from PIL import Image
+
+    from vaecodec.bench.codecs import Jpeg, Vae
+    from vaecodec.bench.metrics import bd_rate
+    from vaecodec.bench.run import machine, mean_curve, run
+
+    if not folder.exists():
+        raise VaeError(f"{folder}: no such folder of images")
+    found = expand([str(folder)], {e for e, n in Image.registered_extensions().items() if n in Image.OPEN})
+    if not found:
+        raise VaeError(f"{folder}: holds no image")
+    if out is not None:
+        check_output(out, force=force)
+    vae, jpeg = Vae(model, device), Jpeg()
+    chosen = _qualities(qualities) if qualities else list(vae.qualities)
+
+    failures: list[str] = []
+    with ProgressBar(len(found), "images") as bar:
+        rows = run(
+            [path for path, _ in found],
+            [(jpeg, jpeg.qualities), (vae, chosen)],
+            bar.update,
+            failures.append,
+        )
+    for failure in failures:
+        fail(failure)
+    if not rows:
+        raise VaeError(f"{folder}: holds no readable image")
+
+    curves = {codec.name: mean_curve(rows, codec.name) for codec in (jpeg, vae)}
+    pixels = {row.image: 8 * row.bytes / row.bpp for row in rows}
+    click.echo(f"{len(pixels)} images, means of per-image values")
+    click.echo(f"{'codec':<12}{'quality':>8}{'bpp':>9}{'PSNR dB':>9}{'encode MP/s':>13}{'decode MP/s':>13}")
+    for codec, levels in ((jpeg, jpeg.qualities), (vae, chosen)):
+        for quality, (bpp, db) in zip(sorted(levels), curves[codec.name], strict=True):
+            at = [row for row in rows if row.codec == codec.name and row.quality == quality]
+            megapixels = sum(pixels[row.image] for row in at) / 1e6
+            speeds = [
+                megapixels / sum(seconds)
+                for seconds in ([r.encode_seconds for r in at], [r.decode_seconds for r in at])
+            ]
+            click.echo(
+                f"{codec.name:<12}{quality:>8}{bpp:>9.4f}{db:>9.3f}{speeds[0]:>13.2f}{speeds[1]:>13.2f}"
+            )
+    try:
+        rate: float | None = bd_rate(curves[jpeg.name], curves[vae.name])
+        click.echo(f"BD-rate of {vae.name} against {jpeg.name}: {rate:+.2f} % (Akima, PSNR)")
+    except VaeError as error:
+        rate = None
+        fail(str(error))
+    except ImportError:
+        rate = None
+        fail("the BD-rate needs the extra: pip install 'vaecodec[bench]'")
+    if out is not None:
+        about = {
+            "machine": machine(),
+            "codecs": {codec.name: codec.settings for codec in (jpeg, vae)},
+            "bd_rate_percent": rate,
+            "curves": curves,
+            "rows": [row.to_dict() for row in rows],
+        }
+        write_whole(out, (json.dumps(about, indent=1) + "\n").encode(), force=force)
+    return 1 if failures else 0
+
+
+def _qualities(text: str) -> list[int]:
+    try:
+        values = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        values = []
+    if not values or not all(1 <= value <= 100 for value in values):
+        raise click.BadParameter(f"{text!r} is not a list like 10,40,90", param_hint="--qualities")
+    return values
