@@ -106,7 +106,7 @@ def encode(tables: Tables, blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> b
     return coder.get_compressed().astype("<u4").tobytes()
 
 
-def _encode_tails(coder: AnsCoder, values: np.ndarray, supports: np.ndarray) -> None:
+def _encode_tails(coder: Any, values: np.ndarray, supports: np.ndarray) -> None:
     excess = np.abs(values) - supports  # at least 1
     if excess.max() >= 2 ** (MAX_TAIL_BITS - 1):
         raise ValueError("a symbol is too large to be coded")
@@ -163,5 +163,3 @@ class Decoder:
         """Check that the stream has been used up; raises CorruptFile if not."""
         if not self._coder.is_empty():
             raise CorruptFile("a stream holds more data than its group needs")
-
-

@@ -134,7 +134,11 @@ def test_extreme_weights_stay_exact() -> None:
 
 def test_not_a_number_does_not_reach_the_file(model: LoadedModel) -> None:
     latent, hyper = random_latents(model, 1, 4)
-    latent[0, 0, 0, 0], latent[0, 1, 1, 1], hyper[0, 0, 0, 0] = float("nan"), float("inf"), -float("inf")
+    latent[0, 0, 0, 0], latent[0, 1, 1, 1], hyper[0, 0, 0, 0] = (
+        float("nan"),
+        float("inf"),
+        -float("inf"),
+    )
     streams = model.latents.encode(latent, hyper, 20, 4, 4)
     assert torch.isfinite(model.latents.decode(streams, 20, 4, 4)).all()
 

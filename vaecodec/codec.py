@@ -79,9 +79,7 @@ class Codec:
         """
         return self.decode_batch([data], max_pixels=max_pixels)[0]
 
-    def encode_batch(
-        self, batch: Sequence[ImageLike], quality: int = DEFAULT_QUALITY
-    ) -> list[bytes]:
+    def encode_batch(self, batch: Sequence[ImageLike], quality: int = DEFAULT_QUALITY) -> list[bytes]:
         """Encode many pictures at one quality; those of equal size pass the networks together."""
         level = level_of(quality)
         samples = [images.to_samples(image) for image in batch]
@@ -105,7 +103,10 @@ class Codec:
         """Streams of all groups for each of N pictures (uint8, N x H x W x 3)."""
         model = self._model()
         latent, hyper = self._analyse(model, pictures, level)
-        rows, columns = -(-pictures.shape[1] // LATENT_STRIDE), -(-pictures.shape[2] // LATENT_STRIDE)
+        rows, columns = (
+            -(-pictures.shape[1] // LATENT_STRIDE),
+            -(-pictures.shape[2] // LATENT_STRIDE),
+        )
         streams: list[list[bytes]] = [[] for _ in pictures]
         for top, left, height, width in _groups(rows, columns):
             coded = model.latents.encode(
@@ -119,9 +120,7 @@ class Codec:
                 item.append(stream)
         return streams
 
-    def _analyse(
-        self, model: LoadedModel, pictures: np.ndarray, level: int
-    ) -> tuple[Tensor, Tensor]:
+    def _analyse(self, model: LoadedModel, pictures: np.ndarray, level: int) -> tuple[Tensor, Tensor]:
         """Latent in quantisation steps and unrounded hyper-latent, padded to whole hyper cells."""
         x = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
         x = x.float() / 255 - 0.5
@@ -140,9 +139,7 @@ class Codec:
     ) -> list[Image.Image]:
         """Decode many files; those of equal size, model and level pass the networks together."""
         parsed = [container.parse(data, max_pixels) for data in batch]
-        keys = [
-            (c.header.height, c.header.width, c.header.model_id, c.header.level) for c in parsed
-        ]
+        keys = [(c.header.height, c.header.width, c.header.model_id, c.header.level) for c in parsed]
         out: list[Image.Image | None] = [None] * len(batch)
         for chosen in _alike(keys, BATCH_PIXELS):
             samples = self._decode_alike([parsed[i] for i in chosen])
@@ -150,9 +147,7 @@ class Codec:
                 out[i] = images.from_samples(picture, parsed[i].header.colour)
         return [image for image in out if image is not None]
 
-    def decode_latent(
-        self, data: bytes, *, max_pixels: int = container.MAX_PIXELS
-    ) -> np.ndarray:
+    def decode_latent(self, data: bytes, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
         """The quantised latent of a file, what every decoder must agree on to the last bit: int32,
         H/16 x W/16 x M (rounded up), in units of 1/64 quantisation step. Raises as `decode`."""
         latent = self._latents([container.parse(data, max_pixels)])[0]

@@ -84,6 +84,4 @@ def output_paths(
         return [(found[0][0], target)]
     if os.path.exists(target) and not os.path.isdir(target):
         raise VaeError(f"{out}: is a file, but several inputs need a folder to go to")
-    return [
-        (path, (target / path.relative_to(root)).with_suffix(extension)) for path, root in found
-    ]
+    return [(path, (target / path.relative_to(root)).with_suffix(extension)) for path, root in found]

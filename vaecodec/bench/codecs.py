@@ -17,9 +17,14 @@ from vaecodec.codec import Codec
 class BenchCodec(Protocol):
     """`name` and `settings` identify the codec in results; `qualities` are the default ones."""
 
-    name: str
-    settings: str
-    qualities: Sequence[int]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def settings(self) -> str: ...
+
+    @property
+    def qualities(self) -> Sequence[int]: ...
 
     def encode(self, image: np.ndarray, quality: int) -> bytes:
         """uint8 H x W x 3 -> the bytes of a complete file."""

@@ -42,7 +42,14 @@ def measure(name: str, image: np.ndarray, codec: BenchCodec, quality: int) -> Ro
     end = time.perf_counter()
     bpp = 8 * len(data) / (image.shape[0] * image.shape[1])
     return Row(
-        name, codec.name, quality, len(data), bpp, psnr(image, decoded), middle - start, end - middle
+        name,
+        codec.name,
+        quality,
+        len(data),
+        bpp,
+        psnr(image, decoded),
+        middle - start,
+        end - middle,
     )
 
 

@@ -37,7 +37,9 @@ def command(
 
     if not folder.exists():
         raise VaeError(f"{folder}: no such folder of images")
-    found = expand([str(folder)], {e for e, n in Image.registered_extensions().items() if n in Image.OPEN})
+    found = expand(
+        [str(folder)], {e for e, n in Image.registered_extensions().items() if n in Image.OPEN}
+    )
     if not found:
         raise VaeError(f"{folder}: holds no image")
     if out is not None:
@@ -61,7 +63,9 @@ def command(
     curves = {codec.name: mean_curve(rows, codec.name) for codec in (jpeg, vae)}
     pixels = {row.image: 8 * row.bytes / row.bpp for row in rows}
     click.echo(f"{len(pixels)} images, means of per-image values")
-    click.echo(f"{'codec':<12}{'quality':>8}{'bpp':>9}{'PSNR dB':>9}{'encode MP/s':>13}{'decode MP/s':>13}")
+    click.echo(
+        f"{'codec':<12}{'quality':>8}{'bpp':>9}{'PSNR dB':>9}{'encode MP/s':>13}{'decode MP/s':>13}"
+    )
     for codec, levels in ((jpeg, jpeg.qualities), (vae, chosen)):
         for quality, (bpp, db) in zip(sorted(levels), curves[codec.name], strict=True):
             at = [row for row in rows if row.codec == codec.name and row.quality == quality]

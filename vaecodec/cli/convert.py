@@ -10,9 +10,7 @@ from vaecodec.cli.report import fail, for_each
 from vaecodec.files import check_output, write_whole
 
 
-def convert(
-    pairs: list[tuple[Path, Path]], work: Callable[[Path, Path], bytes], force: bool
-) -> int:
+def convert(pairs: list[tuple[Path, Path]], work: Callable[[Path, Path], bytes], force: bool) -> int:
     """Write `work(source, target)` to `target` for every pair. Exit code 0 only if all succeeded.
 
     Existing outputs are found before any work is done on them.

@@ -13,7 +13,7 @@ import click
 from bitstream.errors import VaeError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 Item = TypeVar("Item")
 #: Seconds of work after which a progress bar appears.
@@ -32,7 +32,7 @@ class ProgressBar:
         self._total, self._unit = total, unit
         self._start = time.monotonic()
         self._bar: Progress | None = None
-        self._task = None
+        self._task: TaskID | None = None
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -52,6 +52,7 @@ class ProgressBar:
             )  # fmt: skip
             self._bar.start()
             self._task = self._bar.add_task(text, total=self._total, unit=self._unit)
+        assert self._task is not None
         self._bar.update(self._task, completed=done, description=text)
 
     def __exit__(

@@ -13,12 +13,32 @@ from vaecodec.cli.report import ProgressBar
 
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--size", type=click.Choice(["small", "base", "large"]), default="small", show_default=True)
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), required=True, help="Length of the stage.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for all that is written.")
-@click.option("--resume", type=click.Path(path_type=Path), help="Checkpoint (trunk.safetensors) to start from.")
-@click.option("--batch", type=click.IntRange(1), help="Patches per step  [default: 16 on a CPU, 192 on a GPU]")
-@click.option("--patch", type=click.IntRange(64), default=None, help="Patch side, a multiple of 64  [default: 128 on a CPU, 256 on a GPU]")
+@click.option(
+    "--size", type=click.Choice(["small", "base", "large"]), default="small", show_default=True
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    required=True,
+    help="Length of the stage.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for all that is written."
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    help="Checkpoint (trunk.safetensors) to start from.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1), help="Patches per step  [default: 16 on a CPU, 192 on a GPU]"
+)
+@click.option(
+    "--patch",
+    type=click.IntRange(64),
+    default=None,
+    help="Patch side, a multiple of 64  [default: 128 on a CPU, 256 on a GPU]",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @options.device
 def command(

@@ -55,9 +55,7 @@ class LatentCoder:
         return np.tile(row.to(torch.uint8).cpu().numpy(), z.shape[1] * z.shape[2])
 
     @torch.inference_mode()
-    def encode(
-        self, latent: Tensor, hyper: Tensor, level: int, rows: int, columns: int
-    ) -> list[bytes]:
+    def encode(self, latent: Tensor, hyper: Tensor, level: int, rows: int, columns: int) -> list[bytes]:
         """Quantise and code; one stream per item.
 
         `latent`: float, N x h x w x M, quantisation steps, h and w multiples of 4. `hyper`: float,

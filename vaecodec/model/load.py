@@ -53,4 +53,6 @@ def _check_layout(config: ModelConfig, prior: dict[str, Tensor]) -> None:
     for name, (shape, dtype) in integer_layout(config).items():
         tensor = prior[name]
         if tuple(tensor.shape) != shape or tensor.dtype != dtype:
-            raise ValueError(f"prior.{name} is {tensor.dtype} {tuple(tensor.shape)}, not {dtype} {shape}")
+            raise ValueError(
+                f"prior.{name} is {tensor.dtype} {tuple(tensor.shape)}, not {dtype} {shape}"
+            )

@@ -39,6 +39,7 @@ class LevelTable(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.hat: Tensor
         self.knots = nn.Parameter(torch.zeros(KNOTS, channels))
         position = torch.linspace(0, KNOTS - 1, LEVELS)
         hat = (1 - (position[:, None] - torch.arange(KNOTS)).abs()).clamp(min=0)
@@ -176,6 +177,7 @@ class Transforms(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.whiten: Tensor
         m = config.latent_channels
         self.analysis = Analysis(config)
         self.synthesis = Synthesis(config)

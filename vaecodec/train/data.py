@@ -38,7 +38,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
             yield str(file.relative_to(path)), file.read_bytes()
 
 
-def _decode(item: tuple[str, bytes]) -> tuple[str, list[np.ndarray]]:
+def _decode(item: tuple[str, bytes]) -> list[np.ndarray]:
     name, data = item
     try:
         image = Image.open(io.BytesIO(data)).convert("RGB")
@@ -46,7 +46,7 @@ def _decode(item: tuple[str, bytes]) -> tuple[str, list[np.ndarray]]:
         raise VaeError(f"{name}: not a readable training picture ({error})") from error
     sizes = [(round(image.width * s), round(image.height * s)) for s in PYRAMID]
     levels = [image.resize(size, Image.Resampling.LANCZOS) for size in sizes[1:]]
-    return name, [np.asarray(level) for level in (image, *levels)]
+    return [np.asarray(level) for level in (image, *levels)]
 
 
 class Pictures:
@@ -105,7 +105,7 @@ def load(
     held_out: list[np.ndarray] = []
     count = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, levels in pool.map(_decode, _members(path)):
+        for levels in pool.map(_decode, _members(path)):
             if count % HOLD_OUT_EVERY == HOLD_OUT_EVERY - 1:
                 held_out.append(levels[0])
             else:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,8 @@ from torch import Tensor
 from bitstream.entropy import TOTAL_BITS
 from bitstream.errors import VaeError
 from vaecodec.model import fixed_point as fp
-from vaecodec.model.config import LEVELS, SCALE_LOG_STEP, SCALE_MIN, SCALES, SIZES
-from vaecodec.model.prior import DepthwiseSpec, LinearSpec, TableSpec
-from vaecodec.model.transforms import LevelTable
+from vaecodec.model.config import LEVELS, SCALE_LOG_STEP, SCALE_MIN, SCALES, SIZES, ModelConfig
+from vaecodec.model.prior import LinearSpec, TableSpec, prior_layers
 from vaecodec.train.loop import read_checkpoint
 from vaecodec.train.model import FloatArithmetic, TrainableCodec
 
@@ -36,7 +36,7 @@ def gaussian_tables() -> tuple[np.ndarray, np.ndarray]:
         deviation = SCALE_MIN * math.exp(s * SCALE_LOG_STEP)
         support = max(1, math.ceil(SUPPORT_DEVIATIONS * deviation))
         edges = [(k - 0.5) / deviation / math.sqrt(2) for k in range(-support, support + 2)]
-        pmf = [0.5 * (math.erf(b) - math.erf(a)) for a, b in zip(edges, edges[1:], strict=False)]
+        pmf = [0.5 * (math.erf(b) - math.erf(a)) for a, b in pairwise(edges)]
         pmf.append(max(0.0, 1 - sum(pmf)))
         free = 2**TOTAL_BITS - len(pmf)
         table = np.array([1 + int(p * free) for p in pmf], dtype=np.int64)
@@ -62,22 +62,22 @@ def _integers(x: Tensor, scale: float, peak: int, dtype: torch.dtype, name: str)
 
 
 @torch.no_grad()
-def integer_prior(prior: FloatArithmetic) -> dict[str, Tensor]:
+def integer_prior(config: ModelConfig, prior: FloatArithmetic) -> dict[str, Tensor]:
     """The integer tensors of `vaecodec.model.integer.integer_layout`, from trained parameters."""
     out: dict[str, Tensor] = {}
-    for name, spec in prior.specs.items():
-        layer = prior.layer(name)
+    for spec in prior_layers(config):
+        name = spec.name
+        weight: Tensor
+        bias: Tensor
         if isinstance(spec, TableSpec):
-            assert isinstance(layer, LevelTable)
-            out[f"{name}.table"] = _integer_table(name, layer.table())
+            out[f"{name}.table"] = _integer_table(name, prior.table_layer(name).table())
             continue
         if isinstance(spec, LinearSpec):
-            weight, bias = layer.weight, layer.bias
+            weight, bias = prior.linear_layer(name).weight, prior.linear_layer(name).bias
             if spec.per_level:
-                bias = bias + prior.layer(f"{name}_level").table()
+                bias = bias + prior.table_layer(f"{name}_level").table()
         else:
-            assert isinstance(spec, DepthwiseSpec)
-            weight, bias = layer["weight"], layer["bias"]
+            weight, bias = prior.depthwise_layer(name)
         bits = weight_bits(weight)
         out[f"{name}.weight"] = _integers(weight, 2**bits, fp.WEIGHT_MAX, torch.int16, name)
         bias_scale = 2.0 ** (bits + fp.ACTIVATION_BITS)
@@ -116,7 +116,7 @@ def build_model(checkpoint: Path) -> tuple[bytes, dict[str, object]]:
     supports, frequencies = gaussian_tables()
     tensors = {
         **{f"transforms.{k}": v.contiguous() for k, v in model.transforms.state_dict().items()},
-        **{f"prior.{k}": v for k, v in integer_prior(model.prior).items()},
+        **{f"prior.{k}": v for k, v in integer_prior(config, model.prior).items()},
         "entropy.supports": torch.from_numpy(supports).to(torch.int32),
         "entropy.frequencies": torch.from_numpy(frequencies).to(torch.int32),
         "entropy.skip": torch.tensor(SKIP, dtype=torch.int32),
@@ -153,4 +153,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
-

@@ -35,7 +35,7 @@ AVERAGE_DECAY = 0.998
 GRADIENT_NORM = 1.0
 CHECKPOINT_SECONDS = 100
 HELD_OUT_LEVELS = (3, 15, 27, 39, 51, 60)
-HELD_OUT_SIDE = 256
+HELD_OUT_SIDE = 256  # at most; held-out pictures give the largest multiple of 64 below
 
 
 @dataclass(frozen=True)
@@ -98,31 +98,26 @@ def learning_rate(progress: float, step: int) -> float:
 
 def held_out_table(model: TrainableCodec, pictures: list[np.ndarray]) -> list[dict[str, float]]:
     """Estimated bits per pixel and PSNR (dB, mean of per-picture values) per level, on the middle
-    256 x 256 pixels of every held-out picture that has as many."""
+    of every held-out picture."""
     device = next(model.parameters()).device
     crops = []
     for array in pictures:
-        h, w = array.shape[:2]
-        if min(h, w) >= HELD_OUT_SIDE:
-            y, x = (h - HELD_OUT_SIDE) // 2, (w - HELD_OUT_SIDE) // 2
-            crops.append(array[y : y + HELD_OUT_SIDE, x : x + HELD_OUT_SIDE])
-    batch = torch.from_numpy(np.stack(crops)).to(device)
+        h, w = (min(side // 64 * 64, HELD_OUT_SIDE) for side in array.shape[:2])
+        if h and w:
+            y, x = (array.shape[0] - h) // 2, (array.shape[1] - w) // 2
+            crops.append(torch.from_numpy(array[y : y + h, x : x + w].copy())[None])
     rows = []
-    with torch.no_grad():
-        for level in HELD_OUT_LEVELS:
-            levels = torch.full((len(batch),), level, device=device)
-            outcome = model(batch, levels, noise=False)
-            psnr = 10 * torch.log10(255**2 / outcome.mse)
-            loss = (outcome.bpp + level_lambda(level) * outcome.mse).mean()
-            rows.append(
-                {
-                    "level": level,
-                    "bpp": round(float(outcome.bpp.mean()), 4),
-                    "hyper_bpp": round(float(outcome.hyper_bpp.mean()), 4),
-                    "psnr": round(float(psnr.mean()), 3),
-                    "loss": round(float(loss.detach()), 4),
-                }
-            )
+    for level in HELD_OUT_LEVELS:
+        values = []
+        for crop in crops:
+            with torch.no_grad():
+                outcome = model(crop.to(device), torch.tensor([level], device=device), noise=False)
+            bpp, hyper_bpp, mse = (float(v) for v in (outcome.bpp, outcome.hyper_bpp, outcome.mse))
+            psnr = 10 * math.log10(255**2 / mse)
+            values.append((bpp, hyper_bpp, psnr, bpp + level_lambda(level) * mse))
+        names = ("bpp", "hyper_bpp", "psnr", "loss")
+        means = np.mean(values, axis=0).round(4).tolist()
+        rows.append({"level": level, **dict(zip(names, means, strict=True))})
     return rows
 
 
@@ -166,7 +161,7 @@ def train(stage: Stage, progress: Callable[[float, str], None] = lambda *_: None
 
     past_steps, past_minutes = int(history["steps"]), float(history["minutes"])
     start = saved = logged = time.monotonic()
-    step, logged_step = 0, 0
+    step, logged_step, decaying = 0, 0, False
     log = (stage.out / "log.jsonl").open("a", encoding="utf-8")
 
     def about() -> dict[str, object]:
@@ -210,9 +205,12 @@ def train(stage: Stage, progress: Callable[[float, str], None] = lambda *_: None
             log.flush()
             progress((now - start) / 60, f"step {row['step']}, loss {row['loss']}")
             logged, logged_step = now, step
-        if done < DECAY_FROM and now - saved > CHECKPOINT_SECONDS:
-            save_checkpoint(stage.out / "trunk.safetensors", model.weights(), about())
-            saved = now
+        if not decaying:
+            # The last one is written as the decay begins: a later stage starts from the trunk.
+            decaying = (now - start) / (60 * stage.minutes) >= DECAY_FROM
+            if decaying or now - saved > CHECKPOINT_SECONDS:
+                save_checkpoint(stage.out / "trunk.safetensors", model.weights(), about())
+                saved = now
 
     model.load_weights(averaged)
     model.mixed_precision(False)

@@ -53,10 +53,12 @@ class FloatArithmetic(nn.Module):
         super().__init__()
         self.fake_quantise = False
         self.layers = nn.ModuleDict()
+        self.kinds: dict[str, str] = {}
         for spec in prior_layers(config):
             key = spec.name.replace(".", "_")
             if isinstance(spec, TableSpec):
                 self.layers[key] = LevelTable(spec.channels)
+                self.kinds[spec.name] = spec.kind
             elif isinstance(spec, LinearSpec):
                 self.layers[key] = nn.Linear(spec.inputs, spec.outputs)
                 if spec.per_level:
@@ -67,39 +69,51 @@ class FloatArithmetic(nn.Module):
                     {"weight": weight, "bias": torch.zeros(spec.channels)}
                 )
         # A silent head: coding starts from one Gaussian per level and channel.
-        head = self.layers["context_head"]
+        head = self.linear_layer("context.head")
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
-        self.specs = {spec.name: spec for spec in prior_layers(config)}
         self.index_floor = LowerBound(0.0)
 
     def _activation(self, x: Tensor, relu: bool = False) -> Tensor:
         x = x.clamp(0.0 if relu else -_SATURATION, _SATURATION)
         return _round_to(x, fp.ACTIVATION_BITS) if self.fake_quantise else x
 
-    def layer(self, name: str) -> nn.Module:
-        return self.layers[name.replace(".", "_")]
+    def linear_layer(self, name: str) -> nn.Linear:
+        layer = self.layers[name.replace(".", "_")]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def depthwise_layer(self, name: str) -> tuple[Tensor, Tensor]:
+        """Weight (3 x 3 x C) and bias (C)."""
+        layer = self.layers[name.replace(".", "_")]
+        assert isinstance(layer, nn.ParameterDict)
+        return layer["weight"], layer["bias"]
+
+    def table_layer(self, name: str) -> LevelTable:
+        layer = self.layers[name.replace(".", "_")]
+        assert isinstance(layer, LevelTable)
+        return layer
 
     def dequantise(self, name: str, steps: Tensor, table: Tensor) -> Tensor:
         return self._activation(steps * table)
 
     def linear(self, name: str, x: Tensor, level: Tensor | None = None, relu: bool = True) -> Tensor:
-        x = self.layer(name)(x)
-        if self.specs[name].per_level:
-            x = x + self.layer(name + "_level")(level)
+        x = self.linear_layer(name)(x)
+        if level is not None:
+            x = x + self.table_layer(name + "_level")(level)
         return self._activation(x, relu)
 
     def head(self, name: str, x: Tensor, quarters: list[int]) -> Tensor:
-        layer = self.layer(name)
+        layer = self.linear_layer(name)
         weight = layer.weight.reshape(4, -1, x.shape[-1])[quarters]
         bias = layer.bias.reshape(4, 1, -1)[quarters]
         y = torch.baddbmm(bias, x.flatten(1, 3), weight.transpose(1, 2))
         return self._activation(y.reshape(*x.shape[:4], -1))
 
     def depthwise(self, name: str, x: Tensor) -> Tensor:
-        layer = self.layer(name)
-        weight = layer["weight"].permute(2, 0, 1)[:, None]
-        y = F.conv2d(x.permute(0, 3, 1, 2), weight, layer["bias"], padding=1, groups=x.shape[3])
+        weight, bias = self.depthwise_layer(name)
+        kernels = weight.permute(2, 0, 1)[:, None]
+        y = F.conv2d(x.permute(0, 3, 1, 2), kernels, bias, padding=1, groups=x.shape[3])
         return self._activation(y.permute(0, 2, 3, 1))
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
@@ -117,8 +131,8 @@ class FloatArithmetic(nn.Module):
         return _round_to(x, 0) if self.fake_quantise else x
 
     def table(self, name: str, level: Tensor) -> Tensor:
-        rows = self.layer(name)(level)[:, 0, 0]
-        return torch.exp(rows) if self.specs[name].kind == "gain" else rows
+        rows = self.table_layer(name)(level)[:, 0, 0]
+        return torch.exp(rows) if self.kinds[name] == "gain" else rows
 
 
 @dataclass
@@ -247,8 +261,8 @@ def initialise_from_pictures(model: TrainableCodec, pictures: Tensor) -> None:
     t.log_latent_gain.knots.copy_(log_gain.expand(-1, m))
     t.log_latent_scale.knots.copy_(-log_gain.expand(-1, m))
     log_steps = log_gain + deviation.log()  # standard deviation of each channel, in steps
-    model.prior.layer("latent.dequantise").knots.copy_(-log_steps)
-    model.prior.layer("mean.quantise").knots.copy_(log_steps)
+    model.prior.table_layer("latent.dequantise").knots.copy_(-log_steps)
+    model.prior.table_layer("mean.quantise").knots.copy_(log_steps)
     index = (log_steps - math.log(SCALE_MIN)) / SCALE_LOG_STEP
-    model.prior.layer("index.offset").knots.copy_(index.clamp(2, SCALES - 2))
-    model.prior.layer("hyper.index").knots.fill_(-math.log(SCALE_MIN) / SCALE_LOG_STEP)
+    model.prior.table_layer("index.offset").knots.copy_(index.clamp(2, SCALES - 2))
+    model.prior.table_layer("hyper.index").knots.fill_(-math.log(SCALE_MIN) / SCALE_LOG_STEP)

@@ -1,0 +1,200 @@
+"""Training on a handful of pictures: that it learns, resumes, and exports what it learned."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+
+if importlib.util.find_spec("compressai") is None:
+    pytest.skip("the train extra is not installed", allow_module_level=True)
+
+from bitstream.errors import VaeError
+from vaecodec.bench.metrics import psnr
+from vaecodec.cli.main import group
+from vaecodec.codec import Codec
+from vaecodec.model.config import LEVELS, SIZES
+from vaecodec.model.integer import IntegerArithmetic
+from vaecodec.model.prior import Prior
+from vaecodec.train.data import Pictures, load
+from vaecodec.train.export import build_model, gaussian_tables, integer_prior
+from vaecodec.train.loop import (
+    learning_rate,
+    rate_distortion_loss,
+    read_checkpoint,
+    stratified_levels,
+)
+from vaecodec.train.model import TrainableCodec, initialise_from_pictures
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[np.ndarray]:
+    """40 pictures of 128 x 128, cut from two photographs."""
+    cuts = []
+    for photo in (skimage.data.astronaut(), skimage.data.coffee()):
+        for i in range(20):
+            y, x = 13 * i, 17 * (i % 12)
+            cuts.append(np.ascontiguousarray(photo[y : y + 128, x : x + 128]))
+    return cuts
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory: pytest.TempPathFactory, pictures: list[np.ndarray]) -> Path:
+    path = tmp_path_factory.mktemp("shards") / "shard-00.tar"
+    with tarfile.open(path, "w") as tar:
+        for number, picture in enumerate(pictures):
+            file = io.BytesIO()
+            Image.fromarray(picture).save(file, "PNG")
+            member = tarfile.TarInfo(f"{number:05}.png")
+            member.size = file.tell()
+            file.seek(0)
+            tar.addfile(member, file)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(pictures: list[np.ndarray]) -> TrainableCodec:
+    """Initialised, and trained for a few steps so that no layer is at its initial zero."""
+    torch.manual_seed(0)
+    model = TrainableCodec(SIZES["small"])
+    batch = torch.from_numpy(np.stack(pictures))
+    initialise_from_pictures(model, batch)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    level = torch.tensor([5, 20, 35, 50])
+    for step in range(6):
+        outcome = model(batch[4 * step : 4 * step + 4], level)
+        rate_distortion_loss(outcome.bpp, outcome.mse, level).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model
+
+
+def test_the_untrained_model_is_a_working_transform_codec(pictures: list[np.ndarray]) -> None:
+    torch.manual_seed(0)
+    model = TrainableCodec(SIZES["small"])
+    batch = torch.from_numpy(np.stack(pictures))
+    initialise_from_pictures(model, batch)
+    with torch.no_grad():
+        values = [model(batch[:4], torch.full((4,), level), noise=False) for level in (0, 30, 63)]
+    rates = [float(v.bpp.mean()) for v in values]
+    errors = [float(v.mse.mean()) for v in values]
+    assert rates == sorted(rates)
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 10
+
+
+def test_integer_prior_agrees_with_the_float_one(
+    model: TrainableCodec, pictures: list[np.ndarray]
+) -> None:
+    """Means within a few units and scale indices within one, on the same symbols."""
+    integers = IntegerArithmetic(
+        model.config, integer_prior(model.config, model.prior), torch.device("cpu")
+    )
+    x = torch.from_numpy(np.stack(pictures[:2])).float() / 255 - 0.5
+    model.prior.fake_quantise = True
+    try:
+        for level in (4, 33, 60):
+            levels = torch.tensor([level, level])
+            with torch.no_grad():
+                natural = model.transforms.latent(x, levels)
+                z = model.transforms.hyper_latent(natural, levels).round()
+                floats = Prior(model.prior, z, levels)
+                exact = Prior(integers, z.double(), levels[:1])
+                for step in range(4):
+                    mean, index = floats.parameters(step)
+                    exact_mean, exact_index = exact.parameters(step)
+                    assert float((mean * 64 - exact_mean).abs().mean()) < 0.5
+                    assert float((index - exact_index).abs().max()) <= 1
+                    assert float((index - exact_index).abs().mean()) < 0.02
+                    steps = (mean * 64).round() / 64 + torch.randint(-2, 3, mean.shape)
+                    floats.update(step, steps)
+                    exact.update(step, steps.double() * 64)
+    finally:
+        model.prior.fake_quantise = False
+
+
+def test_frequency_tables() -> None:
+    supports, frequencies = gaussian_tables()
+    assert len(supports) == 64
+    starts = np.concatenate(([0], np.cumsum(2 * supports + 2)))
+    for s in range(64):
+        table = frequencies[starts[s] : starts[s + 1]]
+        assert table.sum() == 2**24
+        assert table.min() >= 1
+        values = table[:-1]
+        assert np.array_equal(values, values[::-1])
+        assert values.argmax() == supports[s]
+
+
+def test_shards_are_read_and_a_part_held_out(shard: Path, pictures: list[np.ndarray]) -> None:
+    train, held_out, count = load(shard, torch.device("cpu"), 64)
+    assert count == 40
+    assert len(held_out) == 1
+    assert np.array_equal(held_out[0], pictures[31])
+    assert train.count == 39 * 3  # three sizes of each, all of them large enough
+
+
+def test_crops_are_pieces_of_the_pictures(pictures: list[np.ndarray]) -> None:
+    store = Pictures([pictures[0].copy(), pictures[1].copy()], torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    crops = store.crops(6, 128, generator).numpy()
+    whole = {}
+    for source in pictures[:2]:
+        for turned in (source, source.transpose(1, 0, 2)):
+            for flipped in (turned, turned[::-1], turned[:, ::-1], turned[::-1, ::-1]):
+                whole[flipped.tobytes()] = True
+    assert all(crop.tobytes() in whole for crop in crops)
+    small = store.crops(50, 64, generator)
+    assert small.shape == (50, 64, 64, 3)
+    assert small.dtype == torch.uint8
+
+
+def test_schedule() -> None:
+    assert learning_rate(0.0, 0) < learning_rate(0.1, 99) == learning_rate(0.6, 5000)
+    assert learning_rate(0.9, 5000) < learning_rate(0.8, 5000)
+    assert learning_rate(1.0, 5000) == 0
+    levels = stratified_levels(16, torch.Generator().manual_seed(0), torch.device("cpu"))
+    assert sorted((levels // (LEVELS // 16)).tolist()) == list(range(16))
+
+
+def test_a_stage_from_the_command_line(shard: Path, tmp_path: Path, pictures: list[np.ndarray]) -> None:
+    """Train for seconds, resume for seconds, and use the result as a model."""
+    first, second = tmp_path / "one", tmp_path / "two"
+    options = ["--batch", "2", "--patch", "64", "--device", "cpu"]
+    arguments = ["train", str(shard), "--minutes", "0.04", "--out", str(first), *options]
+    assert group.main(arguments, standalone_mode=False) == 0
+    trunk = first / "trunk.safetensors"
+    arguments = ["train", str(shard), "--minutes", "0.03", "--out", str(second), *options]
+    assert group.main([*arguments, "--resume", str(trunk)], standalone_mode=False) == 0
+    card = json.loads((second / "model.json").read_text())
+    assert [stage["steps"] > 0 for stage in card["stages"]] == [True, True]
+    assert card["steps"] == sum(stage["steps"] for stage in card["stages"])
+    assert [row["level"] for row in card["held_out"]]
+    codec = Codec(str(second / "model.safetensors"), "cpu")
+    assert codec.entry.card["sha256"] == card["sha256"]
+    data = codec.encode(pictures[0], 80)
+    assert psnr(pictures[0], np.asarray(codec.decode(data))) > 25
+    lines = [json.loads(line) for line in (second / "log.jsonl").read_text().splitlines()]
+    assert "held_out" in lines[-1]
+
+
+def test_bad_training_input(tmp_path: Path) -> None:
+    with pytest.raises(VaeError, match="no such folder"):
+        load(tmp_path / "absent", torch.device("cpu"), 64)
+    with pytest.raises(VaeError, match="too few"):
+        load(tmp_path, torch.device("cpu"), 64)
+    (tmp_path / "x.png").write_bytes(b"rubbish")
+    with pytest.raises(VaeError, match=r"x\.png: not a readable training picture"):
+        load(tmp_path, torch.device("cpu"), 64)
+    with pytest.raises(VaeError, match="not a vaecodec training checkpoint"):
+        read_checkpoint(tmp_path / "x.png")
+    with pytest.raises(VaeError, match="not a vaecodec training checkpoint"):
+        build_model(tmp_path / "x.png")
