@@ -34,23 +34,36 @@ def test_golden_bytes() -> None:
     assert entropy.encode(TABLES, [(SYMBOLS, INDICES)]).hex() == GOLDEN
 
 
-def plain_ans_decode(stream: bytes, plan: list[list[int]]) -> list[int]:
-    """An independent decoder of the ANS stream: the symbol under each given frequency table."""
-    words = [int(w) for w in np.frombuffer(stream, "<u4")]
-    state = words.pop() if words else 0
-    while state < 2**32 and words:
-        state = state << 32 | words.pop()
-    out = []
-    for frequencies in plan:
-        quantile, start, symbol = state % 2**24, 0, 0
+class PlainAns:
+    """An independent ANS decoder, written from docs/format.md, section 4."""
+
+    def __init__(self, stream: bytes) -> None:
+        self.words = [int(w) for w in np.frombuffer(stream, "<u4")]
+        self.state = self.words.pop() if self.words else 0
+        while self.state < 2**32 and self.words:
+            self.refill()
+
+    def refill(self) -> None:
+        self.state = self.state << 32 | self.words.pop()
+
+    def symbol(self, frequencies: list[int]) -> int:
+        quantile, start, symbol = self.state % 2**24, 0, 0
         while start + frequencies[symbol] <= quantile:
             start += frequencies[symbol]
             symbol += 1
-        out.append(symbol)
-        state = frequencies[symbol] * (state >> 24) + quantile - start
-        if state < 2**32 and words:
-            state = state << 32 | words.pop()
-    return out
+        self.state = frequencies[symbol] * (self.state >> 24) + quantile - start
+        if self.state < 2**32 and self.words:
+            self.refill()
+        return symbol
+
+    def uniform(self, count: int) -> int:
+        each = 2**24 // count
+        return self.symbol([each] * (count - 1) + [2**24 - each * (count - 1)])
+
+
+def table(s: int) -> list[int]:
+    starts = np.concatenate(([0], np.cumsum(2 * TABLES.supports + 2)))
+    return TABLES.frequencies[starts[s] : starts[s + 1]].tolist()
 
 
 def test_an_independent_decoder_reads_the_integer_tables_exactly() -> None:
@@ -59,9 +72,20 @@ def test_an_independent_decoder_reads_the_integer_tables_exactly() -> None:
     indices = np.full(4000, 2, dtype=np.uint8)
     symbols = rng.integers(-20, 21, len(indices))
     stream = entropy.encode(TABLES, [(symbols, indices)])
-    starts = np.concatenate(([0], np.cumsum(2 * TABLES.supports + 2)))
-    table = TABLES.frequencies[starts[2] : starts[3]].tolist()
-    assert plain_ans_decode(stream, [table] * len(indices)) == (symbols + 20).tolist()
+    ans = PlainAns(stream)
+    assert [ans.symbol(table(2)) - 20 for _ in indices] == symbols.tolist()
+
+
+def test_an_independent_decoder_reads_escapes() -> None:
+    """The golden block, symbol by symbol: tables in order, then bit lengths, then tails."""
+    ans = PlainAns(bytes.fromhex(GOLDEN))
+    assert [ans.symbol(table(1)) for _ in range(3)] == [1 + 1, -1 + 1, 0 + 1]
+    assert [ans.symbol(table(2)) for _ in range(4)] == [15 + 20, -20 + 20, 41, 41]
+    assert [ans.symbol(table(3)) for _ in range(3)] == [2 + 3, 0 + 3, 7]
+    bits = [ans.uniform(22) + 1 for _ in range(3)]
+    assert bits == [1, 9, 1]  # 21 - 20 = 1, 300 - 20 = 280, 4 - 3 = 1
+    assert [ans.uniform(2**b) for b in bits] == [0, ((280 - 256) << 1) | 1, 1]
+    assert (ans.state, ans.words) == (0, [])
 
 
 @settings(deadline=None)

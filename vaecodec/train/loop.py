@@ -1,8 +1,9 @@
 """The training loop: one stage, bounded by minutes, from the last checkpoint to a decayed model.
 
 A stage has a trunk at constant learning rate and, over its last third, a branch decayed to zero.
-`trunk.safetensors` is what a later stage resumes from; `final.safetensors` is the moving average at
-the end of the branch, which `vaecodec.train.export` turns into a shipped model.
+`trunk.safetensors` is what a later stage resumes from; `final.safetensors` is the moving average of
+the weights, which `vaecodec.train.export` turns into a shipped model. Both are written every
+`CHECKPOINT_SECONDS`: an interrupted run loses no more than that.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ LEARNING_RATE = 3e-3
 WARM_UP_STEPS = 100
 DECAY_FROM = 2 / 3  # shares of the stage's time
 LARGE_PATCHES_FROM = 0.80
-FAKE_QUANTISE_FROM = 0.85
+FINISH_FROM = 0.85  # fake-quantised prior, transforms in full precision
 AVERAGE_DECAY = 0.998
 GRADIENT_NORM = 1.0
 CHECKPOINT_SECONDS = 100
@@ -175,7 +176,9 @@ def train(stage: Stage, progress: Callable[[float, str], None] = lambda *_: None
 
     while (done := (time.monotonic() - start) / (60 * stage.minutes)) < 1:
         large = done >= LARGE_PATCHES_FROM
-        model.prior.fake_quantise = done >= FAKE_QUANTISE_FROM
+        if done >= FINISH_FROM:
+            model.prior.fake_quantise = True
+            model.mixed_precision(False)
         batch = max(1, stage.batch // 4) if large else stage.batch
         side = 2 * stage.patch if large else stage.patch
         picture = pictures.crops(batch, side, generator)
@@ -205,12 +208,13 @@ def train(stage: Stage, progress: Callable[[float, str], None] = lambda *_: None
             log.flush()
             progress((now - start) / 60, f"step {row['step']}, loss {row['loss']}")
             logged, logged_step = now, step
-        if not decaying:
-            # The last one is written as the decay begins: a later stage starts from the trunk.
-            decaying = (now - start) / (60 * stage.minutes) >= DECAY_FROM
-            if decaying or now - saved > CHECKPOINT_SECONDS:
+        # The last trunk is written as the decay begins: a later stage starts from there.
+        decay_begins = not decaying and (now - start) / (60 * stage.minutes) >= DECAY_FROM
+        if decay_begins or now - saved > CHECKPOINT_SECONDS:
+            if not decaying:
                 save_checkpoint(stage.out / "trunk.safetensors", model.weights(), about())
-                saved = now
+            save_checkpoint(stage.out / "final.safetensors", averaged, about())
+            decaying, saved = decaying or decay_begins, now
 
     model.load_weights(averaged)
     model.mixed_precision(False)
