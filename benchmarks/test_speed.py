@@ -41,7 +41,7 @@ def test_vae_decode(benchmark: Benchmark, codec: Codec, picture: np.ndarray, qua
 
 @pytest.mark.parametrize("quality", QUALITIES)
 def test_part_analysis(benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int) -> None:
-    benchmark(codec._analyse, codec._model(), picture[None], level_of(quality))
+    benchmark(codec._model().analyse, picture[None], level_of(quality))
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
@@ -56,7 +56,7 @@ def test_part_entropy_encoding(
     benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int
 ) -> None:
     model, level = codec._model(), level_of(quality)
-    blocks = model.latents.quantise(*codec._analyse(model, picture[None], level), level, 32, 48)[0][0]
+    blocks = model.latents.quantise(*model.analyse(picture[None], level), level, 32, 48)[0][0]
     benchmark(entropy.encode, model.tables, blocks)
 
 

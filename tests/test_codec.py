@@ -43,7 +43,7 @@ def test_real_size_is_the_estimated_rate(codec: Codec, photo: np.ndarray) -> Non
     model = codec._model()
     for quality in (10, 60, 100):
         level = level_of(quality)
-        latent, hyper = codec._analyse(model, photo[None], level)
+        latent, hyper = model.analyse(photo[None], level)
         blocks = model.latents.quantise(latent, hyper, level, 12, 16)[0][0]
         bits = sum(model.tables.bits(symbols, indices) for symbols, indices in blocks)
         size = 8 * len(codec.encode(photo, quality))

@@ -13,7 +13,7 @@ from vaecodec.model import fixed_point as fp
 from vaecodec.model.config import SIZES
 from vaecodec.model.integer import IntegerArithmetic, integer_layout
 from vaecodec.model.latents import LatentCoder
-from vaecodec.model.load import LoadedModel
+from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.prior import (
     STEP_XOR,
     LinearSpec,
@@ -26,7 +26,7 @@ from vaecodec.model.prior import (
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    return LoadedModel(weights.find(None), torch.device("cpu"))
+    return load_model(weights.find(None), torch.device("cpu"))
 
 
 def random_latents(model: LoadedModel, count: int, side: int = 16) -> tuple[Tensor, Tensor]:
@@ -118,7 +118,7 @@ def test_extreme_weights_stay_exact() -> None:
         values = rng.integers(low, peak, shape)
         tensors[name] = torch.from_numpy(np.asarray(values)).to(dtype)
     tensors["hyper.index.table"] = tensors["hyper.index.table"] % 64
-    entry_tables = LoadedModel(weights.find(None), torch.device("cpu")).tables
+    entry_tables = load_model(weights.find(None), torch.device("cpu")).tables
     coder = LatentCoder(
         IntegerArithmetic(config, tensors, torch.device("cpu")), entry_tables, torch.device("cpu")
     )

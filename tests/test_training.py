@@ -25,7 +25,7 @@ from vaecodec.model.config import LEVELS, SIZES
 from vaecodec.model.integer import IntegerArithmetic
 from vaecodec.model.prior import Prior
 from vaecodec.train.data import Pictures, load
-from vaecodec.train.export import build_model, gaussian_tables, integer_prior
+from vaecodec.train.export import build_model, integer_prior
 from vaecodec.train.loop import (
     learning_rate,
     rate_distortion_loss,
@@ -33,6 +33,7 @@ from vaecodec.train.loop import (
     stratified_levels,
 )
 from vaecodec.train.model import TrainableCodec, initialise_from_pictures
+from vaecodec.train.tables import gaussian_tables
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,8 @@ def test_integer_prior_agrees_with_the_float_one(
 
 
 def test_frequency_tables() -> None:
-    supports, frequencies = gaussian_tables()
+    tables = gaussian_tables()
+    supports, frequencies = tables.supports, tables.frequencies
     assert len(supports) == 64
     starts = np.concatenate(([0], np.cumsum(2 * supports + 2)))
     for s in range(64):
@@ -197,4 +199,4 @@ def test_bad_training_input(tmp_path: Path) -> None:
     with pytest.raises(VaeError, match="not a vaecodec training checkpoint"):
         read_checkpoint(tmp_path / "x.png")
     with pytest.raises(VaeError, match="not a vaecodec training checkpoint"):
-        build_model(tmp_path / "x.png")
+        build_model(tmp_path / "x.png", [])

@@ -32,7 +32,9 @@ def main(checkpoint: str, model_path: str, folder: str) -> None:
     codec = Codec(model_path, "cpu")
     model = codec._model()
     paths = sorted(Path(folder).glob("*.png"))
-    print(f"{'quality':>8}{'float':>10}{'integer':>10}{'files':>10}{'integer/float':>15}{'files/integer':>15}")
+    print(
+        f"{'quality':>8}{'float':>10}{'integer':>10}{'files':>10}{'integer/float':>15}{'files/integer':>15}"
+    )
     for quality in QUALITIES:
         level, totals = level_of(quality), np.zeros(3)
         for path in paths:
@@ -41,14 +43,17 @@ def main(checkpoint: str, model_path: str, folder: str) -> None:
             image = np.ascontiguousarray(image[:height, :width])
             with torch.inference_mode():
                 outcome = floats(torch.from_numpy(image)[None], torch.tensor([level]), noise=False)
-            latent, hyper = codec._analyse(model, image[None], level)
+            latent, hyper = model.analyse(image[None], level)
             rows, columns = height // 16, width // 16
             blocks = model.latents.quantise(latent, hyper, level, rows, columns)[0][0]
             bits = sum(model.tables.bits(symbols, indices) for symbols, indices in blocks)
             size = 8 * len(codec.encode(image, quality))
             totals += np.array([float(outcome.bpp), bits / (height * width), size / (height * width)])
         a, b, c = totals / len(paths)
-        print(f"{quality:>8}{a:>10.4f}{b:>10.4f}{c:>10.4f}{b / a - 1:>+15.3%}{c / b - 1:>+15.3%}", flush=True)
+        print(
+            f"{quality:>8}{a:>10.4f}{b:>10.4f}{c:>10.4f}{b / a - 1:>+15.3%}{c / b - 1:>+15.3%}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -8,16 +8,15 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from bitstream import container
 from bitstream.container import Container, Header
 from bitstream.errors import CorruptFile, LimitExceeded, VaeError
 from vaecodec import images, weights
 from vaecodec.images import ImageLike
-from vaecodec.model.config import HYPER_STRIDE, LATENT_STRIDE
+from vaecodec.model.config import LATENT_STRIDE
 from vaecodec.model.fixed_point import STEP_BITS
-from vaecodec.model.load import LoadedModel
+from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.quality import DEFAULT_QUALITY, level_of
 
 #: Latent positions along a group's side.
@@ -60,7 +59,7 @@ class Codec:
         else:
             entry = weights.find_id(model_id)
         if entry.id not in self._loaded:
-            self._loaded[entry.id] = LoadedModel(entry, self.device)
+            self._loaded[entry.id] = load_model(entry, self.device)
         return self._loaded[entry.id]
 
     def encode(self, image: ImageLike, quality: int = DEFAULT_QUALITY) -> bytes:
@@ -102,7 +101,7 @@ class Codec:
     def _encode_alike(self, pictures: np.ndarray, level: int) -> list[list[bytes]]:
         """Streams of all groups for each of N pictures (uint8, N x H x W x 3)."""
         model = self._model()
-        latent, hyper = self._analyse(model, pictures, level)
+        latent, hyper = model.analyse(pictures, level)
         rows, columns = (
             -(-pictures.shape[1] // LATENT_STRIDE),
             -(-pictures.shape[2] // LATENT_STRIDE),
@@ -119,20 +118,6 @@ class Codec:
             for item, stream in zip(streams, coded, strict=True):
                 item.append(stream)
         return streams
-
-    def _analyse(self, model: LoadedModel, pictures: np.ndarray, level: int) -> tuple[Tensor, Tensor]:
-        """Latent in quantisation steps and unrounded hyper-latent, padded to whole hyper cells."""
-        x = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
-        x = x.float() / 255 - 0.5
-        height, width = x.shape[1:3]
-        bottom, right = -height % HYPER_STRIDE, -width % HYPER_STRIDE
-        if bottom or right:
-            x = F.pad(x.permute(0, 3, 1, 2), (0, right, 0, bottom), mode="replicate")
-            x = x.permute(0, 2, 3, 1).contiguous()
-        levels = torch.full((len(x),), level, device=self.device)
-        natural = model.transforms.latent(x, levels)
-        hyper = model.transforms.hyper_latent(natural, levels)
-        return natural * model.transforms.latent_gain(levels), hyper
 
     def decode_batch(
         self, batch: Sequence[bytes], *, max_pixels: int = container.MAX_PIXELS
@@ -175,10 +160,8 @@ class Codec:
         """Samples (float32, N x H x W x 3, 0..255 unclipped) of files alike but for their streams."""
         header = files[0].header
         latent = self._latents(files)
-        levels = torch.full((len(files),), header.level, device=self.device)
-        transforms = self._model(header.model_id).transforms
-        picture = transforms.picture(latent, levels)[:, : header.height, : header.width]
-        return ((picture + 0.5) * 255).cpu().numpy()
+        samples = self._model(header.model_id).synthesise(latent, header.level)
+        return samples[:, : header.height, : header.width].cpu().numpy()
 
 
 def _groups(rows: int, columns: int) -> Iterator[tuple[int, int, int, int]]:

@@ -72,7 +72,7 @@ def command(
 
     stage = Stage(data, out, size, minutes, chosen, batch or (192 if gpu else 16), patch, resume, seed)
     with ProgressBar(minutes, "minutes") as bar:
-        final = train(stage, lambda done, text: bar.update(round(done, 1), text))
-    model = export(final, out / "model.safetensors")
+        final, crops = train(stage, lambda done, text: bar.update(round(done, 1), text))
+    model = export(final, out / "model.safetensors", crops)
     click.echo(f"{model}: ready for --model, its card is {model.with_suffix('.json')}")
     return 0

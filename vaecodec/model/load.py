@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from torch.nn import functional as F
 
 from bitstream.entropy import Tables
 from bitstream.errors import VaeError
-from vaecodec.model.config import SCALES, ModelConfig
+from vaecodec.model.config import HYPER_STRIDE, SCALES, ModelConfig
 from vaecodec.model.integer import IntegerArithmetic, integer_layout
 from vaecodec.model.latents import LatentCoder
 from vaecodec.model.transforms import Transforms
@@ -18,31 +20,63 @@ from vaecodec.weights import ModelEntry
 
 
 class LoadedModel:
-    """Transforms and latent coder of one model on one device."""
+    """One model on one device: from pictures to latents and back, and the latents' coder.
 
-    def __init__(self, entry: ModelEntry, device: torch.device) -> None:
-        self.entry = entry
+    `tensors`: the contents of a weights file. Raises KeyError, ValueError or RuntimeError if they
+    are not those of `config`.
+    """
+
+    def __init__(self, config: ModelConfig, tensors: dict[str, Tensor], device: torch.device) -> None:
+        self.config = config
         self.device = device
-        try:
-            with safe_open(entry.path, "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            self.config = ModelConfig(**json.loads(metadata["config"]))
-            prior = _section(tensors, "prior.")
-            _check_layout(self.config, prior)
-            self.transforms = Transforms(self.config)
-            self.transforms.load_state_dict(_section(tensors, "transforms."))
-            tables = _section(tensors, "entropy.")
-            self.tables = Tables(
-                tables["supports"].numpy(), tables["frequencies"].numpy(), int(tables["skip"])
-            )
-            if len(self.tables.supports) != SCALES:
-                raise ValueError(f"{SCALES} frequency tables expected")
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise VaeError(f"{entry.path}: not a vaecodec model ({error})") from error
+        prior, tables = _section(tensors, "prior."), _section(tensors, "entropy.")
+        _check_layout(config, prior)
+        self.tables = Tables(
+            tables["supports"].numpy(), tables["frequencies"].numpy(), int(tables["skip"])
+        )
+        if len(self.tables.supports) != SCALES:
+            raise ValueError(f"{SCALES} frequency tables expected")
+        self.transforms = Transforms(config)
+        self.transforms.load_state_dict(_section(tensors, "transforms."))
         self.transforms.to(device).eval().requires_grad_(False)
-        arithmetic = IntegerArithmetic(self.config, prior, device)
+        arithmetic = IntegerArithmetic(config, prior, device)
         self.latents = LatentCoder(arithmetic, self.tables, device)
+
+    @torch.inference_mode()
+    def analyse(self, pictures: np.ndarray, level: int) -> tuple[Tensor, Tensor]:
+        """Pictures (uint8, N x H x W x 3) to the latent in quantisation steps and the unrounded
+        hyper-latent, both padded to whole positions of the latter."""
+        x = torch.from_numpy(np.array(pictures)).to(self.device)
+        x = x.float() / 255 - 0.5
+        height, width = x.shape[1:3]
+        bottom, right = -height % HYPER_STRIDE, -width % HYPER_STRIDE
+        if bottom or right:
+            x = F.pad(x.permute(0, 3, 1, 2), (0, right, 0, bottom), mode="replicate")
+            x = x.permute(0, 2, 3, 1).contiguous()
+        levels = self._levels(len(x), level)
+        natural = self.transforms.latent(x, levels)
+        hyper = self.transforms.hyper_latent(natural, levels)
+        return natural * self.transforms.latent_gain(levels), hyper
+
+    @torch.inference_mode()
+    def synthesise(self, latent: Tensor, level: int) -> Tensor:
+        """Latents in steps (float32, N x h x w x M) to samples: float32 N x 16h x 16w x 3 on the
+        scale 0..255, neither limited nor rounded."""
+        return (self.transforms.picture(latent, self._levels(len(latent), level)) + 0.5) * 255
+
+    def _levels(self, count: int, level: int) -> Tensor:
+        return torch.full((count,), level, device=self.device)
+
+
+def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
+    """Read a weights file. Raises VaeError if it is not one."""
+    try:
+        with safe_open(entry.path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return LoadedModel(ModelConfig(**json.loads(metadata["config"])), tensors, device)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise VaeError(f"{entry.path}: not a vaecodec model ({error})") from error
 
 
 def _section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -67,6 +67,10 @@ class Pictures:
         self.starts = starts.to(device)
         self.device = device
 
+    def fits(self, side: int) -> bool:
+        """Whether any picture has room for crops of `side`."""
+        return bool((self.sizes >= side).all(dim=1).any())
+
     def crops(self, count: int, side: int, generator: torch.Generator) -> Tensor:
         """`count` random crops, uint8 count x side x side x 3, flipped and transposed at random.
 

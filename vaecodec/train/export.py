@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import subprocess
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,35 +14,15 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from bitstream.entropy import TOTAL_BITS
 from bitstream.errors import VaeError
+from vaecodec.files import write_whole
 from vaecodec.model import fixed_point as fp
-from vaecodec.model.config import LEVELS, SCALE_LOG_STEP, SCALE_MIN, SCALES, SIZES, ModelConfig
+from vaecodec.model.config import SCALES, SIZES, ModelConfig
+from vaecodec.model.load import LoadedModel
 from vaecodec.model.prior import LinearSpec, TableSpec, prior_layers
 from vaecodec.train.loop import read_checkpoint
 from vaecodec.train.model import FloatArithmetic, TrainableCodec
-
-#: Scale indices below this are not coded: a symbol there is zero but once in thousands.
-SKIP = 4
-#: Tables reach this many standard deviations; beyond, escapes.
-SUPPORT_DEVIATIONS = 4.5
-
-
-def gaussian_tables() -> tuple[np.ndarray, np.ndarray]:
-    """Supports (SCALES,) and flat frequencies of zero-mean Gaussians integrated over unit steps."""
-    supports, tables = [], []
-    for s in range(SCALES):
-        deviation = SCALE_MIN * math.exp(s * SCALE_LOG_STEP)
-        support = max(1, math.ceil(SUPPORT_DEVIATIONS * deviation))
-        edges = [(k - 0.5) / deviation / math.sqrt(2) for k in range(-support, support + 2)]
-        pmf = [0.5 * (math.erf(b) - math.erf(a)) for a, b in pairwise(edges)]
-        pmf.append(max(0.0, 1 - sum(pmf)))
-        free = 2**TOTAL_BITS - len(pmf)
-        table = np.array([1 + int(p * free) for p in pmf], dtype=np.int64)
-        table[support] += 2**TOTAL_BITS - table.sum()
-        supports.append(support)
-        tables.append(table)
-    return np.array(supports), np.concatenate(tables)
+from vaecodec.train.tables import as_tensors, fitted_tables, gaussian_tables
 
 
 def weight_bits(weight: Tensor) -> int:
@@ -81,9 +60,6 @@ def integer_prior(config: ModelConfig, prior: FloatArithmetic) -> dict[str, Tens
         bits = weight_bits(weight)
         out[f"{name}.weight"] = _integers(weight, 2**bits, fp.WEIGHT_MAX, torch.int16, name)
         bias_scale = 2.0 ** (bits + fp.ACTIVATION_BITS)
-        # A bias beyond the activations' range saturates all the same.
-        reach = 2 * fp.ACTIVATION_MAX / 2**fp.ACTIVATION_BITS
-        bias = bias.clamp(-reach, reach)
         while bias_scale * float(bias.abs().max()) > 2**31 - 1:
             bits -= 1
             bias_scale /= 2
@@ -107,40 +83,37 @@ def _integer_table(name: str, table: Tensor) -> Tensor:
     return _integers(table.exp().clamp(max=fp.GAIN_MAX / scale), scale, fp.GAIN_MAX, torch.int32, name)
 
 
-def build_model(checkpoint: Path) -> tuple[bytes, dict[str, object]]:
-    """The bytes of the model's `.safetensors` file, and the record of its training."""
+def build_model(checkpoint: Path, pictures: Sequence[np.ndarray]) -> tuple[bytes, dict[str, object]]:
+    """The bytes of the model's `.safetensors` file, and the record of its training.
+
+    `pictures`: uint8 H x W x 3 with sides a multiple of 64, to fit the frequency tables to.
+    """
     weights, about = read_checkpoint(checkpoint)
     config = SIZES[str(about["size"])]
     model = TrainableCodec(config)
     model.load_weights(weights)
-    supports, frequencies = gaussian_tables()
     tensors = {
         **{f"transforms.{k}": v.contiguous() for k, v in model.transforms.state_dict().items()},
         **{f"prior.{k}": v for k, v in integer_prior(config, model.prior).items()},
-        "entropy.supports": torch.from_numpy(supports).to(torch.int32),
-        "entropy.frequencies": torch.from_numpy(frequencies).to(torch.int32),
-        "entropy.skip": torch.tensor(SKIP, dtype=torch.int32),
+        **as_tensors(gaussian_tables()),
     }
-    return save(tensors, {"config": json.dumps(config.to_dict()), "levels": str(LEVELS)}), about
+    loaded = LoadedModel(config, tensors, torch.device("cpu"))
+    tensors |= as_tensors(fitted_tables(loaded, pictures))
+    return save(tensors, {"config": json.dumps(config.to_dict())}), about
 
 
-def export(checkpoint: Path, out: Path) -> Path:
+def export(checkpoint: Path, out: Path, pictures: Sequence[np.ndarray]) -> Path:
     """Write the model and its card (`OUT.json`) beside it; return the model's path.
 
-    `out`: ends in .safetensors. Raises VaeError if the checkpoint is not one.
+    `out`: ends in .safetensors. `pictures`: see `build_model`. Raises VaeError if the checkpoint is
+    not one.
     """
-    data, about = build_model(checkpoint)
+    data, about = build_model(checkpoint, pictures)
     digest = hashlib.sha256(data).hexdigest()
     card = {"name": out.stem, "id": digest[:8], "sha256": digest, "git_commit": _commit(), **about}
-    for path, content in ((out, data), (out.with_suffix(".json"), _card_bytes(card))):
-        partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(content)
-        os.replace(partial, path)
+    write_whole(out, data, force=True)
+    write_whole(out.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode(), force=True)
     return out
-
-
-def _card_bytes(card: dict[str, object]) -> bytes:
-    return (json.dumps(card, indent=1) + "\n").encode()
 
 
 def _commit() -> str | None:

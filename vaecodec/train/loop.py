@@ -35,6 +35,7 @@ FINISH_FROM = 0.85  # fake-quantised prior, transforms in full precision
 AVERAGE_DECAY = 0.998
 GRADIENT_NORM = 1.0
 CHECKPOINT_SECONDS = 100
+FITTING_CROPS = 96
 HELD_OUT_LEVELS = (3, 15, 27, 39, 51, 60)
 HELD_OUT_SIDE = 256  # at most; held-out pictures give the largest multiple of 64 below
 
@@ -145,8 +146,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
         raise VaeError(f"{path}: not a vaecodec training checkpoint ({error})") from error
 
 
-def train(stage: Stage, progress: Callable[[float, str], None] = lambda *_: None) -> Path:
-    """Run one stage; return the path of the decayed float model. `progress(minutes, text)`."""
+def train(
+    stage: Stage, progress: Callable[[float, str], None] = lambda *_: None
+) -> tuple[Path, list[np.ndarray]]:
+    """Run one stage; return the path of the decayed float model, and crops of the training pictures
+    for `vaecodec.train.export`. `progress(minutes, text)`."""
     device = stage.device
     stage.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(stage.seed)
@@ -175,7 +179,7 @@ def train(stage: Stage, progress: Callable[[float, str], None] = lambda *_: None
         }
 
     while (done := (time.monotonic() - start) / (60 * stage.minutes)) < 1:
-        large = done >= LARGE_PATCHES_FROM
+        large = done >= LARGE_PATCHES_FROM and pictures.fits(2 * stage.patch)
         if done >= FINISH_FROM:
             model.prior.fake_quantise = True
             model.mixed_precision(False)
@@ -224,7 +228,14 @@ def train(stage: Stage, progress: Callable[[float, str], None] = lambda *_: None
     save_checkpoint(stage.out / "final.safetensors", model.weights(), record)
     log.write(json.dumps({"held_out": rows, "held_out_score": record["held_out_score"]}) + "\n")
     log.close()
-    return stage.out / "final.safetensors"
+    return stage.out / "final.safetensors", fitting_crops(pictures, stage.patch)
+
+
+def fitting_crops(pictures: Pictures, patch: int) -> list[np.ndarray]:
+    """Crops that frequency tables are fitted to: the same for the same pictures."""
+    side = 2 * patch if pictures.fits(2 * patch) else patch
+    generator = torch.Generator(pictures.device).manual_seed(2)
+    return list(pictures.crops(FITTING_CROPS, side, generator).cpu().numpy())
 
 
 def build(stage: Stage, pictures: Pictures) -> tuple[TrainableCodec, dict]:
