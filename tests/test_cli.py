@@ -117,6 +117,25 @@ def test_two_inputs_with_one_output(run: Run, photo_file: Path, photo: np.ndarra
     assert "photo.vae is already that of" in err
 
 
+def test_what_is_not_kept_is_said(run: Run, tmp_path: Path, photo: np.ndarray) -> None:
+    path = tmp_path / "clear.png"
+    image = Image.fromarray(photo[:20, :30])
+    image.putalpha(128)
+    image.save(path, icc_profile=b"profile")
+    code, _, err = run("compress", path)
+    assert code == 0
+    assert "clear.png: not kept in the .vae file: transparency, the colour profile" in err
+
+
+def test_orientation_is_applied(run: Run, tmp_path: Path, photo: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rows are columns
+    Image.fromarray(photo[:40, :60]).save(tmp_path / "turned.jpg", exif=exif)
+    assert run("compress", tmp_path / "turned.jpg")[0] == 0
+    assert run("decompress", tmp_path / "turned.vae")[0] == 0
+    assert Image.open(tmp_path / "turned.png").size == (40, 60)
+
+
 def test_bad_inputs_to_compress(run: Run, tmp_path: Path, photo_file: Path) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("hello")

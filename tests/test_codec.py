@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -79,6 +80,21 @@ def test_groups(codec: Codec) -> None:
     assert container.parse(data).header.group_count == 2
     decoded = np.asarray(codec.decode(data)).astype(int)
     assert np.abs(decoded - image).max() < 16
+
+
+def test_groups_leave_no_seams(codec: Codec, photo: np.ndarray) -> None:
+    """Transforms group by group, with halo, are those of the whole picture."""
+    image = np.tile(np.concatenate((photo, photo[::-1])), (4, 1, 1))[:1150, :200]
+    model, level = codec._model(), 40
+    whole, whole_hyper = model.analyse(image[None], level)
+    top, top_hyper = model.analyse(image[None, : 1024 + 16 * model.analysis_halo], level)
+    assert torch.allclose(top[:, :64], whole[:, :64], atol=1e-3)
+    assert torch.allclose(top_hyper[:, :16], whole_hyper[:, :16], atol=1e-3)
+    latent = torch.from_numpy(codec.decode_latent(codec.encode(image, 60))).float() / 64
+    samples = model.synthesise(latent[None], level_of(60))[0, :1150, :200]
+    expected = samples.clamp(0, 255).round().numpy()
+    decoded = np.asarray(codec.decode(codec.encode(image, 60)))
+    assert np.abs(decoded - expected).max() <= 1
 
 
 def test_grey_stays_grey(codec: Codec, photo: np.ndarray) -> None:

@@ -18,9 +18,8 @@ from vaecodec.model.config import LATENT_STRIDE
 from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.quality import DEFAULT_QUALITY, level_of
+from vaecodec.tiling import GROUP, groups
 
-#: Latent positions along a group's side.
-GROUP = container.GROUP_PIXELS // LATENT_STRIDE
 #: Pixels that pass through the transforms at once; bounds the memory of a batch.
 BATCH_PIXELS = 2**23
 
@@ -101,19 +100,16 @@ class Codec:
     def _encode_alike(self, pictures: np.ndarray, level: int) -> list[list[bytes]]:
         """Streams of all groups for each of N pictures (uint8, N x H x W x 3)."""
         model = self._model()
-        latent, hyper = model.analyse(pictures, level)
-        rows, columns = (
-            -(-pictures.shape[1] // LATENT_STRIDE),
-            -(-pictures.shape[2] // LATENT_STRIDE),
-        )
+        rows, columns = _latent_size(pictures.shape[1], pictures.shape[2])
         streams: list[list[bytes]] = [[] for _ in pictures]
-        for top, left, height, width in _groups(rows, columns):
+        for group in groups(rows, columns):
+            wide = group.widened(model.analysis_halo, rows, columns)
+            latent, hyper = model.analyse(pictures[:, *wide.slices(LATENT_STRIDE)], level)
+            inner = group.within(wide)
+            row, column = (slice(start, start + GROUP) for start in (inner.top, inner.left))
+            z_row, z_column = (slice(s.start // 4, s.stop // 4) for s in (row, column))
             coded = model.latents.encode(
-                latent[:, top : top + GROUP, left : left + GROUP],
-                hyper[:, top // 4 : (top + GROUP) // 4, left // 4 : (left + GROUP) // 4],
-                level,
-                height,
-                width,
+                latent[:, row, column], hyper[:, z_row, z_column], level, group.height, group.width
             )
             for item, stream in zip(streams, coded, strict=True):
                 item.append(stream)
@@ -124,12 +120,13 @@ class Codec:
     ) -> list[Image.Image]:
         """Decode many files; those of equal size, model and level pass the networks together."""
         parsed = [container.parse(data, max_pixels) for data in batch]
-        keys = [(c.header.height, c.header.width, c.header.model_id, c.header.level) for c in parsed]
+        headers = [c.header for c in parsed]
+        keys = [(h.height, h.width, h.colour, h.model_id, h.level) for h in headers]
         out: list[Image.Image | None] = [None] * len(batch)
         for chosen in _alike(keys, BATCH_PIXELS):
-            samples = self._decode_alike([parsed[i] for i in chosen])
-            for i, picture in zip(chosen, samples, strict=True):
-                out[i] = images.from_samples(picture, parsed[i].header.colour)
+            pictures = self._decode_alike([parsed[i] for i in chosen])
+            for i, picture in zip(chosen, pictures, strict=True):
+                out[i] = Image.fromarray(picture)
         return [image for image in out if image is not None]
 
     def decode_latent(self, data: bytes, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
@@ -143,32 +140,41 @@ class Codec:
         """Latents (float32, N x h x w x M, in steps) of files alike but for their streams."""
         header = files[0].header
         model = self._model(header.model_id)
-        rows, columns = -(-header.height // LATENT_STRIDE), -(-header.width // LATENT_STRIDE)
+        rows, columns = _latent_size(header.height, header.width)
         channels = model.config.latent_channels
         latent = torch.zeros(len(files), rows, columns, channels, device=self.device)
-        for number, (top, left, height, width) in enumerate(_groups(rows, columns)):
+        for number, group in enumerate(groups(rows, columns)):
             streams = [file.streams[number] for file in files]
             try:
-                group = model.latents.decode(streams, header.level, height, width)
+                part = model.latents.decode(streams, header.level, group.height, group.width)
             except CorruptFile as error:
                 raise CorruptFile(f"group {number}: {error}") from error
-            latent[:, top : top + height, left : left + width] = group[:, :height, :width]
+            latent[:, *group.slices()] = part[:, : group.height, : group.width]
         return latent
 
     @torch.inference_mode()
     def _decode_alike(self, files: list[Container]) -> np.ndarray:
-        """Samples (float32, N x H x W x 3, 0..255 unclipped) of files alike but for their streams."""
+        """Pictures (uint8, N x H x W x 3, or N x H x W if grey) of files alike but for streams."""
         header = files[0].header
-        latent = self._latents(files)
-        samples = self._model(header.model_id).synthesise(latent, header.level)
-        return samples[:, : header.height, : header.width].cpu().numpy()
+        model, latent = self._model(header.model_id), self._latents(files)
+        rows, columns = latent.shape[1:3]
+        grey = header.colour == container.GREY
+        size = (len(files), header.height, header.width)
+        out = np.empty(size if grey else (*size, 3), dtype=np.uint8)
+        for group in groups(rows, columns):
+            wide = group.widened(model.synthesis_halo, rows, columns)
+            samples = model.synthesise(latent[:, *wide.slices()], header.level)
+            samples = samples[:, *group.within(wide).slices(LATENT_STRIDE)]
+            if grey:
+                samples = samples.mean(dim=3)
+            target = out[:, *group.slices(LATENT_STRIDE)]  # the picture may end within a position
+            samples = samples[:, : target.shape[1], : target.shape[2]]
+            target[:] = samples.clamp(0, 255).round().to(torch.uint8).cpu().numpy()
+        return out
 
 
-def _groups(rows: int, columns: int) -> Iterator[tuple[int, int, int, int]]:
-    """Top, left, height and width of every group of a latent, in raster order."""
-    for top in range(0, rows, GROUP):
-        for left in range(0, columns, GROUP):
-            yield top, left, min(GROUP, rows - top), min(GROUP, columns - left)
+def _latent_size(height: int, width: int) -> tuple[int, int]:
+    return -(-height // LATENT_STRIDE), -(-width // LATENT_STRIDE)
 
 
 def _alike(keys: Iterable[tuple], limit: int) -> Iterator[list[int]]:

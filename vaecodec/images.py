@@ -1,4 +1,4 @@
-"""Pictures in and out: what `encode` accepts, as uint8 H x W x 3, and back to Pillow."""
+"""Pictures in: what `encode` accepts, as uint8 H x W x 3."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Union
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bitstream.container import GREY, RGB
 from bitstream.errors import BadImage
@@ -33,14 +33,29 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
         raise BadImage(f"{name}: {error}") from error
     except OSError as error:
         raise BadImage(f"{name}: {error.strerror or error}") from error
-    except (ValueError, SyntaxError, EOFError) as error:
+    except BadImage:
+        raise
+    except Exception as error:  # Pillow's plugins raise anything on damaged files
         raise BadImage(f"{name}: a damaged image ({error})") from error
+
+
+def losses(image: Image.Image) -> list[str]:
+    """What a picture carries that a `.vae` file does not keep, in words."""
+    carried = {
+        "transparency": image.has_transparency_data,
+        "the colour profile": bool(image.info.get("icc_profile")),
+        "EXIF data": bool(image.info.get("exif")),
+        "XMP data": bool(image.info.get("xmp")),
+        "frames but the first": getattr(image, "n_frames", 1) > 1,
+    }
+    return [name for name, there in carried.items() if there]
 
 
 def to_samples(image: ImageLike) -> tuple[np.ndarray, int]:
     """Samples (uint8, H x W x 3) and colour mode (GREY or RGB) of a picture.
 
-    Alpha, metadata and animation are not kept. Raises BadImage for what is no picture.
+    EXIF orientation is applied; what `losses` lists is dropped. Raises BadImage for what is no
+    picture.
     """
     if isinstance(image, (str, os.PathLike)):
         image = open_image(image)
@@ -52,6 +67,7 @@ def to_samples(image: ImageLike) -> tuple[np.ndarray, int]:
         raise BadImage(f"the picture has no pixels ({image.width} x {image.height})")
     if image.mode in _DEEP_MODES:
         raise BadImage(f"pictures of mode {image.mode} (more than 8 bits) are not supported yet")
+    image = ImageOps.exif_transpose(image)
     if image.mode in _GREY_MODES:
         return _from_array(np.asarray(image.convert("L")))
     return _from_array(np.asarray(image.convert("RGB")))
@@ -69,10 +85,3 @@ def _from_array(array: np.ndarray) -> tuple[np.ndarray, int]:
     if grey:
         return np.repeat(array[:, :, None], 3, axis=2), GREY
     return array, RGB
-
-
-def from_samples(samples: np.ndarray, colour: int) -> Image.Image:
-    """Picture of mode "L" or "RGB" from float samples (H x W x 3, 0..255, unrounded)."""
-    if colour == GREY:
-        samples = samples.mean(axis=2)
-    return Image.fromarray(np.rint(samples.clip(0, 255)).astype(np.uint8))

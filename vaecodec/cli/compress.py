@@ -8,6 +8,7 @@ import click
 
 from vaecodec.cli import options
 from vaecodec.cli.convert import convert
+from vaecodec.cli.report import notice
 from vaecodec.files import expand, output_paths
 from vaecodec.quality import DEFAULT_QUALITY
 
@@ -42,6 +43,7 @@ def command(
     from PIL import Image
 
     from vaecodec.codec import Codec
+    from vaecodec.images import losses, open_image
 
     # Formats that Pillow only writes (PDF, for one) are no inputs.
     readable = {e for e, name in Image.registered_extensions().items() if name in Image.OPEN}
@@ -49,6 +51,9 @@ def command(
     codec = Codec(model, device)
 
     def work(source: Path, target: Path) -> bytes:
-        return codec.encode(source, quality)
+        image = open_image(source)
+        if dropped := losses(image):
+            notice(f"{source}: not kept in the .vae file: {', '.join(dropped)}")
+        return codec.encode(image, quality)
 
     return convert(pairs, work, force)

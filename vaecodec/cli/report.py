@@ -20,9 +20,14 @@ Item = TypeVar("Item")
 PATIENCE = 1.0
 
 
-def fail(message: str) -> None:
+def notice(message: str) -> None:
     """Print one line on standard error."""
     click.echo("vaecodec: " + " ".join(str(message).split()), err=True)
+
+
+def fail(message: str) -> None:
+    """Report a failure."""
+    notice(message)
 
 
 class ProgressBar:

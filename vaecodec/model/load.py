@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from bitstream.entropy import Tables
 from bitstream.errors import VaeError
-from vaecodec.model.config import HYPER_STRIDE, SCALES, ModelConfig
+from vaecodec.model.config import HYPER_STRIDE, LATENT_STRIDE, SCALES, ModelConfig
 from vaecodec.model.integer import IntegerArithmetic, integer_layout
 from vaecodec.model.latents import LatentCoder
 from vaecodec.model.transforms import Transforms
@@ -41,6 +41,18 @@ class LoadedModel:
         self.transforms.to(device).eval().requires_grad_(False)
         arithmetic = IntegerArithmetic(config, prior, device)
         self.latents = LatentCoder(arithmetic, self.tables, device)
+
+    @property
+    def analysis_halo(self) -> int:
+        """Latent positions around a region on which its latent and hyper-latent depend, rounded up
+        to whole hyper-latent positions: one position at 1/8 per block, one at 1/16 for the hyper."""
+        pixels = 8 * self.config.analysis_blocks + LATENT_STRIDE
+        return -(-pixels // HYPER_STRIDE) * (HYPER_STRIDE // LATENT_STRIDE)
+
+    @property
+    def synthesis_halo(self) -> int:
+        """Latent positions around a region on which its samples depend."""
+        return -(-8 * self.config.synthesis_blocks // LATENT_STRIDE)
 
     @torch.inference_mode()
     def analyse(self, pictures: np.ndarray, level: int) -> tuple[Tensor, Tensor]:
