@@ -9,7 +9,7 @@ import click
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.report import ProgressBar, fail
+from vaecodec.cli.report import ProgressBar, notice
 from vaecodec.files import check_output, expand, write_whole
 
 
@@ -56,7 +56,7 @@ def command(
             failures.append,
         )
     for failure in failures:
-        fail(failure)
+        notice(failure)
     if not rows:
         raise VaeError(f"{folder}: holds no readable image")
 
@@ -82,10 +82,10 @@ def command(
         click.echo(f"BD-rate of {vae.name} against {jpeg.name}: {rate:+.2f} % (Akima, PSNR)")
     except VaeError as error:
         rate = None
-        fail(str(error))
+        notice(str(error))
     except ImportError:
         rate = None
-        fail("the BD-rate needs the extra: pip install 'vaecodec[bench]'")
+        notice("the BD-rate needs the extra: pip install 'vaecodec[bench]'")
     if out is not None:
         about = {
             "machine": machine(),

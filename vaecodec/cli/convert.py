@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bitstream.errors import VaeError
-from vaecodec.cli.report import fail, for_each
+from vaecodec.cli.report import for_each, notice
 from vaecodec.files import check_output, write_whole
 
 
@@ -16,7 +16,7 @@ def convert(pairs: list[tuple[Path, Path]], work: Callable[[Path, Path], bytes],
     Existing outputs are found before any work is done on them.
     """
     if not pairs:
-        fail("the folders given hold no file to work on")
+        notice("the folders given hold no file to work on")
         return 1
     taken: dict[Path, Path] = {}
 

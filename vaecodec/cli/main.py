@@ -9,7 +9,7 @@ import click
 
 import vaecodec
 from bitstream.errors import VaeError
-from vaecodec.cli.report import fail
+from vaecodec.cli.report import notice
 
 #: Command, the module that has a function of that name, and a line of help.
 COMMANDS = {
@@ -54,10 +54,10 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except click.Abort:
-        fail("interrupted")
+        notice("interrupted")
         sys.exit(130)
     except VaeError as error:
-        fail(str(error))
+        notice(str(error))
         sys.exit(2)
 
 

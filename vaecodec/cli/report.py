@@ -25,11 +25,6 @@ def notice(message: str) -> None:
     click.echo("vaecodec: " + " ".join(str(message).split()), err=True)
 
 
-def fail(message: str) -> None:
-    """Report a failure."""
-    notice(message)
-
-
 class ProgressBar:
     """A bar on standard error, shown from the second second on and only on a terminal."""
 
@@ -81,8 +76,8 @@ def for_each(items: Sequence[Item], work: Callable[[Item], None], name: Callable
             except VaeError as error:
                 failures += 1
                 text = str(error)
-                fail(text if name(item) in text else f"{name(item)}: {text}")
+                notice(text if name(item) in text else f"{name(item)}: {text}")
             except MemoryError:
                 failures += 1
-                fail(f"{name(item)}: not enough memory for a picture of this size")
+                notice(f"{name(item)}: not enough memory for a picture of this size")
     return 1 if failures else 0
