@@ -28,8 +28,8 @@ def kodak(figures: dict[str, Any]) -> list[str]:
         "",
         f"Real files, RGB PSNR, means of per-image values. Machine: {figures['machine']}.",
         "",
-        f"**BD-rate of {vae} against JPEG: {figures['bd_rate_percent']:.1f} %.** PSNR rises with quality on "
-        + ("every image." if rising else "not every image."),
+        f"**BD-rate of {vae} against JPEG: {figures['bd_rate_percent']:.1f} %.**",
+        f"PSNR rises with quality on {'every image' if rising else 'NOT every image'}.",
         "",
         "    vaecodec bench KODAK --json benchmarks/results/kodak.json",
         "",
@@ -57,9 +57,9 @@ def speed(figures: dict[str, Any]) -> list[str]:
     lines = [
         "## Speed",
         "",
-        f"768 x 512 picture, after warm-up, everything included; {cpu['brand_raw']}, {cpu['count']} cores, no GPU.",
-        "The last column is the time CompressAI's mbt2018-mean (random weights) takes for the same, measured in",
-        "the same run, as a multiple.",
+        "768 x 512 picture, after warm-up, everything included;",
+        f"{cpu['brand_raw']}, {cpu['count']} cores, no GPU. The last column is the time that CompressAI's",
+        "mbt2018-mean (random weights) takes for the same in the same run, as a multiple.",
         "",
         "    make bench",
         "",
