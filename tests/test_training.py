@@ -27,9 +27,10 @@ from vaecodec.model.prior import Prior
 from vaecodec.train.data import Pictures, load
 from vaecodec.train.export import build_model, integer_prior
 from vaecodec.train.loop import (
+    Stage,
     learning_rate,
     rate_distortion_loss,
-    read_checkpoint,
+    read_model,
     stratified_levels,
 )
 from vaecodec.train.model import TrainableCodec, initialise_from_pictures
@@ -160,9 +161,10 @@ def test_crops_are_pieces_of_the_pictures(pictures: list[np.ndarray]) -> None:
 
 
 def test_schedule() -> None:
-    assert learning_rate(0.0, 0) < learning_rate(0.1, 99) == learning_rate(0.6, 5000)
-    assert learning_rate(0.9, 5000) < learning_rate(0.8, 5000)
-    assert learning_rate(1.0, 5000) == 0
+    stage = Stage(Path("data"), Path("out"), "small", 1.0, torch.device("cpu"), 16)
+    rates = [learning_rate(stage, *at) for at in ((0.0, 0), (0.1, 99), (0.6, 5000), (0.8, 5000))]
+    assert rates[0] < rates[1] == rates[2] > rates[3]
+    assert learning_rate(stage, 1.0, 5000) == 0
     levels = stratified_levels(16, torch.Generator().manual_seed(0), torch.device("cpu"))
     assert sorted((levels // (LEVELS // 16)).tolist()) == list(range(16))
 
@@ -184,6 +186,8 @@ def test_a_stage_from_the_command_line(shard: Path, tmp_path: Path, pictures: li
     assert codec.entry.card["sha256"] == card["sha256"]
     data = codec.encode(pictures[0], 80)
     assert psnr(pictures[0], np.asarray(codec.decode(data))) > 25
+    with pytest.raises(VaeError, match="holds a training stage already"):
+        group.main(arguments, standalone_mode=False)
     lines = [json.loads(line) for line in (second / "log.jsonl").read_text().splitlines()]
     assert "held_out" in lines[-1]
 
@@ -197,6 +201,6 @@ def test_bad_training_input(tmp_path: Path) -> None:
     with pytest.raises(VaeError, match=r"x\.png: not a readable training picture"):
         load(tmp_path, torch.device("cpu"), 64)
     with pytest.raises(VaeError, match="not a vaecodec training checkpoint"):
-        read_checkpoint(tmp_path / "x.png")
+        read_model(tmp_path / "x.png")
     with pytest.raises(VaeError, match="not a vaecodec training checkpoint"):
         build_model(tmp_path / "x.png", [])

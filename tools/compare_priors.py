@@ -17,18 +17,14 @@ import torch
 
 from vaecodec.codec import Codec
 from vaecodec.images import open_image
-from vaecodec.model.config import SIZES
 from vaecodec.quality import level_of
-from vaecodec.train.loop import read_checkpoint
-from vaecodec.train.model import TrainableCodec
+from vaecodec.train.loop import read_model
 
 QUALITIES = (1, 10, 30, 60, 90, 100)
 
 
 def main(checkpoint: str, model_path: str, folder: str) -> None:
-    weights, about = read_checkpoint(Path(checkpoint))
-    floats = TrainableCodec(SIZES[str(about["size"])])
-    floats.load_weights(weights)
+    floats, _ = read_model(Path(checkpoint))
     codec = Codec(model_path, "cpu")
     model = codec._model()
     paths = sorted(Path(folder).glob("*.png"))

@@ -58,7 +58,7 @@ def speed(figures: dict[str, Any]) -> list[str]:
         "## Speed",
         "",
         "768 x 512 picture, after warm-up, everything included;",
-        f"{cpu['brand_raw']}, {cpu['count']} cores, no GPU. The last column is the time that CompressAI's",
+        f"{cpu['brand_raw']}, {cpu['count']} cores, no GPU. The last column: the time CompressAI's",
         "mbt2018-mean (random weights) takes for the same in the same run, as a multiple.",
         "",
         "    make bench",

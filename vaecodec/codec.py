@@ -89,7 +89,9 @@ class Codec:
                 )
         out: list[bytes] = [b""] * len(batch)
         for chosen in _alike([array.shape for array, _ in samples], BATCH_PIXELS):
-            pictures = np.stack([samples[i][0] for i in chosen])
+            first = samples[chosen[0]][0]
+            # A large picture is a lot of its own, and not worth a copy.
+            pictures = first[None] if len(chosen) == 1 else np.stack([samples[i][0] for i in chosen])
             for i, streams in zip(chosen, self._encode_alike(pictures, level), strict=True):
                 height, width, _ = samples[i][0].shape
                 header = Header(width, height, samples[i][1], 8, self.entry.id, level)

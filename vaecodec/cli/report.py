@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
+import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -26,34 +26,43 @@ def notice(message: str) -> None:
 
 
 class ProgressBar:
-    """A bar on standard error, shown from the second second on and only on a terminal."""
+    """A bar on standard error, shown after `PATIENCE` seconds and only on a terminal."""
 
     def __init__(self, total: float, unit: str) -> None:
         self._total, self._unit = total, unit
-        self._start = time.monotonic()
+        self._done, self._text = 0.0, ""
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(PATIENCE, self._show)  # one long file gets a bar as well
+        self._timer.daemon = True
 
     def __enter__(self) -> ProgressBar:
+        if sys.stderr.isatty():
+            self._timer.start()
         return self
 
-    def update(self, done: float, text: str = "") -> None:
-        """Say that `done` of the total is done."""
-        if self._bar is None:
-            if time.monotonic() - self._start < PATIENCE or not sys.stderr.isatty():
-                return
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-            from rich.progress import TimeRemainingColumn as Remaining
+    def _show(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeRemainingColumn as Remaining
 
+        with self._lock:
             self._bar = Progress(
                 BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"), Remaining(),
                 TextColumn("{task.description}"), console=Console(stderr=True), transient=True,
             )  # fmt: skip
+            self._task = self._bar.add_task(
+                self._text, total=self._total, completed=self._done, unit=self._unit
+            )
             self._bar.start()
-            self._task = self._bar.add_task(text, total=self._total, unit=self._unit)
-        assert self._task is not None
-        self._bar.update(self._task, completed=done, description=text)
+
+    def update(self, done: float, text: str = "") -> None:
+        """Say that `done` of the total is done."""
+        with self._lock:
+            self._done, self._text = done, text
+            if self._bar is not None and self._task is not None:
+                self._bar.update(self._task, completed=done, description=text)
 
     def __exit__(
         self,
@@ -61,8 +70,10 @@ class ProgressBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._timer.cancel()
+        with self._lock:
+            if self._bar is not None:
+                self._bar.stop()
 
 
 def for_each(items: Sequence[Item], work: Callable[[Item], None], name: Callable[[Item], str]) -> int:

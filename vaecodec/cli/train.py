@@ -39,6 +39,20 @@ from vaecodec.cli.report import ProgressBar
     default=None,
     help="Patch side, a multiple of 64  [default: 128 on a CPU, 256 on a GPU]",
 )
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3e-3,
+    show_default=True,
+    help="Of the constant part.",
+)
+@click.option(
+    "--decay-from",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=round(2 / 3, 3),
+    show_default=True,
+    help="Share of the stage after which the learning rate falls, linearly, to 0.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @options.device
 def command(
@@ -49,6 +63,8 @@ def command(
     resume: Path | None,
     batch: int | None,
     patch: int | None,
+    learning_rate: float,
+    decay_from: float,
     seed: int,
     device: str,
 ) -> int:
@@ -70,7 +86,10 @@ def command(
     except ImportError as error:
         raise VaeError(f"training needs the extra: pip install 'vaecodec[train]' ({error})") from error
 
-    stage = Stage(data, out, size, minutes, chosen, batch or (192 if gpu else 16), patch, resume, seed)
+    batch = batch or (192 if gpu else 16)
+    stage = Stage(
+        data, out, size, minutes, chosen, batch, patch, learning_rate, decay_from, resume, seed
+    )
     with ProgressBar(minutes, "minutes") as bar:
         final, crops = train(stage, lambda done, text: bar.update(round(done, 1), text))
     model = export(final, out / "model.safetensors", crops)

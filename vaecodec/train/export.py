@@ -17,11 +17,11 @@ from torch import Tensor
 from bitstream.errors import VaeError
 from vaecodec.files import write_whole
 from vaecodec.model import fixed_point as fp
-from vaecodec.model.config import SCALES, SIZES, ModelConfig
+from vaecodec.model.config import SCALES, ModelConfig
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.prior import LinearSpec, TableSpec, prior_layers
-from vaecodec.train.loop import read_checkpoint
-from vaecodec.train.model import FloatArithmetic, TrainableCodec
+from vaecodec.train.loop import read_model
+from vaecodec.train.model import FloatArithmetic
 from vaecodec.train.tables import as_tensors, fitted_tables, gaussian_tables
 
 
@@ -88,10 +88,8 @@ def build_model(checkpoint: Path, pictures: Sequence[np.ndarray]) -> tuple[bytes
 
     `pictures`: uint8 H x W x 3 with sides a multiple of 64, to fit the frequency tables to.
     """
-    weights, about = read_checkpoint(checkpoint)
-    config = SIZES[str(about["size"])]
-    model = TrainableCodec(config)
-    model.load_weights(weights)
+    model, about = read_model(checkpoint)
+    config = model.config
     tensors = {
         **{f"transforms.{k}": v.contiguous() for k, v in model.transforms.state_dict().items()},
         **{f"prior.{k}": v for k, v in integer_prior(config, model.prior).items()},

@@ -1,7 +1,7 @@
 """The training loop: one stage, bounded by minutes, from the last checkpoint to a decayed model.
 
-A stage has a trunk at constant learning rate and, over its last third, a branch decayed to zero.
-`trunk.safetensors` is what a later stage resumes from; `final.safetensors` is the moving average of
+A stage has a trunk at constant learning rate and, over its last third unless asked otherwise, a
+branch decayed to zero. `trunk.safetensors` is what a later stage resumes from; `final.safetensors` is the moving average of
 the weights, which `vaecodec.train.export` turns into a shipped model. Both are written every
 `CHECKPOINT_SECONDS`: an interrupted run loses no more than that.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -27,10 +27,9 @@ from vaecodec.model.config import LEVELS, SIZES, level_lambda
 from vaecodec.train.data import Pictures, load
 from vaecodec.train.model import TrainableCodec, initialise_from_pictures, log_lambda
 
-LEARNING_RATE = 3e-3
 WARM_UP_STEPS = 100
-DECAY_FROM = 2 / 3  # shares of the stage's time
-LARGE_PATCHES_FROM = 0.80
+# Shares of the stage's time:
+LARGE_PATCHES_FROM = 0.75
 FINISH_FROM = 0.85  # fake-quantised prior, transforms in full precision
 AVERAGE_DECAY = 0.998
 GRADIENT_NORM = 1.0
@@ -42,7 +41,10 @@ HELD_OUT_SIDE = 256  # at most; held-out pictures give the largest multiple of 6
 
 @dataclass(frozen=True)
 class Stage:
-    """What the user chooses for a training stage."""
+    """What the user chooses for a training stage.
+
+    `decay_from`: the share of the stage's time after which the learning rate falls, linearly, to 0.
+    """
 
     data: Path
     out: Path
@@ -51,6 +53,8 @@ class Stage:
     device: torch.device
     batch: int
     patch: int = 128
+    learning_rate: float = 3e-3
+    decay_from: float = 2 / 3
     resume: Path | None = None
     seed: int = 0
 
@@ -92,10 +96,10 @@ class Optimizers:
             part.zero_grad(set_to_none=True)
 
 
-def learning_rate(progress: float, step: int) -> float:
-    """Warm-up by steps, constant, then linear to zero over the last third of the stage's time."""
-    decay = min(1.0, (1 - progress) / (1 - DECAY_FROM))
-    return LEARNING_RATE * max(decay, 0.0) * min(1.0, (step + 1) / WARM_UP_STEPS)
+def learning_rate(stage: Stage, progress: float, step: int) -> float:
+    """Warm-up by steps, constant, then linear to zero; `progress`: share of the time passed."""
+    decay = min(1.0, (1 - progress) / (1 - stage.decay_from))
+    return stage.learning_rate * max(decay, 0.0) * min(1.0, (step + 1) / WARM_UP_STEPS)
 
 
 def held_out_table(model: TrainableCodec, pictures: list[np.ndarray]) -> list[dict[str, float]]:
@@ -136,13 +140,16 @@ def save_checkpoint(path: Path, state: dict[str, Tensor], about: dict[str, objec
     os.replace(partial, path)
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
-    """Weights and the record of how they came about. Raises VaeError for anything else."""
+def read_model(path: Path) -> tuple[TrainableCodec, dict]:
+    """The model of a checkpoint and the record of how it came about. Raises VaeError."""
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["vaecodec"])
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
-    except Exception as error:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        model = TrainableCodec(SIZES[about["size"]])
+        model.load_weights(weights)
+        return model, about
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise VaeError(f"{path}: not a vaecodec training checkpoint ({error})") from error
 
 
@@ -152,6 +159,8 @@ def train(
     """Run one stage; return the path of the decayed float model, and crops of the training pictures
     for `vaecodec.train.export`. `progress(minutes, text)`."""
     device = stage.device
+    if (stage.out / "final.safetensors").exists():
+        raise VaeError(f"{stage.out}: holds a training stage already; choose another folder")
     stage.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(stage.seed)
     pictures, held_out, count = load(
@@ -191,7 +200,7 @@ def train(
         loss = rate_distortion_loss(outcome.bpp, outcome.mse, level)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
-        optimizers.step(learning_rate(done, step) if torch.isfinite(norm) else None)
+        optimizers.step(learning_rate(stage, done, step) if torch.isfinite(norm) else None)
         decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
         with torch.no_grad():
             for key, value in model.weights().items():
@@ -213,7 +222,7 @@ def train(
             progress((now - start) / 60, f"step {row['step']}, loss {row['loss']}")
             logged, logged_step = now, step
         # The last trunk is written as the decay begins: a later stage starts from there.
-        decay_begins = not decaying and (now - start) / (60 * stage.minutes) >= DECAY_FROM
+        decay_begins = not decaying and (now - start) / (60 * stage.minutes) >= stage.decay_from
         if decay_begins or now - saved > CHECKPOINT_SECONDS:
             if not decaying:
                 save_checkpoint(stage.out / "trunk.safetensors", model.weights(), about())
@@ -245,9 +254,7 @@ def build(stage: Stage, pictures: Pictures) -> tuple[TrainableCodec, dict]:
         sample = pictures.crops(512, 64, torch.Generator(stage.device).manual_seed(1))
         initialise_from_pictures(model, sample)
         return model, {"steps": 0, "minutes": 0.0, "stages": []}
-    state, about = read_checkpoint(stage.resume)
-    model = TrainableCodec(SIZES[str(about["size"])])
-    model.load_weights(state)
+    model, about = read_model(stage.resume)
     return model.to(stage.device), about
 
 
@@ -264,6 +271,8 @@ def stage_record(stage: Stage, steps: int, start: float, count: int) -> dict[str
         "minutes": round((time.monotonic() - start) / 60, 1),
         "batch": stage.batch,
         "patch": stage.patch,
+        "learning_rate": stage.learning_rate,
+        "decay_from": round(stage.decay_from, 3),
         "seed": stage.seed,
         "hardware": hardware,
         "torch": torch.__version__,
