@@ -52,9 +52,8 @@ class ProgressBar:
                 BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"), Remaining(),
                 TextColumn("{task.description}"), console=Console(stderr=True), transient=True,
             )  # fmt: skip
-            self._task = self._bar.add_task(
-                self._text, total=self._total, completed=self._done, unit=self._unit
-            )
+            self._task = self._bar.add_task(self._text, total=self._total, unit=self._unit)
+            self._bar.update(self._task, completed=self._done)
             self._bar.start()
 
     def update(self, done: float, text: str = "") -> None:

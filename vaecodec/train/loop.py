@@ -1,9 +1,9 @@
 """The training loop: one stage, bounded by minutes, from the last checkpoint to a decayed model.
 
-A stage has a trunk at constant learning rate and, over its last third unless asked otherwise, a
-branch decayed to zero. `trunk.safetensors` is what a later stage resumes from; `final.safetensors` is the moving average of
-the weights, which `vaecodec.train.export` turns into a shipped model. Both are written every
-`CHECKPOINT_SECONDS`: an interrupted run loses no more than that.
+A stage has a trunk at constant learning rate and then (from two thirds of it on, unless asked
+otherwise) a branch decayed to zero. `trunk.safetensors` is what a later stage resumes from;
+`final.safetensors` is the moving average of the weights, which `vaecodec.train.export` turns into a
+shipped model. Both are written every `CHECKPOINT_SECONDS`: an interrupted run loses no more.
 """
 
 from __future__ import annotations
