@@ -57,19 +57,17 @@ class Tables:
 
     def bits(self, symbols: np.ndarray, indices: np.ndarray) -> float:
         """Ideal code length in bits of `symbols` under `indices`, escapes and skips included."""
-        total = 0.0
-        starts = np.concatenate(([0], np.cumsum(2 * np.asarray(self.supports) + 2)))
-        for s in np.unique(indices):
-            if s < self.skip:
-                continue
-            values, support = symbols[indices == s], int(self.supports[s])
-            escaped = np.abs(values) > support
-            codes = np.where(escaped, 2 * support + 1, values + support)
-            frequency = np.asarray(self.frequencies)[starts[s] + codes]
-            total += float((TOTAL_BITS - np.log2(frequency)).sum())
-            tails = np.abs(values[escaped]) - support
-            total += float((np.log2(MAX_TAIL_BITS) + np.floor(np.log2(tails)) + 1).sum())
-        return total
+        coded = [s for s in np.unique(indices) if s >= self.skip]
+        return sum(float(self.symbol_bits(int(s), symbols[indices == s]).sum()) for s in coded)
+
+    def symbol_bits(self, index: int, symbols: np.ndarray) -> np.ndarray:
+        """Ideal code length in bits of each of `symbols` under scale index `index`."""
+        start, support = 2 * int((self.supports[:index] + 1).sum()), int(self.supports[index])
+        excess = np.abs(symbols) - support
+        codes = np.where(excess > 0, 2 * support + 1, symbols + support)
+        bits = TOTAL_BITS - np.log2(np.asarray(self.frequencies)[start + codes])
+        tails = np.log2(MAX_TAIL_BITS) + np.floor(np.log2(np.maximum(excess, 1))) + 1
+        return np.where(excess > 0, bits + tails, bits)
 
 
 def _segments(tables: Tables, indices: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, int]]]:

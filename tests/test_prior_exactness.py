@@ -104,6 +104,22 @@ def test_decoder_sees_what_the_encoder_saw(model: LoadedModel, rows: int, column
     assert float(off.median()) <= 0.5 + 2**-fp.STEP_BITS
 
 
+def test_rounding_saves_rate_and_moves_at_most_one_step(model: LoadedModel) -> None:
+    generator = torch.Generator().manual_seed(1)
+    index = torch.randint(0, 64, (20_000,), generator=generator).double()
+    residual = torch.randn(20_000, generator=generator, dtype=torch.float64)
+    residual *= 0.11 * torch.exp(index * 0.112)
+    symbol = model.latents._round(residual, index)
+    nearest = torch.floor(residual + 0.5) * (index >= model.tables.skip)
+    moved = nearest - symbol
+    assert float(moved.abs().max()) == 1
+    assert bool((symbol.abs() <= nearest.abs()).all())
+    assert 0 < float((moved != 0).double().mean()) < 0.05
+    indices = index.numpy().astype(np.uint8)
+    bits = [model.tables.bits(s.numpy().astype(np.int64), indices) for s in (symbol, nearest)]
+    assert bits[0] < bits[1]
+
+
 def test_extreme_weights_stay_exact() -> None:
     """Random full-range weights saturate everywhere, and batch, order and layout still agree."""
     config = SIZES["small"]

@@ -28,6 +28,12 @@ from vaecodec.train.data import Pictures, load
 from vaecodec.train.model import TrainableCodec, initialise_from_pictures, log_lambda
 
 WARM_UP_STEPS = 100
+#: Matrices left to Adam: orthogonalising these few would take most of Muon's time.
+WIDE_LAYERS = (
+    "transforms.hyper_analysis",
+    "transforms.analysis.tail",
+    "transforms.synthesis.head",
+)
 # Shares of the stage's time:
 LARGE_PATCHES_FROM = 0.75
 FINISH_FROM = 0.85  # fake-quantised prior, transforms in full precision
@@ -74,10 +80,14 @@ def rate_distortion_loss(bpp: Tensor, mse: Tensor, level: Tensor) -> Tensor:
 
 
 class Optimizers:
-    """Muon for the matrices, Adam for all else (Jordan et al., 2024): bold steps, short runs."""
+    """Muon for most matrices, Adam for all else (Jordan et al., 2024): bold steps, short runs."""
 
     def __init__(self, model: TrainableCodec) -> None:
-        matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "knots" not in n]
+        matrices = [
+            p
+            for name, p in model.named_parameters()
+            if p.ndim == 2 and "knots" not in name and not name.startswith(WIDE_LAYERS)
+        ]
         chosen = {id(p) for p in matrices}
         others = [p for p in model.parameters() if id(p) not in chosen]
         fused = next(model.parameters()).is_cuda
