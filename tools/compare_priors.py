@@ -1,14 +1,16 @@
-"""What the integer prior costs: real file sizes against the rate of the float prior it came from.
+"""What the integer prior costs, and what the rest of the coding gains, against the float prior.
 
     python tools/compare_priors.py CHECKPOINT MODEL.safetensors FOLDER
 
 CHECKPOINT is the float model (final.safetensors) that MODEL was exported from. Prints, per quality,
-bits per pixel of the float prior (Gaussian likelihoods, no rounding but that of the latents), of the
-integer prior (ideal code length), and of real files.
+bits per pixel: of the float prior (Gaussian likelihoods, nothing rounded but the latents); of the
+integer prior on the same terms (integer Gaussian tables, nothing skipped, plain rounding); of the
+codec as it is (fitted tables, skip rule, optimised rounding) as ideal code length; and of real files.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -17,8 +19,10 @@ import torch
 
 from vaecodec.codec import Codec
 from vaecodec.images import open_image
+from vaecodec.model.latents import LatentCoder
 from vaecodec.quality import level_of
 from vaecodec.train.loop import read_model
+from vaecodec.train.tables import gaussian_tables
 
 QUALITIES = (1, 10, 30, 60, 90, 100)
 
@@ -28,26 +32,30 @@ def main(checkpoint: str, model_path: str, folder: str) -> None:
     codec = Codec(model_path, "cpu")
     model = codec._model()
     paths = sorted(Path(folder).glob("*.png"))
-    print(
-        f"{'quality':>8}{'float':>10}{'integer':>10}{'files':>10}{'integer/float':>15}{'files/integer':>15}"
-    )
+    gaussian = gaussian_tables()
+    gaussian.skip = 0
+    plain = LatentCoder(model.arithmetic, gaussian, model.device, error_bits=math.inf)
+    names = ("quality", "float", "integer", "codec", "files", "integer/float", "files/codec")
+    print("".join(f"{name:>14}" for name in names))
     for quality in QUALITIES:
-        level, totals = level_of(quality), np.zeros(3)
+        level, totals = level_of(quality), np.zeros(4)
         for path in paths:
             image = np.asarray(open_image(path).convert("RGB"))
             height, width = (side // 64 * 64 for side in image.shape[:2])
             image = np.ascontiguousarray(image[:height, :width])
             with torch.inference_mode():
                 outcome = floats(torch.from_numpy(image)[None], torch.tensor([level]), noise=False)
-            latent, hyper = model.analyse(image[None], level)
-            rows, columns = height // 16, width // 16
-            blocks = model.latents.quantise(latent, hyper, level, rows, columns)[0][0]
-            bits = sum(model.tables.bits(symbols, indices) for symbols, indices in blocks)
+            latent = (*model.analyse(image[None], level), level, height // 16, width // 16)
+            bits = [
+                sum(tables.bits(*block) for block in coder.quantise(*latent)[0][0])
+                for coder, tables in ((plain, gaussian), (model.latents, model.tables))
+            ]
             size = 8 * len(codec.encode(image, quality))
-            totals += np.array([float(outcome.bpp), bits / (height * width), size / (height * width)])
-        a, b, c = totals / len(paths)
+            totals += [float(outcome.bpp), *(value / (height * width) for value in (*bits, size))]
+        bpp = totals / len(paths)
         print(
-            f"{quality:>8}{a:>10.4f}{b:>10.4f}{c:>10.4f}{b / a - 1:>+15.3%}{c / b - 1:>+15.3%}",
+            f"{quality:>14}" + "".join(f"{value:>14.4f}" for value in bpp),
+            f"{bpp[1] / bpp[0] - 1:>+13.3%}{bpp[3] / bpp[2] - 1:>+14.3%}",
             flush=True,
         )
 

@@ -31,18 +31,24 @@ _LATENT_MAX = 2**13
 _RATED_MAX = 32
 #: Bits that a squared error of one step is worth when rounding. High-rate theory gives 6 / ln 2 for the
 #: optimal step; measured best on held-out pictures was far more cautious (docs/model.md).
-_ERROR_BITS = 60.0
+ERROR_BITS = 60.0
 
 
 class LatentCoder:
     """Codes batches of equally sized groups; every item of a batch has the same quality level.
 
     Latents are padded to multiples of 4 positions, `rows` x `columns` of which exist and are coded.
+    `error_bits`: infinite for plain rounding.
     """
 
     def __init__(
-        self, arithmetic: IntegerArithmetic, tables: entropy.Tables, device: torch.device
+        self,
+        arithmetic: IntegerArithmetic,
+        tables: entropy.Tables,
+        device: torch.device,
+        error_bits: float = ERROR_BITS,
     ) -> None:
+        self._error_bits = error_bits
         self._arithmetic = arithmetic
         self._tables = tables
         self._device = device
@@ -58,7 +64,7 @@ class LatentCoder:
         size = symbol.abs()
         added = 2 * (residual.abs() - size) + 1  # squared error, in steps
         saved = self._saved_bits[index.long(), size.clamp(max=_RATED_MAX).long()]
-        symbol -= symbol.sign() * (saved > _ERROR_BITS * added)
+        symbol -= symbol.sign() * (saved > self._error_bits * added)
         return symbol * (index >= self._tables.skip)
 
     def _start(self, z: Tensor, level: int, rows: int, columns: int) -> tuple[Prior, _Extent]:

@@ -39,8 +39,8 @@ class LoadedModel:
         self.transforms = Transforms(config)
         self.transforms.load_state_dict(_section(tensors, "transforms."))
         self.transforms.to(device).eval().requires_grad_(False)
-        arithmetic = IntegerArithmetic(config, prior, device)
-        self.latents = LatentCoder(arithmetic, self.tables, device)
+        self.arithmetic = IntegerArithmetic(config, prior, device)
+        self.latents = LatentCoder(self.arithmetic, self.tables, device)
 
     @property
     def analysis_halo(self) -> int:
