@@ -42,7 +42,7 @@ def main(checkpoint: str, model_path: str, folder: str) -> None:
         for path in paths:
             image = np.asarray(open_image(path).convert("RGB"))
             height, width = (side // 64 * 64 for side in image.shape[:2])
-            image = np.ascontiguousarray(image[:height, :width])
+            image = image[:height, :width].copy()
             with torch.inference_mode():
                 outcome = floats(torch.from_numpy(image)[None], torch.tensor([level]), noise=False)
             latent = (*model.analyse(image[None], level), level, height // 16, width // 16)

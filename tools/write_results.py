@@ -61,7 +61,7 @@ def speed(figures: dict[str, Any]) -> list[str]:
         f"{cpu['brand_raw']}, {cpu['count']} cores, no GPU. The last column: the time CompressAI's",
         "mbt2018-mean (random weights) takes for the same in the same run, as a multiple.",
         "",
-        "    make bench",
+        "    make bench              # medians; benchmarks/results/ keeps those of the committed run",
         "",
         "| | ms | MP/s | mbt2018-mean takes |",
         "|---|---:|---:|---:|",
