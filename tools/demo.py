@@ -19,6 +19,7 @@ from rich.table import Table
 from bitstream.errors import VaeError
 from vaecodec.bench.codecs import Vae
 from vaecodec.bench.run import jpeg_bytes_at, measure
+from vaecodec.files import write_whole
 from vaecodec.images import open_image
 
 OUT = Path("demo-out")
@@ -53,7 +54,7 @@ def main() -> int:
                 row = measure(path.name, image, codec, quality)
                 target = OUT / f"{path.stem}-q{quality}.vae"
                 data = codec.encode(image, quality)
-                target.write_bytes(data)
+                write_whole(target, data, force=True)
                 Image.fromarray(codec.decode(data)).save(target.with_suffix(".png"))
                 jpeg = jpeg_bytes_at(image, row.psnr)
                 saved = "-" if np.isnan(jpeg) else f"{100 * (1 - row.bytes / jpeg):.0f} %"
@@ -64,7 +65,9 @@ def main() -> int:
         except VaeError as error:
             failures += 1
             print(f"demo: {error}", file=sys.stderr)
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, 110)  # rather wrapped by the terminal than cut off
+    console.print(table)
     print("JPEG: Pillow, 4:2:0, optimised, progressive, at the PSNR of the .vae file.")
     return 1 if failures else 0
 
