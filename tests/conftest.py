@@ -7,9 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+from hypothesis import settings
 from PIL import Image
 
 from vaecodec.codec import Codec
+
+# No test may depend on how fast the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

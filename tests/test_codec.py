@@ -51,7 +51,7 @@ def test_real_size_is_the_estimated_rate(codec: Codec, photo: np.ndarray) -> Non
         assert bits <= size <= 1.01 * bits + 8 * 32
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 150), st.integers(1, 150), st.integers(1, 100), st.booleans())
 def test_any_size(codec: Codec, photo: np.ndarray, h: int, w: int, quality: int, grey: bool) -> None:
     image = photo[:h, :w, 1] if grey else photo[:h, :w]

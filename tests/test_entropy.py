@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bitstream import entropy
@@ -88,7 +88,6 @@ def test_an_independent_decoder_reads_escapes() -> None:
     assert (ans.state, ans.words) == (0, [])
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(st.integers(-(2**20), 2**20), st.integers(0, 3)), max_size=60)))
 def test_round_trip(blocks: list[list[tuple[int, int]]]) -> None:
     arrays = []
