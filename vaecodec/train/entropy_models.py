@@ -11,22 +11,22 @@ import contextlib
 import importlib
 import warnings
 
-import torch
+from torch import library
 
 
 def _declare_torchvision_operators() -> None:
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    fragment = library.Library("torchvision", "FRAGMENT")
     for schema in (
         "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
         "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     ):
         # Already declared where torchvision's own operators did load.
         with contextlib.suppress(RuntimeError):
-            library.define(schema)
-    _LIBRARIES.append(library)
+            fragment.define(schema)
+    _FRAGMENTS.append(fragment)
 
 
-_LIBRARIES: list[torch.library.Library] = []  # a Library undoes its declarations when collected
+_FRAGMENTS: list[library.Library] = []  # a Library undoes its declarations when collected
 
 try:
     import torchvision.extension

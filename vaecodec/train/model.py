@@ -45,8 +45,7 @@ class FloatArithmetic(nn.Module):
     """Floating-point `vaecodec.model.prior.Arithmetic`, holding the prior's trainable parameters.
 
     With `fake_quantise`, activations and means are rounded as the integer arithmetic rounds them
-    (straight-through gradients). Weights keep 15 significant bits, about what bfloat16 training
-    noise is below, and are rounded at export only.
+    (straight-through gradients). Weights keep 15 significant bits and are rounded at export only.
     """
 
     def __init__(self, config: ModelConfig) -> None:
