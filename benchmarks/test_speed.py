@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bitstream import container, entropy
-from vaecodec.bench.codecs import Jpeg
+from vaecodec.bench.codecs import JPEG
 from vaecodec.codec import Codec
 from vaecodec.quality import level_of
 
@@ -65,11 +65,11 @@ def test_part_container(benchmark: Benchmark, codec: Codec, picture: np.ndarray)
 
 
 def test_jpeg_encode(benchmark: Benchmark, picture: np.ndarray) -> None:
-    benchmark(Jpeg().encode, picture, 80)
+    benchmark(JPEG.encode, picture, 80)
 
 
 def test_jpeg_decode(benchmark: Benchmark, picture: np.ndarray) -> None:
-    benchmark(Jpeg().decode, Jpeg().encode(picture, 80))
+    benchmark(JPEG.decode, JPEG.encode(picture, 80))
 
 
 @pytest.fixture(scope="module")

@@ -281,9 +281,12 @@ def test_bench(run: Run, tmp_path: Path, photo: np.ndarray) -> None:
     assert "c.png: not an image" in err
     assert "BD-rate of vae" in text
     figures = json.loads(out.read_text())
-    assert figures["bd_rate_percent"] < 0
+    assert all(value < 0 for value in figures["bd_rate_percent"].values())
     assert len(figures["rows"]) == 2 * (4 + 15)
     for row in figures["rows"]:
         assert row["bpp"] == 8 * row["bytes"] / (96 * 96 if row["image"] == "a.png" else 96 * 160)
     assert run("bench", tmp_path / "absent")[0] == 2
     assert run("bench", folder, "--qualities", "0,5")[0] == 2
+    code, _, err = run("bench", folder, "--codecs", "vae,gif")
+    assert code == 2
+    assert "no codec is called 'gif'" in err

@@ -27,36 +27,43 @@ from vaecodec.train.tables import gaussian_tables
 QUALITIES = (1, 10, 30, 60, 90, 100)
 
 
-def main(checkpoint: str, model_path: str, folder: str) -> None:
-    floats, _ = read_model(Path(checkpoint))
+def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict[int, list[float]]:
+    """Quality -> bits per pixel of: float prior, integer prior on equal terms, ideal code length of
+    the codec, files. Means over `images` (uint8 H x W x 3), cropped to multiples of 64."""
+    floats, _ = read_model(checkpoint)
     codec = Codec(model_path, "cpu")
     model = codec._model()
-    paths = sorted(Path(folder).glob("*.png"))
     gaussian = gaussian_tables()
     gaussian.skip = 0
     plain = LatentCoder(model.arithmetic, gaussian, model.device, error_bits=math.inf)
-    names = ("quality", "float", "integer", "codec", "files", "integer/float", "files/codec")
-    print("".join(f"{name:>14}" for name in names))
+    found = {}
     for quality in QUALITIES:
         level, totals = level_of(quality), np.zeros(4)
-        for path in paths:
-            image = np.asarray(open_image(path).convert("RGB"))
+        for image in images:
             height, width = (side // 64 * 64 for side in image.shape[:2])
-            image = image[:height, :width].copy()
+            crop = image[:height, :width].copy()
             with torch.inference_mode():
-                outcome = floats(torch.from_numpy(image)[None], torch.tensor([level]), noise=False)
-            latent = (*model.analyse(image[None], level), level, height // 16, width // 16)
+                outcome = floats(torch.from_numpy(crop)[None], torch.tensor([level]), noise=False)
+            latent = (*model.analyse(crop[None], level), level, height // 16, width // 16)
             bits = [
                 sum(tables.bits(*block) for block in coder.quantise(*latent)[0][0])
                 for coder, tables in ((plain, gaussian), (model.latents, model.tables))
             ]
-            size = 8 * len(codec.encode(image, quality))
+            size = 8 * len(codec.encode(crop, quality))
             totals += [float(outcome.bpp), *(value / (height * width) for value in (*bits, size))]
-        bpp = totals / len(paths)
+        found[quality] = (totals / len(images)).tolist()
+    return found
+
+
+def main(checkpoint: str, model_path: str, folder: str) -> None:
+    paths = sorted(Path(folder).glob("*.png"))
+    images = [np.asarray(open_image(path).convert("RGB")) for path in paths]
+    names = ("quality", "float", "integer", "codec", "files", "integer/float", "files/codec")
+    print("".join(f"{name:>14}" for name in names))
+    for quality, bpp in compare(Path(checkpoint), model_path, images).items():
         print(
             f"{quality:>14}" + "".join(f"{value:>14.4f}" for value in bpp),
             f"{bpp[1] / bpp[0] - 1:>+13.3%}{bpp[3] / bpp[2] - 1:>+14.3%}",
-            flush=True,
         )
 
 

@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vaecodec.bench.metrics import bd_rate
+
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks" / "results"
 
@@ -23,26 +25,62 @@ def kodak(figures: dict[str, Any]) -> list[str]:
         for image in images
         for a, b in zip(_of(rows, image), _of(rows, image)[1:], strict=False)
     )
+    name = vae.removeprefix("vae ")
+    card = json.loads((ROOT / "vaecodec" / "weights" / f"{name}.json").read_text())
+    hardware = sorted({stage.get("cpu", stage["hardware"]) for stage in card["stages"]})
     lines = [
-        f"## Kodak, {len(images)} images",
+        f"## {name} on Kodak, {len(images)} images",
         "",
-        f"Real files, RGB PSNR, means of per-image values. Machine: {figures['machine']}.",
-        "",
-        f"**BD-rate of {vae} against JPEG: {figures['bd_rate_percent']:.1f} %.**",
+        f"Trained for {card['minutes']:.0f} minutes, {card['steps']} steps, on {'; '.join(hardware)}.",
+        f"Real files, RGB PSNR, means of per-image values, measured on {figures['machine']}.",
         f"PSNR rises with quality on {'every image' if rising else 'NOT every image'}.",
         "",
-        "    vaecodec bench KODAK --json benchmarks/results/kodak.json",
+        "    vaecodec bench KODAK --codecs vae,jpeg,webp,avif --ms-ssim --json FILE",
         "",
+        f"BD-rate at equal PSNR (Akima): each curve against JPEG, and {name} against each curve.",
+        "",
+        f"| curve | against JPEG | {name} against it |",
+        "|---|---:|---:|",
     ]
-    for name, settings in figures["codecs"].items():
-        qualities = sorted({row["quality"] for row in figures["rows"] if row["codec"] == name})
-        lines += [f"### {name}", "", settings, "", "| quality | bpp | PSNR dB |", "|---:|---:|---:|"]
-        lines += [
-            f"| {quality} | {bpp:.4f} | {db:.3f} |"
-            for quality, (bpp, db) in zip(qualities, figures["curves"][name], strict=True)
-        ]
+    curves = figures["curves"]
+    for other, curve in {**curves, **_published()}.items():
+        own = "" if other == vae else f"{bd_rate(curve, curves[vae]):+.1f} %"
+        lines.append(f"| {other} | {bd_rate(curves['jpeg'], curve):+.1f} % | {own} |")
+    lines.append("")
+    for codec, settings in figures["codecs"].items():
+        own_rows = [row for row in figures["rows"] if row["codec"] == codec]
+        lines += [f"### {codec} ({name})" if codec != vae else f"### {name}", "", settings, ""]
+        lines += ["| quality | bpp | PSNR dB | MS-SSIM | encode MP/s | decode MP/s |"]
+        lines += ["|---:|---:|---:|---:|---:|---:|"]
+        for quality in sorted({row["quality"] for row in own_rows}):
+            at = [row for row in own_rows if row["quality"] == quality]
+            megapixels = sum(8 * row["bytes"] / row["bpp"] for row in at) / 1e6
+            lines.append(
+                f"| {quality} | {_mean(at, 'bpp'):.4f} | {_mean(at, 'psnr'):.3f} "
+                f"| {_mean(at, 'ms_ssim'):.5f} | {megapixels / _sum(at, 'encode_seconds'):.2f} "
+                f"| {megapixels / _sum(at, 'decode_seconds'):.2f} |"
+            )
         lines.append("")
     return lines
+
+
+def _published() -> dict[str, list[tuple[float, float]]]:
+    """Curves published by the CompressAI project, from its repository (BSD-3-Clause-Clear)."""
+    path = ROOT / "benchmarks" / "reference" / "kodak-published.json"
+    curves = json.loads(path.read_text())["curves"]
+    return {
+        f"{name} (published)": [(p["bpp"], p["psnr"]) for p in points]
+        for name, points in curves.items()
+        if name != "jpeg"
+    }
+
+
+def _sum(rows: list[dict[str, Any]], key: str) -> float:
+    return sum(row[key] for row in rows)
+
+
+def _mean(rows: list[dict[str, Any]], key: str) -> float:
+    return _sum(rows, key) / len(rows)
 
 
 def _of(rows: list[dict[str, Any]], image: str) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -33,22 +34,48 @@ class BenchCodec(Protocol):
         """The bytes of a file -> uint8 H x W x 3."""
 
 
-class Jpeg:
-    """Pillow's JPEG: 4:2:0, optimised Huffman tables, progressive."""
+@dataclass(frozen=True)
+class Pillow:
+    """A format that Pillow writes, with fixed options besides the quality."""
 
-    name = "jpeg"
-    settings = f"Pillow {PIL.__version__}, 4:2:0, optimize, progressive"
-    qualities = (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 93, 95, 97)
+    name: str
+    format: str
+    about: str
+    qualities: Sequence[int]
+    options: Mapping[str, object]
+
+    @property
+    def settings(self) -> str:
+        return f"Pillow {PIL.__version__}, {self.about}"
 
     def encode(self, image: np.ndarray, quality: int) -> bytes:
         file = io.BytesIO()
-        Image.fromarray(image).save(
-            file, "JPEG", quality=quality, optimize=True, progressive=True, subsampling="4:2:0"
-        )
+        Image.fromarray(image).save(file, self.format, quality=quality, **self.options)
         return file.getvalue()
 
     def decode(self, data: bytes) -> np.ndarray:
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+JPEG = Pillow(
+    "jpeg",
+    "JPEG",
+    "4:2:0, optimize, progressive",
+    (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 93, 95, 97),
+    {"optimize": True, "progressive": True, "subsampling": "4:2:0"},
+)
+WEBP = Pillow(
+    "webp", "WEBP", "method 6", (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95, 100), {"method": 6}
+)
+AVIF = Pillow(
+    "avif",
+    "AVIF",
+    "4:4:4, speed 4",
+    (10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95),
+    {"subsampling": "4:4:4", "speed": 4},
+)
+#: Every codec but this one, by the name that `vaecodec bench --codecs` takes.
+OTHERS = {codec.name: codec for codec in (JPEG, WEBP, AVIF)}
 
 
 class Vae:

@@ -20,6 +20,18 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
+def ms_ssim(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Multi-scale structural similarity of two uint8 H x W x 3 arrays, at most 1 (Wang et al., 2003);
+    None for pictures with a side of 160 or less, which have no fifth scale."""
+    import torch
+    from pytorch_msssim import ms_ssim as library
+
+    if min(a.shape[:2]) <= 160:
+        return None
+    pair = [torch.from_numpy(x.copy()).permute(2, 0, 1)[None].float() for x in (a, b)]
+    return float(library(*pair, data_range=255))
+
+
 def bd_rate(anchor: Curve, test: Curve) -> float:
     """Bjontegaard delta rate of `test` against `anchor` in percent (Bjontegaard, VCEG-M33, 2001;
     Akima interpolation): how much less (negative) or more rate `test` takes at equal PSNR.

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from bitstream.errors import VaeError
-from vaecodec.bench.codecs import BenchCodec, Jpeg
-from vaecodec.bench.metrics import Curve, psnr
+from vaecodec.bench.codecs import JPEG, BenchCodec
+from vaecodec.bench.metrics import Curve, ms_ssim, psnr
 from vaecodec.images import open_image
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image through one codec at one quality."""
+    """One image through one codec at one quality; `ms_ssim` is None where it was not measured."""
 
     image: str
     codec: str
@@ -28,13 +28,17 @@ class Row:
     psnr: float
     encode_seconds: float
     decode_seconds: float
+    ms_ssim: float | None = None
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
 
 
-def measure(name: str, image: np.ndarray, codec: BenchCodec, quality: int) -> Row:
-    """Encode to a real file's bytes, decode those, and compare (uint8 H x W x 3)."""
+def measure(
+    name: str, image: np.ndarray, codec: BenchCodec, quality: int, structure: bool = False
+) -> Row:
+    """Encode to a real file's bytes, decode those, and compare (uint8 H x W x 3); with `structure`, by
+    MS-SSIM too."""
     start = time.perf_counter()
     data = codec.encode(image, quality)
     middle = time.perf_counter()
@@ -50,6 +54,7 @@ def measure(name: str, image: np.ndarray, codec: BenchCodec, quality: int) -> Ro
         psnr(image, decoded),
         middle - start,
         end - middle,
+        ms_ssim(image, decoded) if structure else None,
     )
 
 
@@ -58,6 +63,7 @@ def run(
     codecs: Iterable[tuple[BenchCodec, Sequence[int]]],
     progress: Callable[[int, str], None] = lambda *_: None,
     failed: Callable[[str], None] = lambda _: None,
+    structure: bool = False,
 ) -> list[Row]:
     """Rows for all images; an unreadable image goes to `failed` and the others go on."""
     rows: list[Row] = []
@@ -70,7 +76,7 @@ def run(
             failed(str(error))
             continue
         for codec, qualities in codecs:
-            rows += [measure(path.name, image, codec, quality) for quality in qualities]
+            rows += [measure(path.name, image, codec, q, structure) for q in qualities]
     return rows
 
 
@@ -99,12 +105,11 @@ def machine() -> str:
 def jpeg_bytes_at(image: np.ndarray, target: float) -> float:
     """Size of the JPEG of `image` (uint8 H x W x 3) whose PSNR is `target` dB, log-interpolated
     between the two neighbouring qualities; NaN if no JPEG quality reaches it."""
-    jpeg = Jpeg()
     low, high = 0, 101  # PSNR is below the target at `low`, at or above it at `high`
     found: dict[int, Row] = {}
     while high - low > 1:
         middle = (low + high) // 2
-        found[middle] = measure("", image, jpeg, middle)
+        found[middle] = measure("", image, JPEG, middle)
         if found[middle].psnr >= target:
             high = middle
         else:

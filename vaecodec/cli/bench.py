@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,6 +18,14 @@ from vaecodec.files import check_output, expand, write_whole
 @click.command("bench")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--qualities", metavar="Q,Q,...", help="Qualities of vaecodec to measure.")
+@click.option(
+    "--codecs",
+    default="vae,jpeg",
+    show_default=True,
+    metavar="NAME,...",
+    help="Of vae, jpeg, webp, avif; jpeg is always there, as the anchor.",
+)
+@click.option("--ms-ssim", "structure", is_flag=True, help="Measure MS-SSIM as well.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write all figures to a file.")
 @options.model
 @options.device
@@ -23,6 +33,8 @@ from vaecodec.files import check_output, expand, write_whole
 def command(
     folder: Path,
     qualities: str | None,
+    codecs: str,
+    structure: bool,
     out: Path | None,
     model: str | None,
     device: str,
@@ -31,10 +43,15 @@ def command(
     """Measure rate and distortion on all images of FOLDER: real files, against Pillow's JPEG."""
     from PIL import Image
 
-    from vaecodec.bench.codecs import Jpeg, Vae
+    from vaecodec.bench.codecs import JPEG, OTHERS, BenchCodec, Vae
     from vaecodec.bench.metrics import bd_rate
     from vaecodec.bench.run import machine, mean_curve, run
 
+    names = list(dict.fromkeys(["jpeg", *codecs.split(",")]))
+    if unknown := [name for name in names if name != "vae" and name not in OTHERS]:
+        raise click.BadParameter(f"no codec is called {unknown[0]!r}", param_hint="--codecs")
+    if structure and importlib.util.find_spec("pytorch_msssim") is None:
+        raise VaeError("MS-SSIM needs the extra: pip install 'vaecodec[bench]'")
     if not folder.exists():
         raise VaeError(f"{folder}: no such folder of images")
     found = expand(
@@ -44,29 +61,33 @@ def command(
         raise VaeError(f"{folder}: holds no image")
     if out is not None:
         check_output(out, force=force)
-    vae, jpeg = Vae(model, device), Jpeg()
-    chosen = _qualities(qualities) if qualities else list(vae.qualities)
+    plan: list[tuple[BenchCodec, Sequence[int]]] = []
+    for name in names:
+        codec: BenchCodec = Vae(model, device) if name == "vae" else OTHERS[name]
+        own = qualities is not None and name == "vae"
+        plan.append((codec, _qualities(qualities) if own and qualities else codec.qualities))
 
     failures: list[str] = []
     with ProgressBar(len(found), "images") as bar:
         rows = run(
             [path for path, _ in found],
-            [(jpeg, jpeg.qualities), (vae, chosen)],
+            plan,
             bar.update,
             failures.append,
+            structure,
         )
     for failure in failures:
         notice(failure)
     if not rows:
         raise VaeError(f"{folder}: holds no readable image")
 
-    curves = {codec.name: mean_curve(rows, codec.name) for codec in (jpeg, vae)}
+    curves = {codec.name: mean_curve(rows, codec.name) for codec, _ in plan}
     pixels = {row.image: 8 * row.bytes / row.bpp for row in rows}
     click.echo(f"{len(pixels)} images, means of per-image values")
     click.echo(
         f"{'codec':<12}{'quality':>8}{'bpp':>9}{'PSNR dB':>9}{'encode MP/s':>13}{'decode MP/s':>13}"
     )
-    for codec, levels in ((jpeg, jpeg.qualities), (vae, chosen)):
+    for codec, levels in plan:
         for quality, (bpp, db) in zip(sorted(levels), curves[codec.name], strict=True):
             at = [row for row in rows if row.codec == codec.name and row.quality == quality]
             megapixels = sum(pixels[row.image] for row in at) / 1e6
@@ -77,20 +98,22 @@ def command(
             click.echo(
                 f"{codec.name:<12}{quality:>8}{bpp:>9.4f}{db:>9.3f}{speeds[0]:>13.2f}{speeds[1]:>13.2f}"
             )
-    try:
-        rate: float | None = bd_rate(curves[jpeg.name], curves[vae.name])
-        click.echo(f"BD-rate of {vae.name} against {jpeg.name}: {rate:+.2f} % (Akima, PSNR)")
-    except VaeError as error:
-        rate = None
-        notice(str(error))
-    except ImportError:
-        rate = None
-        notice("the BD-rate needs the extra: pip install 'vaecodec[bench]'")
+    rates: dict[str, float] = {}
+    for codec, _ in plan[1:]:
+        try:
+            rates[codec.name] = bd_rate(curves[JPEG.name], curves[codec.name])
+            text = f"{rates[codec.name]:+.2f} % (Akima, PSNR)"
+            click.echo(f"BD-rate of {codec.name} against {JPEG.name}: {text}")
+        except VaeError as error:
+            notice(f"{codec.name}: {error}")
+        except ImportError:
+            notice("the BD-rate needs the extra: pip install 'vaecodec[bench]'")
+            break
     if out is not None:
         about = {
             "machine": machine(),
-            "codecs": {codec.name: codec.settings for codec in (jpeg, vae)},
-            "bd_rate_percent": rate,
+            "codecs": {codec.name: codec.settings for codec, _ in plan},
+            "bd_rate_percent": rates,
             "curves": curves,
             "rows": [row.to_dict() for row in rows],
         }

@@ -91,7 +91,10 @@ def command(
         data, out, size, minutes, chosen, batch, patch, learning_rate, decay_from, resume, seed
     )
     with ProgressBar(minutes, "minutes") as bar:
-        final, crops = train(stage, lambda done, text: bar.update(round(done, 1), text))
+        trained = train(stage, lambda done, text: bar.update(round(done, 1), text))
+    if trained is None:  # another process of this run exports
+        return 0
+    final, crops = trained
     model = export(final, out / "model.safetensors", crops)
     click.echo(f"{model}: ready for --model, its card is {model.with_suffix('.json')}")
     return 0

@@ -18,8 +18,9 @@ from bitstream.errors import VaeError
 
 #: One picture in this many is held out from training, and decides between models.
 HOLD_OUT_EVERY = 32
-#: Sizes at which every picture is kept; shrinking also removes traces of earlier compression.
-PYRAMID = (1.0, 0.7, 0.5)
+#: Sizes at which every picture is kept, smaller than it is: shrinking removes traces of earlier
+#: compression, which would leave the high rates nothing to learn from.
+PYRAMID = (0.7, 0.5)
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ppm"}
 
 
@@ -45,8 +46,8 @@ def _decode(item: tuple[str, bytes]) -> list[np.ndarray]:
     except (OSError, ValueError) as error:
         raise VaeError(f"{name}: not a readable training picture ({error})") from error
     sizes = [(round(image.width * s), round(image.height * s)) for s in PYRAMID]
-    levels = [image.resize(size, Image.Resampling.LANCZOS) for size in sizes[1:]]
-    return [np.asarray(level) for level in (image, *levels)]
+    levels = [image.resize(size, Image.Resampling.LANCZOS) for size in sizes]
+    return [np.asarray(level) for level in levels]
 
 
 class Pictures:
@@ -111,7 +112,7 @@ def load(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for levels in pool.map(_decode, _members(path)):
             if count % HOLD_OUT_EVERY == HOLD_OUT_EVERY - 1:
-                held_out.append(levels[0])
+                held_out.append(levels[-1])
             else:
                 train += [level for level in levels if min(level.shape[:2]) >= smallest]
             count += 1

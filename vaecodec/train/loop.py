@@ -23,17 +23,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bitstream.errors import VaeError
-from vaecodec.model.config import LEVELS, SIZES, level_lambda
+from vaecodec.model.config import LEVELS, SIZES, ModelConfig, level_lambda
 from vaecodec.train.data import Pictures, load
 from vaecodec.train.model import TrainableCodec, initialise_from_pictures, log_lambda
+from vaecodec.train.optimizers import Optimizers, multiplies_in_bfloat16
+from vaecodec.train.workers import Workers
 
 WARM_UP_STEPS = 100
-#: Matrices left to Adam: orthogonalising these few would take most of Muon's time.
-WIDE_LAYERS = (
-    "transforms.hyper_analysis",
-    "transforms.analysis.tail",
-    "transforms.synthesis.head",
-)
 # Shares of the stage's time:
 LARGE_PATCHES_FROM = 0.75
 FINISH_FROM = 0.85  # fake-quantised prior, transforms in full precision
@@ -77,33 +73,6 @@ def rate_distortion_loss(bpp: Tensor, mse: Tensor, level: Tensor) -> Tensor:
     log_l = log_lambda(level)
     weight = torch.exp(-0.5 * (log_l - 0.5 * math.log(level_lambda(0) * level_lambda(LEVELS - 1))))
     return (weight * (bpp + torch.exp(log_l) * mse)).mean()
-
-
-class Optimizers:
-    """Muon for most matrices, Adam for all else (Jordan et al., 2024): bold steps, short runs."""
-
-    def __init__(self, model: TrainableCodec) -> None:
-        matrices = [
-            p
-            for name, p in model.named_parameters()
-            if p.ndim == 2 and "knots" not in name and not name.startswith(WIDE_LAYERS)
-        ]
-        chosen = {id(p) for p in matrices}
-        others = [p for p in model.parameters() if id(p) not in chosen]
-        fused = next(model.parameters()).is_cuda
-        self.parts: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.Adam(others, betas=(0.9, 0.98), fused=fused),
-        ]
-
-    def step(self, learning_rate: float | None) -> None:
-        """Update the weights; None drops the gradient (it was not finite)."""
-        for part in self.parts:
-            for group in part.param_groups:
-                group["lr"] = learning_rate
-            if learning_rate is not None:
-                part.step()
-            part.zero_grad(set_to_none=True)
 
 
 def learning_rate(stage: Stage, progress: float, step: int) -> float:
@@ -156,7 +125,7 @@ def read_model(path: Path) -> tuple[TrainableCodec, dict]:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["vaecodec"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model = TrainableCodec(SIZES[about["size"]])
+        model = TrainableCodec(ModelConfig(**about["config"]))
         model.load_weights(weights)
         return model, about
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
@@ -165,10 +134,12 @@ def read_model(path: Path) -> tuple[TrainableCodec, dict]:
 
 def train(
     stage: Stage, progress: Callable[[float, str], None] = lambda *_: None
-) -> tuple[Path, list[np.ndarray]]:
+) -> tuple[Path, list[np.ndarray]] | None:
     """Run one stage; return the path of the decayed float model, and crops of the training pictures
-    for `vaecodec.train.export`. `progress(minutes, text)`."""
+    for `vaecodec.train.export` (None in all but the first of several workers).
+    `progress(minutes, text)`."""
     device = stage.device
+    workers = Workers(device)
     if (stage.out / "final.safetensors").exists():
         raise VaeError(f"{stage.out}: holds a training stage already; choose another folder")
     stage.out.mkdir(parents=True, exist_ok=True)
@@ -176,16 +147,17 @@ def train(
     pictures, held_out, count = load(
         stage.data, device, stage.patch, lambda n: progress(0.0, f"reading pictures: {n}")
     )
-    generator = torch.Generator(device).manual_seed(stage.seed)
+    generator = torch.Generator(device).manual_seed(stage.seed * workers.count + workers.rank)
     model, history = build(stage, pictures)
-    model.mixed_precision(True)
+    model.mixed_precision(multiplies_in_bfloat16(device))
     optimizers = Optimizers(model)
     averaged = {k: v.detach().clone() for k, v in model.weights().items()}
     forward = torch.compile(model) if device.type == "cuda" else model
 
     past_steps, past_minutes = int(history["steps"]), float(history["minutes"])
     start = saved = logged = time.monotonic()
-    step, logged_step, decaying = 0, 0, False
+    step, logged_step, decaying, done = 0, 0, False, 0.0
+    share = max(1, stage.batch // workers.count)
     log = (stage.out / "log.jsonl").open("a", encoding="utf-8")
 
     def about() -> dict[str, object]:
@@ -194,21 +166,23 @@ def train(
             "config": model.config.to_dict(),
             "steps": past_steps + step,
             "minutes": round(past_minutes + (time.monotonic() - start) / 60, 1),
-            "stages": [*history["stages"], stage_record(stage, step, start, count)],
+            "stages": [*history["stages"], stage_record(stage, step, start, count, workers.count)],
         }
 
-    while (done := (time.monotonic() - start) / (60 * stage.minutes)) < 1:
+    while done < 1:
         large = done >= LARGE_PATCHES_FROM and pictures.fits(2 * stage.patch)
         if done >= FINISH_FROM:
             model.prior.fake_quantise = True
             model.mixed_precision(False)
-        batch = max(1, stage.batch // 4) if large else stage.batch
+        batch = max(1, share // 4) if large else share
         side = 2 * stage.patch if large else stage.patch
         picture = pictures.crops(batch, side, generator)
         level = stratified_levels(batch, generator, device)
         outcome = forward(picture, level)
         loss = rate_distortion_loss(outcome.bpp, outcome.mse, level)
         loss.backward()
+        now = time.monotonic()
+        done = workers.average(model.parameters(), (now - start) / (60 * stage.minutes))
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
         optimizers.step(learning_rate(stage, done, step) if torch.isfinite(norm) else None)
         decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
@@ -217,7 +191,8 @@ def train(
                 averaged[key].lerp_(value, 1 - decay)
         step += 1
 
-        now = time.monotonic()
+        if not workers.first:
+            continue
         if now - logged > 15:
             row = {
                 "step": past_steps + step,
@@ -225,29 +200,47 @@ def train(
                 "loss": round(float(loss.detach()), 4),
                 "bpp": round(float(outcome.bpp.mean()), 4),
                 "gradient_norm": round(float(norm), 3),
-                "pictures_per_second": round((step - logged_step) * batch / (now - logged), 1),
+                "pictures_per_second": round(
+                    (step - logged_step) * batch * workers.count / (now - logged), 1
+                ),
             }
             log.write(json.dumps(row) + "\n")
             log.flush()
             progress((now - start) / 60, f"step {row['step']}, loss {row['loss']}")
             logged, logged_step = now, step
         # The last trunk is written as the decay begins: a later stage starts from there.
-        decay_begins = not decaying and (now - start) / (60 * stage.minutes) >= stage.decay_from
+        decay_begins = not decaying and done >= stage.decay_from
         if decay_begins or now - saved > CHECKPOINT_SECONDS:
             if not decaying:
                 save_checkpoint(stage.out / "trunk.safetensors", model.weights(), about())
             save_checkpoint(stage.out / "final.safetensors", averaged, about())
             decaying, saved = decaying or decay_begins, now
 
+    log.close()
+    if workers.first:
+        finish(stage, model, averaged, held_out, about())
+    workers.close()
+    if not workers.first:
+        return None
+    return stage.out / "final.safetensors", fitting_crops(pictures, stage.patch)
+
+
+def finish(
+    stage: Stage,
+    model: TrainableCodec,
+    averaged: dict[str, Tensor],
+    held_out: list[np.ndarray],
+    about: dict[str, object],
+) -> None:
+    """Evaluate the averaged weights on the held-out pictures and write them as final."""
     model.load_weights(averaged)
     model.mixed_precision(False)
     model.prior.fake_quantise = True
     rows = held_out_table(model, held_out)
-    record = {**about(), "held_out": rows, "held_out_score": held_out_score(rows)}
+    record = {**about, "held_out": rows, "held_out_score": held_out_score(rows)}
     save_checkpoint(stage.out / "final.safetensors", model.weights(), record)
-    log.write(json.dumps({"held_out": rows, "held_out_score": record["held_out_score"]}) + "\n")
-    log.close()
-    return stage.out / "final.safetensors", fitting_crops(pictures, stage.patch)
+    with (stage.out / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps({"held_out": rows, "held_out_score": record["held_out_score"]}) + "\n")
 
 
 def fitting_crops(pictures: Pictures, patch: int) -> list[np.ndarray]:
@@ -268,7 +261,7 @@ def build(stage: Stage, pictures: Pictures) -> tuple[TrainableCodec, dict]:
     return model.to(stage.device), about
 
 
-def stage_record(stage: Stage, steps: int, start: float, count: int) -> dict[str, object]:
+def stage_record(stage: Stage, steps: int, start: float, count: int, workers: int) -> dict[str, object]:
     """One line of a model card: what this stage was."""
     hardware = (
         torch.cuda.get_device_name(stage.device)
@@ -279,6 +272,7 @@ def stage_record(stage: Stage, steps: int, start: float, count: int) -> dict[str
         "data": f"{stage.data.name}: {count} pictures",
         "steps": steps,
         "minutes": round((time.monotonic() - start) / 60, 1),
+        "workers": workers,
         "batch": stage.batch,
         "patch": stage.patch,
         "learning_rate": stage.learning_rate,

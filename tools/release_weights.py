@@ -1,0 +1,121 @@
+"""Turn a float checkpoint into a registered model, if it deserves to be one.
+
+    python tools/release_weights.py CHECKPOINT NAME DATA KODAK
+
+CHECKPOINT: final.safetensors of a training stage. NAME: the new model's, such as small-2. DATA: what it
+was trained on; its held-out part decides. KODAK: folder of the Kodak images, reported only.
+
+In order: export; real files of the held-out pictures, against the newest registered model of the size
+(a model that does not beat it is refused); integer against float prior; the model's golden files; the
+tests of determinism and conformance, with the new model registered; Kodak; docs/results.md. Anything
+that fails before Kodak takes the new files back.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import compare_priors
+import make_golden
+import numpy as np
+import torch
+import write_results
+
+from vaecodec import weights
+from vaecodec.bench.metrics import psnr
+from vaecodec.cli.main import group
+from vaecodec.codec import Codec
+from vaecodec.files import write_whole
+from vaecodec.model.config import level_lambda
+from vaecodec.quality import level_of
+from vaecodec.train.data import load
+from vaecodec.train.export import export
+from vaecodec.train.loop import fitting_crops
+
+ROOT = Path(__file__).parent.parent
+QUALITIES = (5, 25, 45, 65, 85, 97)
+SIDE = 512  # held-out pictures: their middle, at most this large
+PATCH = 128
+PRIOR_LOSS = 0.005  # at most this share of rate may be lost to integers
+TESTS = ("test_golden.py", "test_prior_exactness.py", "test_codec.py")
+
+
+def middles(pictures: list[np.ndarray]) -> list[np.ndarray]:
+    """The middle of each picture."""
+    cut = []
+    for picture in pictures:
+        y, x = (max(0, (side - SIDE) // 2) for side in picture.shape[:2])
+        cut.append(np.ascontiguousarray(picture[y : y + SIDE, x : x + SIDE]))
+    return cut
+
+
+def score(model: str, pictures: list[np.ndarray]) -> float:
+    """Mean over qualities and pictures of log2(R + lambda D), from real files; lower is better."""
+    codec, values = Codec(model, "cpu"), []
+    for quality in QUALITIES:
+        multiplier = level_lambda(level_of(quality))
+        for picture in pictures:
+            data = codec.encode(picture, quality)
+            rate = 8 * len(data) / (picture.shape[0] * picture.shape[1])
+            decoded = np.asarray(codec.decode(data).convert("RGB"))
+            error = 255**2 / 10 ** (psnr(picture, decoded) / 10)
+            values.append(math.log2(rate + multiplier * error))
+    return round(float(np.mean(values)), 4)
+
+
+def main(checkpoint: str, name: str, data: str, kodak: str) -> None:
+    size = name.rpartition("-")[0]
+    if any(entry.name == name for entry in weights.registered()):
+        raise SystemExit(f"{name}: registered already; a released model never changes")
+    rivals = [entry for entry in weights.registered() if entry.card["size"] == size]
+    pictures, held_out, _ = load(Path(data), torch.device("cpu"), PATCH)
+    crops, held_out = fitting_crops(pictures, PATCH), middles(held_out)
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = export(Path(checkpoint), Path(folder) / f"{name}.safetensors", crops)
+        card = json.loads(model.with_suffix(".json").read_text())
+        card["held_out_files"] = {name: score(str(model), held_out)}
+        if rivals:
+            rival = weights.find(size).name
+            card["held_out_files"][rival] = score(rival, held_out)
+        print("held-out files, log2(R + lambda D):", card["held_out_files"])
+        if card["held_out_files"][name] > min(card["held_out_files"].values()):
+            raise SystemExit(f"{name}: does not beat the registered model on held-out pictures")
+        rates = compare_priors.compare(Path(checkpoint), str(model), held_out).values()
+        card["integer_prior_loss"] = round(max(bpp[1] / bpp[0] - 1 for bpp in rates), 5)
+        print(f"integer against float prior, worst quality: {card['integer_prior_loss']:+.3%}")
+        if card["integer_prior_loss"] > PRIOR_LOSS:
+            raise SystemExit(f"{name}: the integer prior loses more than {PRIOR_LOSS:.1%}")
+        content = model.read_bytes()
+
+    registered = weights.FOLDER / f"{name}.safetensors"
+    try:
+        write_whole(registered, content)
+        write_whole(registered.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
+        make_golden.main(name)
+        tests = [str(ROOT / "tests" / test) for test in TESTS]
+        subprocess.run([sys.executable, "-m", "pytest", "-q", *tests], check=True, cwd=ROOT)
+    except BaseException:
+        for path in (
+            registered,
+            registered.with_suffix(".json"),
+            make_golden.FOLDER / f"{name}.json",
+            *make_golden.FOLDER.glob(f"{name}-*.vae"),
+        ):
+            path.unlink(missing_ok=True)
+        raise
+    out = ROOT / "benchmarks" / "results" / f"kodak-{name}.json"
+    options = ["--codecs", "vae,jpeg,webp,avif", "--ms-ssim", "--model", name]
+    group.main(["bench", kodak, *options, "--json", str(out)], standalone_mode=False)
+    write_results.main()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

@@ -1,0 +1,97 @@
+"""The optimizer: Muon for most matrices, Adam for all else."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+#: Matrices left to Adam: orthogonalising these few would take most of Muon's time.
+WIDE_LAYERS = (
+    "transforms.hyper_analysis",
+    "transforms.analysis.tail",
+    "transforms.synthesis.head",
+)
+ADAM_BETAS = (0.9, 0.98)
+MUON_MOMENTUM = 0.95
+#: Makes an orthogonal update as large as a typical one of Adam (Liu et al., 2025).
+MUON_SCALE = 0.2
+# Coefficients and count of the quintic Newton-Schulz iteration of Jordan et al. (2024).
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+NEWTON_SCHULZ_STEPS = 5
+
+
+def multiplies_in_bfloat16(device: torch.device) -> bool:
+    """Whether matrix products in bfloat16 are faster than in float32: on a CPU without instructions
+    for it they take ten times as long."""
+    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """The nearest semi-orthogonal matrices, roughly: singular values end up in 0.7..1.2.
+
+    `matrices`: float32, B x rows x columns. Computed in bfloat16 where that is fast.
+    """
+    a, b, c = NEWTON_SCHULZ
+    x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    if multiplies_in_bfloat16(x.device):
+        x = x.bfloat16()
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).to(matrices.dtype)
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum with orthogonalised updates (Jordan et al., 2024), all matrices of one shape at once.
+
+    torch.optim.Muon does the same matrix by matrix and always in bfloat16.
+    """
+
+    def __init__(self, matrices: list[nn.Parameter]) -> None:
+        by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+        for matrix in matrices:
+            by_shape.setdefault(matrix.shape, []).append(matrix)
+        super().__init__([{"params": group} for group in by_shape.values()], {"lr": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every matrix that has a gradient."""
+        for group in self.param_groups:
+            matrices = [p for p in group["params"] if p.grad is not None]
+            if not matrices:
+                continue
+            gradients = [p.grad for p in matrices]
+            momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in matrices]
+            torch._foreach_lerp_(momenta, gradients, 1 - MUON_MOMENTUM)
+            nesterov = torch._foreach_lerp(gradients, momenta, MUON_MOMENTUM)
+            updates = orthogonalise(torch.stack(nesterov))
+            size = MUON_SCALE * math.sqrt(max(matrices[0].shape))
+            torch._foreach_add_(matrices, list(updates.unbind()), alpha=-group["lr"] * size)
+
+
+class Optimizers:
+    """Both parts, stepped together."""
+
+    def __init__(self, model: nn.Module) -> None:
+        matrices = [
+            p
+            for name, p in model.named_parameters()
+            if p.ndim == 2 and "knots" not in name and not name.startswith(WIDE_LAYERS)
+        ]
+        chosen = {id(p) for p in matrices}
+        others = [p for p in model.parameters() if id(p) not in chosen]
+        fused = next(model.parameters()).is_cuda
+        self.parts = [Muon(matrices), torch.optim.Adam(others, betas=ADAM_BETAS, fused=fused)]
+
+    def step(self, learning_rate: float | None) -> None:
+        """Update the weights; None drops the gradient (it was not finite)."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = learning_rate
+            if learning_rate is not None:
+                part.step()
+            part.zero_grad(set_to_none=True)
