@@ -17,6 +17,7 @@ from PIL import Image
 
 import vaecodec
 from bitstream import container
+from vaecodec import weights
 from vaecodec.bench.metrics import psnr
 from vaecodec.cli.main import main
 from vaecodec.files import write_whole
@@ -257,6 +258,27 @@ def test_info(run: Run, vae_file: Path) -> None:
     code, out, _ = run("info", vae_file)
     assert code == 0
     assert "256 x 192, RGB" in out
+
+
+def test_a_model_that_is_not_installed(run: Run, tmp_path: Path, photo_file: Path) -> None:
+    """One whose bytes differ from the shipped one's has another id: files need it named."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    shipped = weights.find(None).path
+    with safe_open(shipped, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    own, vae, out = tmp_path / "own.safetensors", tmp_path / "own.vae", tmp_path / "own.png"
+    tensors["transforms.synthesis.tail.bias"] += 0.01
+    save_file(tensors, own, metadata)
+    assert run("compress", photo_file, "-o", vae, "--model", own)[0] == 0
+    code, _, err = run("decompress", vae, "-o", out)
+    assert code == 1
+    assert "not installed" in err
+    assert run("decompress", vae, "-o", out, "--model", own)[0] == 0
+    image = vaecodec.decode(vae.read_bytes(), model=str(own))
+    assert np.array_equal(np.asarray(image), np.asarray(Image.open(out)))
 
 
 def test_models_and_version(run: Run) -> None:

@@ -87,6 +87,30 @@ def _of(rows: list[dict[str, Any]], image: str) -> list[dict[str, Any]]:
     return sorted((r for r in rows if r["image"] == image), key=lambda r: r["quality"])
 
 
+def graphics(figures: dict[str, Any]) -> list[str]:
+    """A `tools/graphics.py` file: dB beyond JPEG at equal size, per picture and quality."""
+    rows = figures["rows"]
+    qualities = sorted({row["quality"] for row in rows})
+    lines = [
+        f"## Drawings and text ({figures['model'].split('model ')[-1]})",
+        "",
+        "PSNR minus that of a JPEG (4:2:0) of the same size, in dB, at each quality; in brackets our PSNR.",
+        '"smaller": no JPEG is as small.',
+        "",
+        "    python tools/graphics.py MODEL",
+        "",
+        "| | " + " | ".join(str(q) for q in qualities) + " |",
+        "|---|" + "---:|" * len(qualities),
+    ]
+    for image in dict.fromkeys(row["image"] for row in rows):
+        cells = [
+            f"{row['psnr'] - row['jpeg']:+.1f} ({row['psnr']:.1f})" if row["jpeg"] else "smaller"
+            for row in _of(rows, image)
+        ]
+        lines.append(f"| {image.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
 def speed(figures: dict[str, Any]) -> list[str]:
     """Medians of a pytest-benchmark file, in megapixels per second and against CompressAI."""
     medians = {b["name"].removeprefix("test_"): b["stats"]["median"] for b in figures["benchmarks"]}
@@ -120,6 +144,8 @@ def main() -> None:
     ]
     for path in sorted(FOLDER.glob("kodak*.json")):
         lines += kodak(json.loads(path.read_text()))
+    for path in sorted(FOLDER.glob("graphics*.json")):
+        lines += graphics(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("speed*.json")):
         lines += speed(json.loads(path.read_text()))
     (ROOT / "docs" / "results.md").write_text("\n".join(lines).rstrip() + "\n")

@@ -69,6 +69,9 @@ def encode(
     return _codec(model, device).encode(image, quality)
 
 
-def decode(data: bytes, *, device: str | None = None) -> Image.Image:
-    """The picture (mode "RGB" or "L") in the bytes of a `.vae` file. Raises VaeError."""
-    return _codec(None, device).decode(data)
+def decode(data: bytes, *, model: str | None = None, device: str | None = None) -> Image.Image:
+    """The picture (mode "RGB" or "L") in the bytes of a `.vae` file.
+
+    `model`: where the file needs one that is not installed, the path to it. Raises VaeError.
+    """
+    return _codec(model, device).decode(data)

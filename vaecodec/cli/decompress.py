@@ -25,19 +25,23 @@ if TYPE_CHECKING:
     metavar="OUT",
     help="Output file (its extension chooses the format), or folder for PNG files.",
 )
+@options.model
 @options.device
 @options.force
-def command(inputs: tuple[str, ...], output: str | None, device: str, force: bool) -> int:
+def command(
+    inputs: tuple[str, ...], output: str | None, model: str | None, device: str, force: bool
+) -> int:
     """Turn .vae files back into images: PNG, or the format of OUT's extension.
 
-    INPUT: .vae files, folders (searched recursively) or glob patterns.
+    INPUT: .vae files, folders (searched recursively) or glob patterns. The model is the one each file
+    names; --model adds one that is not installed.
     """
     pairs = output_paths(expand(inputs, {".vae"}), output, ".png")
     for _, target in pairs:
         _format_of(target)
     from vaecodec.codec import Codec
 
-    codec = Codec(device=device)
+    codec = Codec(model, device)
 
     def work(source: Path, target: Path) -> bytes:
         return _file_bytes(codec.decode(read_file(source)), target)

@@ -18,9 +18,12 @@ from bitstream.errors import VaeError
 
 #: One picture in this many is held out from training, and decides between models.
 HOLD_OUT_EVERY = 32
-#: Sizes at which every picture is kept, smaller than it is: shrinking removes traces of earlier
-#: compression, which would leave the high rates nothing to learn from.
-PYRAMID = (0.7, 0.5)
+#: Sizes at which every picture is kept.
+PYRAMID = (1.0, 0.7, 0.5)
+#: The largest of them at which a lossy source is: shrinking removes the traces of its compression,
+#: which would leave the high rates nothing to learn from.
+LOSSY_PYRAMID_MAX = 0.7
+LOSSLESS = {"PNG", "BMP", "TIFF", "PPM"}
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ppm"}
 
 
@@ -42,10 +45,13 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 def _decode(item: tuple[str, bytes]) -> list[np.ndarray]:
     name, data = item
     try:
-        image = Image.open(io.BytesIO(data)).convert("RGB")
+        source = Image.open(io.BytesIO(data))
+        image = source.convert("RGB")
     except (OSError, ValueError) as error:
         raise VaeError(f"{name}: not a readable training picture ({error})") from error
-    sizes = [(round(image.width * s), round(image.height * s)) for s in PYRAMID]
+    lossless = source.format in LOSSLESS or data[8:16] == b"WEBPVP8L"
+    scales = [s for s in PYRAMID if lossless or s <= LOSSY_PYRAMID_MAX]
+    sizes = [(round(image.width * s), round(image.height * s)) for s in scales]
     levels = [image.resize(size, Image.Resampling.LANCZOS) for size in sizes]
     return [np.asarray(level) for level in levels]
 

@@ -31,8 +31,8 @@ from vaecodec.train.workers import Workers
 
 WARM_UP_STEPS = 100
 # Shares of the stage's time:
-LARGE_PATCHES_FROM = 0.75
-FINISH_FROM = 0.85  # fake-quantised prior, transforms in full precision
+LARGE_PATCHES_FROM = 0.6
+FINISH_FROM = 0.9  # fake-quantised prior, transforms in full precision
 AVERAGE_DECAY = 0.998
 GRADIENT_NORM = 1.0
 CHECKPOINT_SECONDS = 100

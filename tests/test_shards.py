@@ -1,4 +1,4 @@
-"""Training shards from a folder of pictures."""
+"""Training shards: from a folder of pictures, and drawn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,22 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from vaecodec.train import data
+
 TOOL = Path(__file__).parent.parent / "tools" / "make_shards.py"
+
+
+def test_drawn_graphics_are_lossless_training_pictures(tmp_path: Path) -> None:
+    shards = [tmp_path / "a.tar", tmp_path / "b.tar"]
+    tool = TOOL.with_name("draw_graphics.py")
+    for path in shards:
+        subprocess.run([sys.executable, str(tool), str(path), "--count", "6"], check=True)
+    assert shards[0].read_bytes() == shards[1].read_bytes()
+    pictures = [data._decode(item) for item in data._members(shards[0])]
+    assert len(pictures) == 6
+    for picture in pictures:
+        assert [level.shape for level in picture] == [(768, 1024, 3), (538, 717, 3), (384, 512, 3)]
+        assert len(np.unique(picture[0].reshape(-1, 3), axis=0)) > 20
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
