@@ -22,23 +22,7 @@ from vaecodec.files import write_whole
 
 SIZE = (768, 512)
 QUALITIES = (10, 30, 50, 70, 90, 100)
-WORDS = [
-    "the",
-    "rate",
-    "of",
-    "a",
-    "symbol",
-    "is",
-    "the",
-    "negative",
-    "logarithm",
-    "of",
-    "its",
-    "probability",
-    "under",
-    "the",
-    "prior",
-]
+SENTENCE = "the rate of a symbol is the negative logarithm of its probability under the prior"
 FOLDER = Path(__file__).parent.parent / "benchmarks" / "results"
 
 

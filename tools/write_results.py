@@ -94,7 +94,7 @@ def graphics(figures: dict[str, Any]) -> list[str]:
     lines = [
         f"## Drawings and text ({figures['model'].split('model ')[-1]})",
         "",
-        "PSNR minus that of a JPEG (4:2:0) of the same size, in dB, at each quality; in brackets our PSNR.",
+        "PSNR minus that of a JPEG (4:2:0) of the same size, in dB, per quality; in brackets our PSNR.",
         '"smaller": no JPEG is as small.',
         "",
         "    python tools/graphics.py MODEL",
