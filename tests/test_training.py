@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import math
 import tarfile
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from vaecodec.train.loop import (
     stratified_levels,
 )
 from vaecodec.train.model import TrainableCodec, initialise_from_pictures
-from vaecodec.train.optimizers import Muon, orthogonalise
+from vaecodec.train.optimizers import Muon, clip_gradients, orthogonalise
 from vaecodec.train.tables import gaussian_tables
 
 
@@ -197,6 +198,20 @@ def test_muon_agrees_with_torch_matrix_by_matrix() -> None:
         assert float((a - b).detach().abs().max()) < 0.03 * float(
             b.detach().abs().max()
         )  # theirs is in bfloat16
+
+
+def test_gradients_are_clipped_and_broken_ones_dropped() -> None:
+    weights = [torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(1))]
+    unused = torch.nn.Parameter(torch.zeros(1))
+    for first, expected in (([3.0, 0.0], [0.6, 0.0]), ([0.3, 0.0], [0.3, 0.0])):
+        weights[0].grad, weights[1].grad = torch.tensor(first), torch.tensor([first[0] / 3 * 4])
+        norm = clip_gradients([*weights, unused])
+        assert float(norm) == pytest.approx(first[0] / 3 * 5)
+        assert weights[0].grad.tolist() == pytest.approx(expected)
+    for broken in (math.nan, math.inf):
+        weights[0].grad, weights[1].grad = torch.tensor([broken, 1.0]), torch.tensor([1.0])
+        assert not math.isfinite(float(clip_gradients(weights)))
+        assert [w.grad.tolist() for w in weights if w.grad is not None] == [[0, 0], [0]]
 
 
 def test_a_stage_from_the_command_line(shard: Path, tmp_path: Path, pictures: list[np.ndarray]) -> None:

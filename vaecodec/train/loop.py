@@ -26,7 +26,7 @@ from bitstream.errors import VaeError
 from vaecodec.model.config import LEVELS, SIZES, ModelConfig, level_lambda
 from vaecodec.train.data import Pictures, load
 from vaecodec.train.model import TrainableCodec, initialise_from_pictures, log_lambda
-from vaecodec.train.optimizers import Optimizers, multiplies_in_bfloat16
+from vaecodec.train.optimizers import Optimizers, clip_gradients, multiplies_in_bfloat16
 from vaecodec.train.workers import Workers
 
 WARM_UP_STEPS = 100
@@ -34,7 +34,6 @@ WARM_UP_STEPS = 100
 LARGE_PATCHES_FROM = 0.6
 FINISH_FROM = 0.9  # fake-quantised prior, transforms in full precision
 AVERAGE_DECAY = 0.998
-GRADIENT_NORM = 1.0
 CHECKPOINT_SECONDS = 100
 FITTING_CROPS = 96
 HELD_OUT_LEVELS = (3, 15, 27, 39, 51, 60)
@@ -151,13 +150,15 @@ def train(
     model, history = build(stage, pictures)
     model.mixed_precision(multiplies_in_bfloat16(device))
     optimizers = Optimizers(model)
-    averaged = {k: v.detach().clone() for k, v in model.weights().items()}
+    current = model.weights()
+    averaged = {k: v.detach().clone() for k, v in current.items()}
     forward = torch.compile(model) if device.type == "cuda" else model
 
     past_steps, past_minutes = int(history["steps"]), float(history["minutes"])
     start = saved = logged = time.monotonic()
     step, logged_step, decaying, done = 0, 0, False, 0.0
     share = max(1, stage.batch // workers.count)
+    room = pictures.fits(2 * stage.patch)
     log = (stage.out / "log.jsonl").open("a", encoding="utf-8")
 
     def about() -> dict[str, object]:
@@ -170,7 +171,7 @@ def train(
         }
 
     while done < 1:
-        large = done >= LARGE_PATCHES_FROM and pictures.fits(2 * stage.patch)
+        large = done >= LARGE_PATCHES_FROM and room
         if done >= FINISH_FROM:
             model.prior.fake_quantise = True
             model.mixed_precision(False)
@@ -183,12 +184,11 @@ def train(
         loss.backward()
         now = time.monotonic()
         done = workers.average(model.parameters(), (now - start) / (60 * stage.minutes))
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
-        optimizers.step(learning_rate(stage, done, step) if torch.isfinite(norm) else None)
+        norm = clip_gradients(model.parameters())
+        optimizers.step(learning_rate(stage, done, step))
         decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
         with torch.no_grad():
-            for key, value in model.weights().items():
-                averaged[key].lerp_(value, 1 - decay)
+            torch._foreach_lerp_(list(averaged.values()), list(current.values()), 1 - decay)
         step += 1
 
         if not workers.first:
@@ -212,7 +212,7 @@ def train(
         decay_begins = not decaying and done >= stage.decay_from
         if decay_begins or now - saved > CHECKPOINT_SECONDS:
             if not decaying:
-                save_checkpoint(stage.out / "trunk.safetensors", model.weights(), about())
+                save_checkpoint(stage.out / "trunk.safetensors", current, about())
             save_checkpoint(stage.out / "final.safetensors", averaged, about())
             decaying, saved = decaying or decay_begins, now
 

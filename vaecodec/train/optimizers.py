@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ WIDE_LAYERS = (
     "transforms.analysis.tail",
     "transforms.synthesis.head",
 )
+GRADIENT_NORM = 1.0
 ADAM_BETAS = (0.9, 0.98)
 MUON_MOMENTUM = 0.95
 #: Makes an orthogonal update as large as a typical one of Adam (Liu et al., 2025).
@@ -87,11 +89,23 @@ class Optimizers:
         fused = next(model.parameters()).is_cuda
         self.parts = [Muon(matrices), torch.optim.Adam(others, betas=ADAM_BETAS, fused=fused)]
 
-    def step(self, learning_rate: float | None) -> None:
-        """Update the weights; None drops the gradient (it was not finite)."""
+    def step(self, learning_rate: float) -> None:
+        """Update the weights and drop the gradients."""
         for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = learning_rate
-            if learning_rate is not None:
-                part.step()
+            part.step()
             part.zero_grad(set_to_none=True)
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Limit the norm of all gradients together; where it is not finite, they become zero.
+
+    Returns the norm. The host waits for nothing here: a GPU is never left idle.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    scale = torch.where(norm.isfinite(), (GRADIENT_NORM / norm).clamp(max=1), 0.0)
+    for gradient in gradients:
+        gradient.nan_to_num_(0, 0, 0).mul_(scale)
+    return norm
