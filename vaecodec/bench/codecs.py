@@ -64,14 +64,12 @@ JPEG = Pillow(
     (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 93, 95, 97),
     {"optimize": True, "progressive": True, "subsampling": "4:2:0"},
 )
-WEBP = Pillow(
-    "webp", "WEBP", "method 6", (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95, 100), {"method": 6}
-)
+WEBP = Pillow("webp", "WEBP", "method 6", (1, 10, 25, 45, 65, 80, 90, 96, 100), {"method": 6})
 AVIF = Pillow(
     "avif",
     "AVIF",
     "4:4:4, speed 4",
-    (10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95),
+    (10, 25, 40, 55, 68, 78, 86, 92, 96),
     {"subsampling": "4:4:4", "speed": 4},
 )
 #: Every codec but this one, by the name that `vaecodec bench --codecs` takes.
