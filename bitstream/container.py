@@ -1,4 +1,4 @@
-"""The container: signature, header chunk, one chunk per group of latents.
+"""The container: signature, header chunk, one chunk per group of latents (or one, without loss).
 
     signature  89 56 41 45 0D 0A 1A        non-ASCII byte, "VAE", a line ending and ^Z, as in PNG
     version    01
@@ -31,6 +31,9 @@ GROUP_PIXELS = 1024
 MAX_SIDE = 2**31 - 1
 MAX_PIXELS = 2**28
 
+#: In place of a model id: the picture is stored without loss.
+NO_MODEL = bytes(4)
+
 GREY, RGB = 0, 1
 COLOURS = {GREY: "grey", RGB: "RGB"}
 _LEVELS = 64
@@ -42,7 +45,7 @@ class Header:
     """What the header chunk says, group lengths aside.
 
     `width`, `height`: pixels, 1..2^31 - 1. `colour`: GREY or RGB. `depth`: bits per sample (8).
-    `model_id`: 4 bytes. `level`: quality level, 0..63.
+    `model_id`: 4 bytes, or NO_MODEL. `level`: quality level, 0..63; 0 without a model.
     """
 
     width: int
@@ -53,19 +56,22 @@ class Header:
     level: int
 
     @property
-    def groups(self) -> tuple[int, int]:
-        """Rows and columns of groups."""
-        return -(-self.height // GROUP_PIXELS), -(-self.width // GROUP_PIXELS)
+    def lossless(self) -> bool:
+        """Whether the picture is stored without loss, in one chunk and no groups."""
+        return self.model_id == NO_MODEL
 
     @property
     def group_count(self) -> int:
-        rows, columns = self.groups
-        return rows * columns
+        """How many streams hold the picture."""
+        if self.lossless:
+            return 1
+        return -(-self.height // GROUP_PIXELS) * -(-self.width // GROUP_PIXELS)
 
 
 @dataclass(frozen=True)
 class Container:
-    """A parsed file: the header, and the stream of every group in raster order."""
+    """A parsed file: the header, and the stream of every group in raster order (of the whole picture,
+    if it is stored without loss)."""
 
     header: Header
     streams: list[bytes]
@@ -101,7 +107,7 @@ def _chunk(kind: bytes, payload: bytes) -> bytes:
 
 
 def pack(header: Header, streams: list[bytes]) -> bytes:
-    """Return the bytes of a file. `streams`: one per group, raster order."""
+    """Return the bytes of a file. `streams`: as in `Container`."""
     if len(streams) != header.group_count:
         raise ValueError(f"{header.group_count} group streams expected, {len(streams)} given")
     payload = b"".join(
@@ -115,7 +121,8 @@ def pack(header: Header, streams: list[bytes]) -> bytes:
             b"".join(_varint(len(s)) for s in streams) if len(streams) > 1 else b"",
         )
     )
-    chunks = [_chunk(b"H", payload), *(_chunk(b"G", stream) for stream in streams)]
+    kind = b"L" if header.lossless else b"G"
+    chunks = [_chunk(b"H", payload), *(_chunk(kind, stream) for stream in streams)]
     return SIGNATURE + bytes((VERSION,)) + b"".join(chunks)
 
 
@@ -181,6 +188,8 @@ def _parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int] | 
     if header.level >= _LEVELS:
         raise CorruptFile(f"quality level {header.level} is outside 0..{_LEVELS - 1}")
     offset += 7
+    if header.lossless and header.level:
+        raise CorruptFile(f"quality level {header.level} without a model")
     count = header.group_count
     if count == 1:
         lengths = None
@@ -210,9 +219,11 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
     for kind, payload, intact in _chunks(data):
         if header is None and kind != b"H":
             raise CorruptFile(f"the first chunk is {kind.decode()!r}, not the header 'H'")
-        if kind == b"G":
+        if kind in (b"G", b"L"):
             if not intact:
                 raise CorruptFile(f"the checksum of group {len(streams)} is wrong")
+            if header is not None and header.lossless != (kind == b"L"):
+                raise CorruptFile(f"the header does not announce a chunk {kind.decode()!r}")
             streams.append(payload)
         elif not intact:
             raise CorruptFile(f"the checksum of chunk {kind.decode()!r} is wrong")

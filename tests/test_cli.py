@@ -252,12 +252,21 @@ def test_info(run: Run, vae_file: Path) -> None:
     assert code == 0
     assert (about["width"], about["height"], about["colour"]) == (256, 192, "RGB")
     assert about["bytes"]["file"] == vae_file.stat().st_size
-    assert about["bytes"]["latents"] + about["bytes"]["container"] == about["bytes"]["file"]
+    assert about["bytes"]["picture"] + about["bytes"]["container"] == about["bytes"]["file"]
     assert about["bits_per_pixel"] == round(8 * vae_file.stat().st_size / (256 * 192), 4)
     assert about["model"] is not None
     code, out, _ = run("info", vae_file)
     assert code == 0
     assert "256 x 192, RGB" in out
+
+
+def test_lossless(run: Run, photo_file: Path, photo: np.ndarray) -> None:
+    out, back = photo_file.with_suffix(".vae"), photo_file.with_name("back.png")
+    assert run("compress", photo_file, "--lossless") == (0, "", "")
+    assert run("decompress", out, "-o", back) == (0, "", "")
+    assert np.array_equal(np.asarray(Image.open(back)), photo)
+    assert "without loss" in run("info", out)[1]
+    assert json.loads(run("info", out, "--json")[1])["lossless"]
 
 
 def test_a_model_that_is_not_installed(run: Run, tmp_path: Path, photo_file: Path) -> None:

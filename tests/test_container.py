@@ -39,24 +39,53 @@ def test_literal_bytes_both_ways() -> None:
     assert (parsed.header, parsed.streams, parsed.version) == (HEADER, [STREAM], 1)
 
 
+LOSSLESS_HEADER = Header(300, 200, container.RGB, 8, container.NO_MODEL, 0)
+LOSSLESS = bytes.fromhex(
+    "89 56 41 45 0d 0a 1a 01"
+    "48 0b ac 02 c8 01 01 08 00 00 00 00 00 ef 70 6b e3"
+    "4c 08 01 02 03 04 05 06 07 08 ec 7a 3c 86"
+)
+
+
+def test_literal_bytes_without_loss() -> None:
+    assert container.pack(LOSSLESS_HEADER, [STREAM]).hex(" ") == LOSSLESS.hex(" ")
+    parsed = container.parse(LOSSLESS)
+    assert (parsed.header, parsed.streams) == (LOSSLESS_HEADER, [STREAM])
+    assert (parsed.header.lossless, container.parse(LITERAL).header.lossless) == (True, False)
+    start, header, picture = LOSSLESS[:8], LOSSLESS[8:25], LOSSLESS[25:]
+    with pytest.raises(TruncatedFile, match="1 groups expected, 0 found"):
+        container.parse(start + header)
+    with pytest.raises(CorruptFile, match="1 groups expected, 2 found"):
+        container.parse(start + header + picture + picture)
+    with pytest.raises(CorruptFile, match="does not announce a chunk 'L'"):
+        container.parse(LITERAL + picture)
+    with pytest.raises(CorruptFile, match="does not announce a chunk 'G'"):
+        container.parse(start + header + LITERAL[25:])
+    levelled = header[2:12] + b"\x05"
+    with pytest.raises(CorruptFile, match="quality level 5 without a model"):
+        container.parse(start + chunk(b"H", levelled) + picture)
+
+
 def test_fixed_cost_of_a_plain_image_is_at_most_32_bytes() -> None:
     assert len(LITERAL) - len(STREAM) <= 32
     largest = Header(1024, 1024, container.RGB, 8, b"\xff" * 4, 63)  # largest in one group
     assert len(container.pack(largest, [b"\x01" * 100])) - 100 <= 32
 
 
-@pytest.mark.parametrize("length", range(len(LITERAL)))
-def test_every_truncation_is_an_error(length: int) -> None:
-    with pytest.raises(NotAVaeFile if length == 0 else TruncatedFile):
-        container.parse(LITERAL[:length])
+@pytest.mark.parametrize("file", [LITERAL, LOSSLESS], ids=["latents", "lossless"])
+def test_every_truncation_is_an_error(file: bytes) -> None:
+    for length in range(len(file)):
+        with pytest.raises(NotAVaeFile if length == 0 else TruncatedFile):
+            container.parse(file[:length])
 
 
-@pytest.mark.parametrize("position", range(len(LITERAL)))
-def test_every_flipped_byte_is_an_error(position: int) -> None:
-    damaged = bytearray(LITERAL)
-    damaged[position] ^= 0x55
-    with pytest.raises(VaeError):
-        container.parse(bytes(damaged))
+@pytest.mark.parametrize("file", [LITERAL, LOSSLESS], ids=["latents", "lossless"])
+def test_every_flipped_byte_is_an_error(file: bytes) -> None:
+    for position in range(len(file)):
+        damaged = bytearray(file)
+        damaged[position] ^= 0x55
+        with pytest.raises(VaeError):
+            container.parse(bytes(damaged))
 
 
 def test_errors_name_what_is_wrong() -> None:
@@ -93,16 +122,16 @@ def test_unknown_ancillary_chunks_are_skipped() -> None:
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        ("00 01 01 08 00000000 00", "dimensions 0 x 1"),
-        ("01 01 02 08 00000000 00", "colour mode 2"),
-        ("01 01 01 10 00000000 00", "depth of 16"),
-        ("01 01 01 08 00000000 40", "level 64"),
-        ("01 01 01 08 00000000", "too short"),
-        ("01 01 01 08 00000000 00 00", "1 bytes too many"),
-        ("81 00 01 01 08 00000000 00", "shortest form"),
-        ("ff ff ff ff ff 01 01 01 08 00000000 00", "longer than 5 bytes"),
-        ("81 08 01 01 08 00000000 00 05", "fewer than 2 group lengths"),
-        ("81 08 01 01 08 00000000 00 05 08", "lengths in the header differ"),
+        ("00 01 01 08 deadbeef 00", "dimensions 0 x 1"),
+        ("01 01 02 08 deadbeef 00", "colour mode 2"),
+        ("01 01 01 10 deadbeef 00", "depth of 16"),
+        ("01 01 01 08 deadbeef 40", "level 64"),
+        ("01 01 01 08 deadbeef", "too short"),
+        ("01 01 01 08 deadbeef 00 00", "1 bytes too many"),
+        ("81 00 01 01 08 deadbeef 00", "shortest form"),
+        ("ff ff ff ff ff 01 01 01 08 deadbeef 00", "longer than 5 bytes"),
+        ("81 08 01 01 08 deadbeef 00 05", "fewer than 2 group lengths"),
+        ("81 08 01 01 08 deadbeef 00 05 08", "lengths in the header differ"),
     ],
 )
 def test_impossible_headers(payload: str, message: str) -> None:
@@ -112,7 +141,7 @@ def test_impossible_headers(payload: str, message: str) -> None:
 
 
 def test_huge_dimensions_cost_nothing() -> None:
-    payload = bytes.fromhex("ffffffff07 ffffffff07 01 08 00000000 00")
+    payload = bytes.fromhex("ffffffff07 ffffffff07 01 08 deadbeef 00")
     data = LITERAL[:8] + chunk(b"H", payload) + LITERAL[25:]
     with pytest.raises(LimitExceeded):
         container.parse(data)
@@ -125,6 +154,8 @@ def test_huge_dimensions_cost_nothing() -> None:
     st.data(),
 )  # fmt: skip
 def test_round_trip(width: int, height: int, level: int, model_id: bytes, data: st.DataObject) -> None:
+    if model_id == container.NO_MODEL:
+        level = 0
     header = Header(width, height, container.GREY, 8, model_id, level)
     size = header.group_count
     streams = data.draw(st.lists(st.binary(max_size=20), min_size=size, max_size=size))

@@ -49,7 +49,7 @@ def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict
                 sum(tables.bits(*block) for block in coder.quantise(*latent)[0][0])
                 for coder, tables in ((plain, gaussian), (model.latents, model.tables))
             ]
-            size = 8 * len(codec.encode(crop, quality))
+            size = 8 * len(codec.encode(crop, quality, lossless=False))
             totals += [float(outcome.bpp), *(value / (height * width) for value in (*bits, size))]
         found[quality] = (totals / len(images)).tolist()
     return found

@@ -60,7 +60,7 @@ def score(model: str, pictures: list[np.ndarray]) -> float:
     for quality in QUALITIES:
         multiplier = level_lambda(level_of(quality))
         for picture in pictures:
-            data = codec.encode(picture, quality)
+            data = codec.encode(picture, quality, lossless=False)
             rate = 8 * len(data) / (picture.shape[0] * picture.shape[1])
             decoded = np.asarray(codec.decode(data).convert("RGB"))
             error = 255**2 / 10 ** (psnr(picture, decoded) / 10)

@@ -95,7 +95,7 @@ def graphics(figures: dict[str, Any]) -> list[str]:
         f"## Drawings and text ({figures['model'].split('model ')[-1]})",
         "",
         "PSNR minus that of a JPEG (4:2:0) of the same size, in dB, per quality; in brackets our PSNR.",
-        '"smaller": no JPEG is as small.',
+        '"smaller": no JPEG is as small. "exact": stored without loss, at no more bytes than with it.',
         "",
         "    python tools/graphics.py MODEL",
         "",
@@ -104,7 +104,11 @@ def graphics(figures: dict[str, Any]) -> list[str]:
     ]
     for image in dict.fromkeys(row["image"] for row in rows):
         cells = [
-            f"{row['psnr'] - row['jpeg']:+.1f} ({row['psnr']:.1f})" if row["jpeg"] else "smaller"
+            "exact"
+            if row["psnr"] is None
+            else f"{row['psnr'] - row['jpeg']:+.1f} ({row['psnr']:.1f})"
+            if row["jpeg"]
+            else "smaller"
             for row in _of(rows, image)
         ]
         lines.append(f"| {image.replace('_', ' ')} | " + " | ".join(cells) + " |")

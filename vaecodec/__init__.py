@@ -59,14 +59,20 @@ def _codec(model: str | None, device: str | None) -> Codec:
 
 
 def encode(
-    image: ImageLike, quality: int = 60, *, model: str | None = None, device: str | None = None
+    image: ImageLike,
+    quality: int = 60,
+    *,
+    lossless: bool | None = None,
+    model: str | None = None,
+    device: str | None = None,
 ) -> bytes:
     """The bytes of a `.vae` file holding `image`.
 
     `image`: a PIL image, a uint8 array (H x W x 3 RGB, or H x W grey) or a path. `quality`: 1..100.
-    `model`, `device`: see `Codec`; loaded models are kept. Raises VaeError.
+    `lossless`: store it without loss; None where that is smaller (drawings, screenshots), False
+    never. `model`, `device`: see `Codec`; loaded models are kept. Raises VaeError.
     """
-    return _codec(model, device).encode(image, quality)
+    return _codec(model, device).encode(image, quality, lossless=lossless)
 
 
 def decode(data: bytes, *, model: str | None = None, device: str | None = None) -> Image.Image:

@@ -12,7 +12,7 @@ from torch import Tensor
 from bitstream import container
 from bitstream.container import Container, Header
 from bitstream.errors import CorruptFile, LimitExceeded, VaeError
-from vaecodec import images, weights
+from vaecodec import images, lossless as exact, weights
 from vaecodec.images import ImageLike
 from vaecodec.model.config import LATENT_STRIDE
 from vaecodec.model.fixed_point import STEP_BITS
@@ -61,13 +61,16 @@ class Codec:
             self._loaded[entry.id] = load_model(entry, self.device)
         return self._loaded[entry.id]
 
-    def encode(self, image: ImageLike, quality: int = DEFAULT_QUALITY) -> bytes:
+    def encode(
+        self, image: ImageLike, quality: int = DEFAULT_QUALITY, *, lossless: bool | None = None
+    ) -> bytes:
         """The bytes of a `.vae` file.
 
         `image`: a PIL image, a uint8 array (H x W x 3 RGB, or H x W grey) or a path. `quality`:
-        1..100. Raises BadImage or VaeError.
+        1..100. `lossless`: store the picture without loss, whatever the quality; None does so where
+        it makes the file smaller (drawings, screenshots), False never. Raises BadImage or VaeError.
         """
-        return self.encode_batch([image], quality)[0]
+        return self.encode_batch([image], quality, lossless=lossless)[0]
 
     def decode(self, data: bytes, *, max_pixels: int = container.MAX_PIXELS) -> Image.Image:
         """The picture in the bytes of a `.vae` file, of mode "RGB" or "L".
@@ -77,8 +80,14 @@ class Codec:
         """
         return self.decode_batch([data], max_pixels=max_pixels)[0]
 
-    def encode_batch(self, batch: Sequence[ImageLike], quality: int = DEFAULT_QUALITY) -> list[bytes]:
-        """Encode many pictures at one quality; those of equal size pass the networks together."""
+    def encode_batch(
+        self,
+        batch: Sequence[ImageLike],
+        quality: int = DEFAULT_QUALITY,
+        *,
+        lossless: bool | None = None,
+    ) -> list[bytes]:
+        """Encode many pictures as `encode` does; those of equal size pass the networks together."""
         level = level_of(quality)
         samples = [images.to_samples(image) for image in batch]
         for array, _ in samples:
@@ -87,6 +96,8 @@ class Codec:
                     f"the picture has {array.shape[1]} x {array.shape[0]} pixels, "
                     f"the limit is {container.MAX_PIXELS} pixels"
                 )
+        if lossless:
+            return [_without_loss(*picture) for picture in samples]
         out: list[bytes] = [b""] * len(batch)
         for chosen in _alike([array.shape for array, _ in samples], BATCH_PIXELS):
             first = samples[chosen[0]][0]
@@ -96,6 +107,10 @@ class Codec:
                 height, width, _ = samples[i][0].shape
                 header = Header(width, height, samples[i][1], 8, self.entry.id, level)
                 out[i] = container.pack(header, streams)
+        if lossless is None:
+            for i, (array, colour) in enumerate(samples):
+                if exact.promising(array):
+                    out[i] = min(out[i], _without_loss(array, colour), key=len)
         return out
 
     @torch.inference_mode()
@@ -126,6 +141,10 @@ class Codec:
         keys = [(h.height, h.width, h.colour, h.model_id, h.level) for h in headers]
         out: list[Image.Image | None] = [None] * len(batch)
         for chosen in _alike(keys, BATCH_PIXELS):
+            if headers[chosen[0]].lossless:
+                for i in chosen:
+                    out[i] = exact.decode(parsed[i].streams[0], headers[i])
+                continue
             pictures = self._decode_alike([parsed[i] for i in chosen])
             for i, picture in zip(chosen, pictures, strict=True):
                 out[i] = Image.fromarray(picture)
@@ -133,8 +152,12 @@ class Codec:
 
     def decode_latent(self, data: bytes, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
         """The quantised latent of a file, what every decoder must agree on to the last bit: int32,
-        H/16 x W/16 x M (rounded up), in units of 1/64 quantisation step. Raises as `decode`."""
-        latent = self._latents([container.parse(data, max_pixels)])[0]
+        H/16 x W/16 x M (rounded up), in units of 1/64 quantisation step. Raises as `decode`, and
+        VaeError where the picture is stored without loss."""
+        parsed = container.parse(data, max_pixels)
+        if parsed.header.lossless:
+            raise VaeError("the picture is stored without loss and has no latent")
+        latent = self._latents([parsed])[0]
         return (latent.double() * 2**STEP_BITS).to(torch.int32).cpu().numpy()
 
     @torch.inference_mode()
@@ -173,6 +196,12 @@ class Codec:
             samples = samples[:, : target.shape[1], : target.shape[2]]
             target[:] = samples.clamp(0, 255).round().to(torch.uint8).cpu().numpy()
         return out
+
+
+def _without_loss(samples: np.ndarray, colour: int) -> bytes:
+    height, width, _ = samples.shape
+    header = Header(width, height, colour, 8, container.NO_MODEL, 0)
+    return container.pack(header, [exact.encode(samples)])
 
 
 def _latent_size(height: int, width: int) -> tuple[int, int]:

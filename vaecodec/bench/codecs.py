@@ -77,17 +77,24 @@ OTHERS = {codec.name: codec for codec in (JPEG, WEBP, AVIF)}
 
 
 class Vae:
-    """This codec, with one model on one device."""
+    """This codec, with one model on one device.
+
+    `lossless`: as in `Codec.encode`. Rate-distortion curves take False: they compare models, and
+    have no place for a picture without distortion.
+    """
 
     qualities = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 
-    def __init__(self, model: str | None = None, device: str | None = None) -> None:
+    def __init__(
+        self, model: str | None = None, device: str | None = None, lossless: bool | None = False
+    ) -> None:
         self._codec = Codec(model, device)
+        self._lossless = lossless
         self.name = f"vae {self._codec.entry.name}"
         self.settings = f"vaecodec {vaecodec.__version__}, model {self._codec.entry.card['id']}"
 
     def encode(self, image: np.ndarray, quality: int) -> bytes:
-        return self._codec.encode(image, quality)
+        return self._codec.encode(image, quality, lossless=self._lossless)
 
     def decode(self, data: bytes) -> np.ndarray:
         return np.asarray(self._codec.decode(data).convert("RGB"))

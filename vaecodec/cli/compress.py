@@ -24,6 +24,11 @@ from vaecodec.quality import DEFAULT_QUALITY
     show_default=True,
     help="From 1 (smallest) to 100 (best).",
 )
+@click.option(
+    "--lossless/--no-lossless",
+    default=None,
+    help="Store without loss, or never; by default where it is smaller (drawings, screenshots).",
+)
 @options.model
 @options.device
 @options.force
@@ -31,6 +36,7 @@ def command(
     inputs: tuple[str, ...],
     output: str | None,
     quality: int,
+    lossless: bool | None,
     model: str | None,
     device: str,
     force: bool,
@@ -54,6 +60,6 @@ def command(
         image = open_image(source)
         if dropped := losses(image):
             notice(f"{source}: not kept in the .vae file: {', '.join(dropped)}")
-        return codec.encode(image, quality)
+        return codec.encode(image, quality, lossless=lossless)
 
     return convert(pairs, work, force)

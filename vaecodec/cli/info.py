@@ -18,21 +18,22 @@ def describe(data: bytes) -> dict[str, object]:
     parsed = container.parse(data)
     header = parsed.header
     try:
-        model = weights.find_id(header.model_id).name
+        model = None if header.lossless else weights.find_id(header.model_id).name
     except UnknownModel:
         model = None
-    streams = sum(len(stream) for stream in parsed.streams)
+    picture = sum(len(stream) for stream in parsed.streams)
     return {
         "width": header.width,
         "height": header.height,
         "colour": container.COLOURS[header.colour],
         "depth": header.depth,
         "version": parsed.version,
+        "lossless": header.lossless,
         "model": model,
         "model_id": container.model_id_text(header.model_id),
         "level": header.level,
         "groups": header.group_count,
-        "bytes": {"file": len(data), "latents": streams, "container": len(data) - streams},
+        "bytes": {"file": len(data), "picture": picture, "container": len(data) - picture},
         "bits_per_pixel": round(8 * len(data) / (header.width * header.height), 4),
     }
 
@@ -52,15 +53,18 @@ def command(file: Path, as_json: bool) -> int:
         return 0
     sizes = about["bytes"]
     assert isinstance(sizes, dict)
+    coding = {
+        "model": f"{about['model'] or 'not installed'} ({about['model_id']})",
+        "quality level": f"{about['level']} of 0..63",
+        "groups": about["groups"],
+    }
     rows = {
         "file": str(file),
         "dimensions": f"{about['width']} x {about['height']}, {about['colour']}, {about['depth']} bits",
         "format version": about["version"],
-        "model": f"{about['model'] or 'not installed'} ({about['model_id']})",
-        "quality level": f"{about['level']} of 0..63",
+        **({"coding": "without loss"} if about["lossless"] else coding),
         "bits per pixel": about["bits_per_pixel"],
-        "bytes": f"{sizes['file']} = {sizes['latents']} in {about['groups']} group(s) of latents "
-        f"+ {sizes['container']} around them",
+        "bytes": f"{sizes['file']} = {sizes['picture']} of picture + {sizes['container']} around it",
     }
     for name, value in rows.items():
         click.echo(f"{name + ':':<16}{value}")

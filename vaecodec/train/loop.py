@@ -198,7 +198,7 @@ def train(
                 "step": past_steps + step,
                 "minutes": round((now - start) / 60, 2),
                 "loss": round(float(loss.detach()), 4),
-                "bpp": round(float(outcome.bpp.mean()), 4),
+                "bpp": round(float(outcome.bpp.detach().mean()), 4),
                 "gradient_norm": round(float(norm), 3),
                 "pictures_per_second": round(
                     (step - logged_step) * batch * workers.count / (now - logged), 1

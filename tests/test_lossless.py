@@ -1,0 +1,88 @@
+"""Drawings and screenshots: stored without loss where that is smaller."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+import vaecodec
+from bitstream import container
+from vaecodec import lossless
+from vaecodec.codec import Codec
+
+
+def drawing(mode: str = "RGB") -> Image.Image:
+    image = Image.new("RGB", (180, 120), "white")
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((20, 20, 90, 90), "#4060c0", "black", 3)
+    draw.text((60, 50), "rate and distortion", "black")
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("quality", [30, 60, 100])
+def test_a_drawing_is_exact_and_smaller(codec: Codec, mode: str, quality: int) -> None:
+    image = drawing(mode)
+    data = codec.encode(image, quality)
+    decoded = codec.decode(data)
+    assert decoded.mode == mode
+    assert np.array_equal(np.asarray(decoded), np.asarray(image))
+    assert container.parse(data).header.lossless
+    assert len(data) < len(codec.encode(image, quality, lossless=False))
+
+
+def test_a_photo_is_not_tried_and_can_be_asked_for(codec: Codec, photo: np.ndarray) -> None:
+    assert not lossless.promising(photo)
+    assert codec.encode(photo, 60) == codec.encode(photo, 60, lossless=False)
+    data = codec.encode(photo, 60, lossless=True)
+    assert np.array_equal(np.asarray(codec.decode(data)), photo)
+
+
+def test_the_smaller_way_is_taken(codec: Codec, photo: np.ndarray) -> None:
+    """A photograph in a wide frame is worth a try, and larger without loss."""
+    framed = np.full((512, 640, 3), 255, dtype=np.uint8)
+    framed[100:292, 100:356] = photo
+    assert lossless.promising(framed)
+    data = codec.encode(framed, 20)
+    assert not container.parse(data).header.lossless
+    assert len(data) < len(codec.encode(framed, lossless=True))
+
+
+def test_in_one_batch_with_photos(codec: Codec, photo: np.ndarray) -> None:
+    picture = np.asarray(drawing())
+    batch = codec.encode_batch([photo, picture, photo[:120, :180]], 40)
+    assert [container.parse(data).header.lossless for data in batch] == [False, True, False]
+    images = codec.decode_batch(batch)
+    assert np.array_equal(np.asarray(images[1]), picture)
+    assert images[0].size == (256, 192)
+
+
+def test_no_latent(codec: Codec) -> None:
+    with pytest.raises(vaecodec.VaeError, match="stored without loss and has no latent"):
+        codec.decode_latent(codec.encode(drawing()))
+
+
+def test_too_large(codec: Codec) -> None:
+    stripe = np.zeros((1, lossless.MAX_SIDE + 1, 3), dtype=np.uint8)
+    assert not lossless.promising(stripe)
+    with pytest.raises(vaecodec.VaeError, match=r"16384 x 1 pixels is too large to be stored"):
+        codec.encode(stripe, lossless=True)
+
+
+def test_damage_is_always_a_vae_error(codec: Codec) -> None:
+    """Checksums made right again around damaged payloads."""
+    parsed = container.parse(codec.encode(drawing()))
+    payload, rng = parsed.streams[0], np.random.default_rng(0)
+    other = container.Header(181, 120, container.RGB, 8, container.NO_MODEL, 0)
+    with pytest.raises(vaecodec.CorruptFile, match="does not begin as one of 181 x 120 pixels"):
+        codec.decode(container.pack(other, [payload]))
+    for trial in range(300):
+        broken = bytearray(payload)
+        broken[rng.integers(5 if trial % 4 else 0, len(broken))] ^= 1 << rng.integers(8)
+        cut = len(broken) if trial % 3 else int(rng.integers(0, len(broken)))
+        try:
+            decoded = codec.decode(container.pack(parsed.header, [bytes(broken[:cut])]))
+            assert decoded.size == (180, 120)
+        except vaecodec.VaeError:
+            continue
