@@ -12,7 +12,8 @@ from torch import Tensor
 from bitstream import container
 from bitstream.container import Container, Header
 from bitstream.errors import CorruptFile, LimitExceeded, VaeError
-from vaecodec import images, lossless as exact, weights
+from vaecodec import images, weights
+from vaecodec import lossless as exact
 from vaecodec.images import ImageLike
 from vaecodec.model.config import LATENT_STRIDE
 from vaecodec.model.fixed_point import STEP_BITS
