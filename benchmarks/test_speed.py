@@ -18,7 +18,7 @@ import pytest
 from bitstream import container, entropy
 from vaecodec.bench.codecs import JPEG
 from vaecodec.codec import Codec
-from vaecodec.quality import level_of
+from vaecodec.quality import DEFAULT_EFFORT, level_of
 
 Benchmark = Callable[..., Any]
 QUALITIES = (10, 60, 100)
@@ -29,9 +29,12 @@ def codec() -> Codec:
     return Codec("small")
 
 
+@pytest.mark.parametrize("effort", (0, DEFAULT_EFFORT, 8))
 @pytest.mark.parametrize("quality", QUALITIES)
-def test_vae_encode(benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int) -> None:
-    assert benchmark(codec.encode, picture, quality)
+def test_vae_encode(
+    benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int, effort: int
+) -> None:
+    assert benchmark(codec.encode, picture, quality, effort=effort)
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
@@ -56,7 +59,7 @@ def test_part_entropy_encoding(
     benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int
 ) -> None:
     model, level = codec._model(), level_of(quality)
-    blocks = model.latents.quantise(*model.analyse(picture[None], level), level, 32, 48)[0][0]
+    blocks = model.latents.quantise(*model.analyse(picture[None], level), level, 32, 48).blocks[0]
     benchmark(entropy.encode, model.tables, blocks)
 
 

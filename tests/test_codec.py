@@ -45,9 +45,9 @@ def test_real_size_is_the_estimated_rate(codec: Codec, photo: np.ndarray) -> Non
     for quality in (10, 60, 100):
         level = level_of(quality)
         latent, hyper = model.analyse(photo[None], level)
-        blocks = model.latents.quantise(latent, hyper, level, 12, 16)[0][0]
-        bits = sum(model.tables.bits(symbols, indices) for symbols, indices in blocks)
-        size = 8 * len(codec.encode(photo, quality))
+        blocks = model.latents.quantise(latent, hyper, level, 12, 16).blocks[0]
+        bits = model.latents.bits(blocks)
+        size = 8 * len(codec.encode(photo, quality, effort=0))
         assert bits <= size <= 1.01 * bits + 8 * 32
 
 

@@ -12,7 +12,7 @@ from vaecodec.codec import Codec
 from vaecodec.model import fixed_point as fp
 from vaecodec.model.config import SIZES
 from vaecodec.model.integer import IntegerArithmetic, integer_layout
-from vaecodec.model.latents import LatentCoder
+from vaecodec.model.latents import ERROR_BITS, LatentCoder
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.prior import (
     STEP_XOR,
@@ -36,6 +36,12 @@ def random_latents(model: LoadedModel, count: int, side: int = 16) -> tuple[Tens
     latent[..., 7] *= 500  # escapes
     hyper = torch.randn(count, side // 4, side // 4, config.hyper_channels, generator=generator)
     return latent, hyper * 3
+
+
+def streams_of(
+    coder: LatentCoder, latent: Tensor, hyper: Tensor, level: int, rows: int, columns: int
+) -> list[bytes]:
+    return [coder.encode(b) for b in coder.quantise(latent, hyper, level, rows, columns).blocks]
 
 
 def test_steps_code_everything_once() -> None:
@@ -68,16 +74,16 @@ def test_threads_batches_and_layouts_agree(model: LoadedModel, level: int) -> No
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        batch = model.latents.encode(latent, hyper, level, 16, 16)
+        batch = streams_of(model.latents, latent, hyper, level, 16, 16)
         torch.set_num_threads(4)
-        assert model.latents.encode(latent, hyper, level, 16, 16) == batch
+        assert streams_of(model.latents, latent, hyper, level, 16, 16) == batch
         strided = latent.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
         apart = torch.zeros(3, 16, 16, 2 * latent.shape[3])
         apart[..., ::2] = latent
-        assert model.latents.encode(strided, hyper, level, 16, 16) == batch
-        assert model.latents.encode(apart[..., ::2], hyper, level, 16, 16) == batch
+        assert streams_of(model.latents, strided, hyper, level, 16, 16) == batch
+        assert streams_of(model.latents, apart[..., ::2], hyper, level, 16, 16) == batch
         single = [
-            model.latents.encode(latent[i : i + 1], hyper[i : i + 1], level, 16, 16)[0]
+            streams_of(model.latents, latent[i : i + 1], hyper[i : i + 1], level, 16, 16)[0]
             for i in range(3)
         ]
         assert single == batch
@@ -94,8 +100,8 @@ def test_decoder_sees_what_the_encoder_saw(model: LoadedModel, rows: int, column
     height, width = -(-rows // 4) * 4, -(-columns // 4) * 4
     latent, hyper = random_latents(model, 2)
     latent, hyper = latent[:, :height, :width], hyper[:, : height // 4, : width // 4]
-    streams = model.latents.encode(latent, hyper, 40, rows, columns)
-    _, seen = model.latents.quantise(latent, hyper, 40, rows, columns)
+    streams = streams_of(model.latents, latent, hyper, 40, rows, columns)
+    seen = model.latents.quantise(latent, hyper, 40, rows, columns).latent
     assert torch.equal(model.latents.decode(streams, 40, rows, columns), seen)
     assert not seen[:, rows:].any()
     assert not seen[:, :, columns:].any()
@@ -109,7 +115,7 @@ def test_rounding_saves_rate_and_moves_at_most_one_step(model: LoadedModel) -> N
     index = torch.randint(0, 64, (20_000,), generator=generator).double()
     residual = torch.randn(20_000, generator=generator, dtype=torch.float64)
     residual *= 0.11 * torch.exp(index * 0.112)
-    symbol = model.latents._round(residual, index)
+    symbol = model.latents._round(residual, index, ERROR_BITS)
     nearest = torch.floor(residual + 0.5) * (index >= model.tables.skip)
     moved = nearest - symbol
     assert float(moved.abs().max()) == 1
@@ -141,11 +147,11 @@ def test_extreme_weights_stay_exact() -> None:
     generator = torch.Generator().manual_seed(0)
     latent = torch.randn(2, 8, 8, config.latent_channels, generator=generator) * 1000
     hyper = torch.randn(2, 2, 2, config.hyper_channels, generator=generator) * 1000
-    streams = coder.encode(latent, hyper, 5, 8, 8)
-    singles = [coder.encode(latent[i : i + 1], hyper[i : i + 1], 5, 8, 8)[0] for i in range(2)]
+    streams = streams_of(coder, latent, hyper, 5, 8, 8)
+    singles = [streams_of(coder, latent[i : i + 1], hyper[i : i + 1], 5, 8, 8)[0] for i in range(2)]
     assert streams == singles
     decoded = coder.decode(streams, 5, 8, 8)
-    assert torch.equal(decoded, coder.quantise(latent, hyper, 5, 8, 8)[1])
+    assert torch.equal(decoded, coder.quantise(latent, hyper, 5, 8, 8).latent)
 
 
 def test_not_a_number_does_not_reach_the_file(model: LoadedModel) -> None:
@@ -155,7 +161,7 @@ def test_not_a_number_does_not_reach_the_file(model: LoadedModel) -> None:
         float("inf"),
         -float("inf"),
     )
-    streams = model.latents.encode(latent, hyper, 20, 4, 4)
+    streams = streams_of(model.latents, latent, hyper, 20, 4, 4)
     assert torch.isfinite(model.latents.decode(streams, 20, 4, 4)).all()
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,13 @@ if importlib.util.find_spec("compressai") is None:
     pytest.skip("the train extra is not installed", allow_module_level=True)
 
 from bitstream.errors import VaeError
+from vaecodec import weights
 from vaecodec.bench.metrics import psnr
 from vaecodec.cli.main import group
 from vaecodec.codec import Codec
 from vaecodec.model.config import LEVELS, SIZES
 from vaecodec.model.integer import IntegerArithmetic
+from vaecodec.model.load import load_model
 from vaecodec.model.prior import Prior
 from vaecodec.train.data import Pictures, load
 from vaecodec.train.export import build_model, integer_prior
@@ -32,11 +35,12 @@ from vaecodec.train.loop import (
     learning_rate,
     rate_distortion_loss,
     read_model,
+    save_checkpoint,
     stratified_levels,
 )
-from vaecodec.train.model import TrainableCodec, initialise_from_pictures
+from vaecodec.train.model import TrainableCodec, deepened, initialise_from_pictures
 from vaecodec.train.optimizers import Muon, clip_gradients, orthogonalise
-from vaecodec.train.tables import gaussian_tables
+from vaecodec.train.tables import FIT_LEVELS, gaussian_tables
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +127,36 @@ def test_integer_prior_agrees_with_the_float_one(
                     exact.update(step, steps.double() * 64)
     finally:
         model.prior.fake_quantise = False
+
+
+def test_curvature_is_that_of_the_synthesis_transform(
+    model: TrainableCodec, pictures: list[np.ndarray], tmp_path: Path
+) -> None:
+    """The estimate against norms of single columns of J^T J, for two channels at one level."""
+    about = {"config": model.config.to_dict()}
+    save_checkpoint(tmp_path / "final.safetensors", model.weights(), about)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(build_model(tmp_path / "final.safetensors", pictures[:2])[0])
+    loaded, level = load_model(weights.from_path(path), torch.device("cpu")), FIT_LEVELS[5]
+    assert loaded.curvature.shape == (LEVELS, model.config.latent_channels)
+    assert bool((loaded.curvature > 0).all())
+
+    def synthesis(steps: torch.Tensor) -> torch.Tensor:
+        return 255 * loaded.transforms.picture(steps, torch.tensor([level]))
+
+    for channel in (3, 200):
+        squares = []
+        for picture in pictures[:2]:
+            found = loaded.analyse(picture[None], level)
+            latent = loaded.latents.quantise(*found, level, 8, 8).latent
+            transposed = torch.func.vjp(synthesis, latent)[1]
+            for row, column in np.ndindex(8, 8):
+                unit = torch.zeros_like(latent)
+                unit[0, row, column, channel] = 1
+                change = torch.func.jvp(synthesis, (latent,), (unit,))[1]
+                squares.append(float(transposed(change)[0].square().sum()))
+        estimate = float(loaded.curvature[level, channel])
+        assert estimate == pytest.approx(math.sqrt(np.mean(squares)), rel=0.3)
 
 
 def test_frequency_tables() -> None:
@@ -235,6 +269,35 @@ def test_a_stage_from_the_command_line(shard: Path, tmp_path: Path, pictures: li
         group.main(arguments, standalone_mode=False)
     lines = [json.loads(line) for line in (second / "log.jsonl").read_text().splitlines()]
     assert "held_out" in lines[-1]
+
+
+def test_a_shallower_model_goes_on_as_a_deeper_one(
+    model: TrainableCodec, pictures: list[np.ndarray]
+) -> None:
+    config = replace(model.config, analysis_blocks=8, synthesis_blocks=9)
+    deep = deepened(model, config)
+    assert deep.config == config
+    batch, level = torch.from_numpy(np.stack(pictures[:2])), torch.tensor([10, 50])
+    with torch.no_grad():
+        before, after = (m(batch, level, noise=False) for m in (model, deep))
+    for a, b in ((before.bpp, after.bpp), (before.mse, after.mse)):
+        assert torch.allclose(a, b, rtol=1e-4)
+    with pytest.raises(ValueError, match="9 blocks do not fit into 6"):
+        deepened(deep, replace(config, synthesis_blocks=6))
+    with pytest.raises(RuntimeError):
+        deepened(model, replace(config, channels=64))
+
+
+def test_the_training_graph_has_no_breaks(model: TrainableCodec, pictures: list[np.ndarray]) -> None:
+    """A GPU compiles it whole: a break would leave the device waiting for the host."""
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    batch, level = torch.from_numpy(np.stack(pictures[:2])), torch.tensor([10, 50])
+    outcome = compiled(batch, level)
+    rate_distortion_loss(outcome.bpp, outcome.mse, level).backward()
+    gradient = model.transforms.synthesis.tail.weight.grad
+    assert gradient is not None
+    assert bool(gradient.isfinite().all())
+    model.zero_grad()
 
 
 def test_bad_training_input(tmp_path: Path) -> None:

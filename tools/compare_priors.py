@@ -19,7 +19,7 @@ import torch
 
 from vaecodec.codec import Codec
 from vaecodec.images import open_image
-from vaecodec.model.latents import LatentCoder
+from vaecodec.model.latents import ERROR_BITS, LatentCoder
 from vaecodec.quality import level_of
 from vaecodec.train.loop import read_model
 from vaecodec.train.tables import gaussian_tables
@@ -35,7 +35,7 @@ def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict
     model = codec._model()
     gaussian = gaussian_tables()
     gaussian.skip = 0
-    plain = LatentCoder(model.arithmetic, gaussian, model.device, error_bits=math.inf)
+    plain = LatentCoder(model.arithmetic, gaussian, model.device)
     found = {}
     for quality in QUALITIES:
         level, totals = level_of(quality), np.zeros(4)
@@ -46,10 +46,10 @@ def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict
                 outcome = floats(torch.from_numpy(crop)[None], torch.tensor([level]), noise=False)
             latent = (*model.analyse(crop[None], level), level, height // 16, width // 16)
             bits = [
-                sum(tables.bits(*block) for block in coder.quantise(*latent)[0][0])
-                for coder, tables in ((plain, gaussian), (model.latents, model.tables))
+                coder.bits(coder.quantise(*latent, error_bits).blocks[0])
+                for coder, error_bits in ((plain, math.inf), (model.latents, ERROR_BITS))
             ]
-            size = 8 * len(codec.encode(crop, quality, lossless=False))
+            size = 8 * len(codec.encode(crop, quality, effort=0, lossless=False))
             totals += [float(outcome.bpp), *(value / (height * width) for value in (*bits, size))]
         found[quality] = (totals / len(images)).tolist()
     return found

@@ -51,7 +51,7 @@ def main(model: str) -> None:
         path = FOLDER / f"{name}-{label}.vae"
         if path.exists():
             raise SystemExit(f"{path}: golden files are never replaced")
-        data = codec.encode(picture, quality, lossless=False)
+        data = codec.encode(picture, quality, effort=0, lossless=False)
         path.write_bytes(data)
         small = np.asarray(codec.decode(data)).astype(float)
         digests[path.name] = {

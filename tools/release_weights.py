@@ -1,14 +1,15 @@
 """Turn a float checkpoint into a registered model, if it deserves to be one.
 
-    python tools/release_weights.py CHECKPOINT NAME DATA KODAK
+    python tools/release_weights.py CHECKPOINT NAME DATA KODAK [RIVAL]
 
 CHECKPOINT: final.safetensors of a training stage. NAME: the new model's, such as small-2. DATA: what it
-was trained on; its held-out part decides. KODAK: folder of the Kodak images, reported only.
+was trained on; its held-out part decides. KODAK: folder of the Kodak images, reported only. RIVAL: the
+model to beat, by name or path; the newest registered one of the size, unless given.
 
-In order: export; real files of the held-out pictures, against the newest registered model of the size
-(a model that does not beat it is refused); integer against float prior; the model's golden files; the
-tests of determinism and conformance, with the new model registered; Kodak; docs/results.md. Anything
-that fails before Kodak takes the new files back.
+In order: export; real files of the held-out pictures, against the rival (a model that does not beat it
+is refused); integer against float prior; the model's golden files; the tests of determinism and
+conformance, with the new model registered; Kodak; docs/results.md. Anything that fails before Kodak
+takes the new files back.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def score(model: str, pictures: list[np.ndarray]) -> float:
     for quality in QUALITIES:
         multiplier = level_lambda(level_of(quality))
         for picture in pictures:
-            data = codec.encode(picture, quality, lossless=False)
+            data = codec.encode(picture, quality, effort=0, lossless=False)
             rate = 8 * len(data) / (picture.shape[0] * picture.shape[1])
             decoded = np.asarray(codec.decode(data).convert("RGB"))
             error = 255**2 / 10 ** (psnr(picture, decoded) / 10)
@@ -68,11 +69,12 @@ def score(model: str, pictures: list[np.ndarray]) -> float:
     return round(float(np.mean(values)), 4)
 
 
-def main(checkpoint: str, name: str, data: str, kodak: str) -> None:
+def main(checkpoint: str, name: str, data: str, kodak: str, rival: str | None = None) -> None:
     size = name.rpartition("-")[0]
     if any(entry.name == name for entry in weights.registered()):
         raise SystemExit(f"{name}: registered already; a released model never changes")
-    rivals = [entry for entry in weights.registered() if entry.card["size"] == size]
+    if rival is None and any(entry.card["size"] == size for entry in weights.registered()):
+        rival = weights.find(size).name
     pictures, held_out, _ = load(Path(data), torch.device("cpu"), PATCH)
     crops, held_out = fitting_crops(pictures, PATCH), middles(held_out)
 
@@ -80,9 +82,8 @@ def main(checkpoint: str, name: str, data: str, kodak: str) -> None:
         model = export(Path(checkpoint), Path(folder) / f"{name}.safetensors", crops)
         card = json.loads(model.with_suffix(".json").read_text())
         card["held_out_files"] = {name: score(str(model), held_out)}
-        if rivals:
-            rival = weights.find(size).name
-            card["held_out_files"][rival] = score(rival, held_out)
+        if rival is not None:
+            card["held_out_files"][weights.find(rival).name] = score(rival, held_out)
         print("held-out files, log2(R + lambda D):", card["held_out_files"])
         if card["held_out_files"][name] > min(card["held_out_files"].values()):
             raise SystemExit(f"{name}: does not beat the registered model on held-out pictures")
@@ -110,12 +111,12 @@ def main(checkpoint: str, name: str, data: str, kodak: str) -> None:
             path.unlink(missing_ok=True)
         raise
     out = ROOT / "benchmarks" / "results" / f"kodak-{name}.json"
-    options = ["--codecs", "vae,jpeg,webp,avif", "--ms-ssim", "--model", name]
+    options = ["--codecs", "vae,jpeg,webp,avif", "--efforts", "0,2,4", "--ms-ssim", "--model", name]
     group.main(["bench", kodak, *options, "--json", str(out)], standalone_mode=False)
     write_results.main()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 5:
+    if len(sys.argv) not in (5, 6):
         sys.exit(__doc__)
     main(*sys.argv[1:])

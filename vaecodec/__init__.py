@@ -23,6 +23,7 @@ from bitstream.errors import (
     UnsupportedVersion,
     VaeError,
 )
+from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_QUALITY
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -60,8 +61,9 @@ def _codec(model: str | None, device: str | None) -> Codec:
 
 def encode(
     image: ImageLike,
-    quality: int = 60,
+    quality: int = DEFAULT_QUALITY,
     *,
+    effort: int = DEFAULT_EFFORT,
     lossless: bool | None = None,
     model: str | None = None,
     device: str | None = None,
@@ -69,10 +71,11 @@ def encode(
     """The bytes of a `.vae` file holding `image`.
 
     `image`: a PIL image, a uint8 array (H x W x 3 RGB, or H x W grey) or a path. `quality`: 1..100.
-    `lossless`: store it without loss; None where that is smaller (drawings, screenshots), False
+    `effort`: rounds of search for a smaller file of the same quality, 0 (fastest) to 32. `lossless`:
+    store it without loss; None where that is smaller (drawings, screenshots), False
     never. `model`, `device`: see `Codec`; loaded models are kept. Raises VaeError.
     """
-    return _codec(model, device).encode(image, quality, lossless=lossless)
+    return _codec(model, device).encode(image, quality, effort=effort, lossless=lossless)
 
 
 def decode(data: bytes, *, model: str | None = None, device: str | None = None) -> Image.Image:

@@ -18,7 +18,8 @@ from vaecodec.images import ImageLike
 from vaecodec.model.config import LATENT_STRIDE
 from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel, load_model
-from vaecodec.quality import DEFAULT_QUALITY, level_of
+from vaecodec.model.search import refine
+from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_QUALITY, check_effort, level_of
 from vaecodec.tiling import GROUP, groups
 
 #: Pixels that pass through the transforms at once; bounds the memory of a batch.
@@ -63,15 +64,22 @@ class Codec:
         return self._loaded[entry.id]
 
     def encode(
-        self, image: ImageLike, quality: int = DEFAULT_QUALITY, *, lossless: bool | None = None
+        self,
+        image: ImageLike,
+        quality: int = DEFAULT_QUALITY,
+        *,
+        effort: int = DEFAULT_EFFORT,
+        lossless: bool | None = None,
     ) -> bytes:
         """The bytes of a `.vae` file.
 
         `image`: a PIL image, a uint8 array (H x W x 3 RGB, or H x W grey) or a path. `quality`:
-        1..100. `lossless`: store the picture without loss, whatever the quality; None does so where
-        it makes the file smaller (drawings, screenshots), False never. Raises BadImage or VaeError.
+        1..100. `effort`: rounds of search for a smaller file of the same quality, 0 (fastest) to
+        MAX_EFFORT; each takes about as long as encoding without. `lossless`: store the picture without
+        loss, whatever the quality; None does so where it makes the file smaller (drawings,
+        screenshots), False never. Raises BadImage or VaeError.
         """
-        return self.encode_batch([image], quality, lossless=lossless)[0]
+        return self.encode_batch([image], quality, effort=effort, lossless=lossless)[0]
 
     def decode(self, data: bytes, *, max_pixels: int = container.MAX_PIXELS) -> Image.Image:
         """The picture in the bytes of a `.vae` file, of mode "RGB" or "L".
@@ -86,10 +94,12 @@ class Codec:
         batch: Sequence[ImageLike],
         quality: int = DEFAULT_QUALITY,
         *,
+        effort: int = DEFAULT_EFFORT,
         lossless: bool | None = None,
     ) -> list[bytes]:
         """Encode many pictures as `encode` does; those of equal size pass the networks together."""
         level = level_of(quality)
+        check_effort(effort)
         samples = [images.to_samples(image) for image in batch]
         for array, _ in samples:
             if array.shape[0] * array.shape[1] > container.MAX_PIXELS:
@@ -104,7 +114,7 @@ class Codec:
             first = samples[chosen[0]][0]
             # A large picture is a lot of its own, and not worth a copy.
             pictures = first[None] if len(chosen) == 1 else np.stack([samples[i][0] for i in chosen])
-            for i, streams in zip(chosen, self._encode_alike(pictures, level), strict=True):
+            for i, streams in zip(chosen, self._encode_alike(pictures, level, effort), strict=True):
                 height, width, _ = samples[i][0].shape
                 header = Header(width, height, samples[i][1], 8, self.entry.id, level)
                 out[i] = container.pack(header, streams)
@@ -114,23 +124,30 @@ class Codec:
                     out[i] = min(out[i], _without_loss(array, colour), key=len)
         return out
 
-    @torch.inference_mode()
-    def _encode_alike(self, pictures: np.ndarray, level: int) -> list[list[bytes]]:
+    @torch.no_grad()
+    def _encode_alike(self, pictures: np.ndarray, level: int, effort: int) -> list[list[bytes]]:
         """Streams of all groups for each of N pictures (uint8, N x H x W x 3)."""
         model = self._model()
         rows, columns = _latent_size(pictures.shape[1], pictures.shape[2])
         streams: list[list[bytes]] = [[] for _ in pictures]
         for group in groups(rows, columns):
             wide = group.widened(model.analysis_halo, rows, columns)
-            latent, hyper = model.analyse(pictures[:, *wide.slices(LATENT_STRIDE)], level)
+            samples = pictures[:, *wide.slices(LATENT_STRIDE)]
+            latent, hyper = model.analyse(samples, level)
             inner = group.within(wide)
             row, column = (slice(start, start + GROUP) for start in (inner.top, inner.left))
-            z_row, z_column = (slice(s.start // 4, s.stop // 4) for s in (row, column))
-            coded = model.latents.encode(
-                latent[:, row, column], hyper[:, z_row, z_column], level, group.height, group.width
-            )
-            for item, stream in zip(streams, coded, strict=True):
-                item.append(stream)
+            hyper = hyper[:, *(slice(s.start // 4, s.stop // 4) for s in (row, column))]
+            if effort == 0:
+                coded = model.latents.quantise(
+                    latent[:, row, column], hyper, level, group.height, group.width
+                ).blocks
+            else:
+                coded = [
+                    refine(model, picture, y, z, level, inner, (row, column), effort)
+                    for picture, y, z in zip(samples, latent.split(1), hyper.split(1), strict=True)
+                ]
+            for item, blocks in zip(streams, coded, strict=True):
+                item.append(model.latents.encode(blocks))
         return streams
 
     def decode_batch(
@@ -161,7 +178,7 @@ class Codec:
         latent = self._latents([parsed])[0]
         return (latent.double() * 2**STEP_BITS).to(torch.int32).cpu().numpy()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _latents(self, files: list[Container]) -> Tensor:
         """Latents (float32, N x h x w x M, in steps) of files alike but for their streams."""
         header = files[0].header
@@ -178,7 +195,7 @@ class Codec:
             latent[:, *group.slices()] = part[:, : group.height, : group.width]
         return latent
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _decode_alike(self, files: list[Container]) -> np.ndarray:
         """Pictures (uint8, N x H x W x 3, or N x H x W if grey) of files alike but for streams."""
         header = files[0].header

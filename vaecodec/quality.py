@@ -1,4 +1,4 @@
-"""The user's quality, 1..100, and the model's quality levels, 0..63."""
+"""The user's quality, 1..100, the model's quality levels, 0..63, and the encoder's effort."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ from numbers import Integral
 from bitstream.errors import VaeError
 
 DEFAULT_QUALITY = 60
+#: Rounds of search in the encoder (`vaecodec.model.search`).
+DEFAULT_EFFORT = 4
+MAX_EFFORT = 32
 _TOP_LEVEL = 63
 
 
 def level_of(quality: int) -> int:
     """Quality level for `quality`; monotonic, 1 -> 0, 100 -> 63. Raises VaeError outside 1..100."""
-    if isinstance(quality, bool) or not isinstance(quality, Integral) or not 1 <= quality <= 100:
-        raise VaeError(f"quality must be a whole number from 1 to 100, not {quality!r}")
+    _check("quality", quality, 1, 100)
     return round((quality - 1) * _TOP_LEVEL / 99)
+
+
+def check_effort(effort: int) -> None:
+    """Raises VaeError outside 0..MAX_EFFORT."""
+    _check("effort", effort, 0, MAX_EFFORT)
+
+
+def _check(name: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+        raise VaeError(f"{name} must be a whole number from {low} to {high}, not {value!r}")

@@ -13,6 +13,7 @@ from PIL import Image
 
 import vaecodec
 from vaecodec.codec import Codec
+from vaecodec.quality import DEFAULT_EFFORT
 
 
 class BenchCodec(Protocol):
@@ -79,22 +80,30 @@ OTHERS = {codec.name: codec for codec in (JPEG, WEBP, AVIF)}
 class Vae:
     """This codec, with one model on one device.
 
-    `lossless`: as in `Codec.encode`. Rate-distortion curves take False: they compare models, and
-    have no place for a picture without distortion.
+    `effort`, `lossless`: as in `Codec.encode`. Rate-distortion curves take lossless=False: they compare
+    models, and have no place for a picture without distortion.
     """
 
     qualities = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 
     def __init__(
-        self, model: str | None = None, device: str | None = None, lossless: bool | None = False
+        self,
+        model: str | None = None,
+        device: str | None = None,
+        effort: int = DEFAULT_EFFORT,
+        lossless: bool | None = False,
     ) -> None:
         self._codec = Codec(model, device)
-        self._lossless = lossless
+        self._effort, self._lossless = effort, lossless
         self.name = f"vae {self._codec.entry.name}"
-        self.settings = f"vaecodec {vaecodec.__version__}, model {self._codec.entry.card['id']}"
+        if effort != DEFAULT_EFFORT:
+            self.name += f" effort {effort}"
+        self.settings = (
+            f"vaecodec {vaecodec.__version__}, model {self._codec.entry.card['id']}, effort {effort}"
+        )
 
     def encode(self, image: np.ndarray, quality: int) -> bytes:
-        return self._codec.encode(image, quality, lossless=self._lossless)
+        return self._codec.encode(image, quality, effort=self._effort, lossless=self._lossless)
 
     def decode(self, data: bytes) -> np.ndarray:
         return np.asarray(self._codec.decode(data).convert("RGB"))

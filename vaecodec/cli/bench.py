@@ -13,6 +13,7 @@ from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar, notice
 from vaecodec.files import check_output, expand, write_whole
+from vaecodec.quality import DEFAULT_EFFORT, MAX_EFFORT
 
 
 @click.command("bench")
@@ -27,6 +28,13 @@ from vaecodec.files import check_output, expand, write_whole
 )
 @click.option("--ms-ssim", "structure", is_flag=True, help="Measure MS-SSIM as well.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write all figures to a file.")
+@click.option(
+    "--efforts",
+    default=str(DEFAULT_EFFORT),
+    show_default=True,
+    metavar="N,N,...",
+    help="Efforts of vaecodec to measure, each as a codec of its own.",
+)
 @options.model
 @options.device
 @options.force
@@ -36,6 +44,7 @@ def command(
     codecs: str,
     structure: bool,
     out: Path | None,
+    efforts: str,
     model: str | None,
     device: str,
     force: bool,
@@ -61,11 +70,14 @@ def command(
         raise VaeError(f"{folder}: holds no image")
     if out is not None:
         check_output(out, force=force)
+    chosen = Vae.qualities if qualities is None else _numbers(qualities, "--qualities", 1, 100)
     plan: list[tuple[BenchCodec, Sequence[int]]] = []
     for name in names:
-        codec: BenchCodec = Vae(model, device) if name == "vae" else OTHERS[name]
-        own = qualities is not None and name == "vae"
-        plan.append((codec, _qualities(qualities) if own and qualities else codec.qualities))
+        if name == "vae":
+            for effort in _numbers(efforts, "--efforts", 0, MAX_EFFORT):
+                plan.append((Vae(model, device, effort), chosen))
+        else:
+            plan.append((OTHERS[name], OTHERS[name].qualities))
 
     failures: list[str] = []
     with ProgressBar(len(found), "images") as bar:
@@ -85,7 +97,7 @@ def command(
     pixels = {row.image: 8 * row.bytes / row.bpp for row in rows}
     click.echo(f"{len(pixels)} images, means of per-image values")
     click.echo(
-        f"{'codec':<12}{'quality':>8}{'bpp':>9}{'PSNR dB':>9}{'encode MP/s':>13}{'decode MP/s':>13}"
+        f"{'codec':<22}{'quality':>8}{'bpp':>9}{'PSNR dB':>9}{'encode MP/s':>13}{'decode MP/s':>13}"
     )
     for codec, levels in plan:
         for quality, (bpp, db) in zip(sorted(levels), curves[codec.name], strict=True):
@@ -96,7 +108,7 @@ def command(
                 for seconds in ([r.encode_seconds for r in at], [r.decode_seconds for r in at])
             ]
             click.echo(
-                f"{codec.name:<12}{quality:>8}{bpp:>9.4f}{db:>9.3f}{speeds[0]:>13.2f}{speeds[1]:>13.2f}"
+                f"{codec.name:<22}{quality:>8}{bpp:>9.4f}{db:>9.3f}{speeds[0]:>13.2f}{speeds[1]:>13.2f}"
             )
     rates: dict[str, float] = {}
     for codec, _ in plan[1:]:
@@ -121,11 +133,12 @@ def command(
     return 1 if failures else 0
 
 
-def _qualities(text: str) -> list[int]:
+def _numbers(text: str, option: str, low: int, high: int) -> list[int]:
     try:
         values = sorted({int(part) for part in text.split(",")})
     except ValueError:
         values = []
-    if not values or not all(1 <= value <= 100 for value in values):
-        raise click.BadParameter(f"{text!r} is not a list like 10,40,90", param_hint="--qualities")
+    if not values or not all(low <= value <= high for value in values):
+        wanted = f"a list of numbers from {low} to {high}, like 10,40,90"
+        raise click.BadParameter(f"{text!r} is not {wanted}", param_hint=option)
     return values

@@ -24,6 +24,7 @@ from vaecodec.quality import DEFAULT_QUALITY
     show_default=True,
     help="From 1 (smallest) to 100 (best).",
 )
+@options.effort
 @click.option(
     "--lossless/--no-lossless",
     default=None,
@@ -36,6 +37,7 @@ def command(
     inputs: tuple[str, ...],
     output: str | None,
     quality: int,
+    effort: int,
     lossless: bool | None,
     model: str | None,
     device: str,
@@ -60,6 +62,6 @@ def command(
         image = open_image(source)
         if dropped := losses(image):
             notice(f"{source}: not kept in the .vae file: {', '.join(dropped)}")
-        return codec.encode(image, quality, lossless=lossless)
+        return codec.encode(image, quality, effort=effort, lossless=lossless)
 
     return convert(pairs, work, force)

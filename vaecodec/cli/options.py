@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from vaecodec.quality import DEFAULT_EFFORT, MAX_EFFORT
+
 model = click.option(
     "--model", metavar="NAME", help="Model name, size, or path to a .safetensors file."
 )
@@ -15,4 +17,11 @@ device = click.option(
     help="Where the networks run.",
 )
 force = click.option("--force", is_flag=True, help="Replace existing output files.")
+effort = click.option(
+    "--effort",
+    type=click.IntRange(0, MAX_EFFORT),
+    default=DEFAULT_EFFORT,
+    show_default=True,
+    help="Rounds of search for a smaller file of the same quality; 0 is fastest.",
+)
 inputs = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)

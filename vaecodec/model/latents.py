@@ -7,6 +7,8 @@ prior's four steps the values of phases 0..3, each in order of rows, columns, ch
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -34,21 +36,28 @@ _RATED_MAX = 32
 ERROR_BITS = 60.0
 
 
+#: The symbols of one group in order of coding, each block with its scale indices.
+Blocks = list[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """Groups as they are to be coded: symbols per item, and the latent that a decoder will have of them
+    (float32, N x h x w x M, steps)."""
+
+    blocks: list[Blocks]
+    latent: Tensor
+
+
 class LatentCoder:
     """Codes batches of equally sized groups; every item of a batch has the same quality level.
 
     Latents are padded to multiples of 4 positions, `rows` x `columns` of which exist and are coded.
-    `error_bits`: infinite for plain rounding.
     """
 
     def __init__(
-        self,
-        arithmetic: IntegerArithmetic,
-        tables: entropy.Tables,
-        device: torch.device,
-        error_bits: float = ERROR_BITS,
+        self, arithmetic: IntegerArithmetic, tables: entropy.Tables, device: torch.device
     ) -> None:
-        self._error_bits = error_bits
         self._arithmetic = arithmetic
         self._tables = tables
         self._device = device
@@ -57,14 +66,14 @@ class LatentCoder:
         saved = np.diff(bits, axis=1, prepend=bits[:, :1])
         self._saved_bits = torch.from_numpy(saved).to(device)
 
-    def _round(self, residual: Tensor, index: Tensor) -> Tensor:
+    def _round(self, residual: Tensor, index: Tensor, error_bits: float | Tensor) -> Tensor:
         """Residuals in steps to symbols: the nearest integer, or the next one toward zero where that
         saves more rate than it adds distortion (rate-distortion optimised quantisation)."""
         symbol = torch.floor(residual + 0.5)
         size = symbol.abs()
         added = 2 * (residual.abs() - size) + 1  # squared error, in steps
         saved = self._saved_bits[index.long(), size.clamp(max=_RATED_MAX).long()]
-        symbol -= symbol.sign() * (saved > self._error_bits * added)
+        symbol -= symbol.sign() * (saved > error_bits * added)
         return symbol * (index >= self._tables.skip)
 
     def _start(self, z: Tensor, level: int, rows: int, columns: int) -> tuple[Prior, _Extent]:
@@ -79,21 +88,30 @@ class LatentCoder:
         row = self._arithmetic.table("hyper.index", self._level(level))[0]
         return np.tile(row.to(torch.uint8).cpu().numpy(), z.shape[1] * z.shape[2])
 
-    @torch.inference_mode()
-    def encode(self, latent: Tensor, hyper: Tensor, level: int, rows: int, columns: int) -> list[bytes]:
-        """Quantise and code; one stream per item.
+    def encode(self, blocks: Blocks) -> bytes:
+        """The stream of one item's symbols."""
+        return entropy.encode(self._tables, blocks)
+
+    def bits(self, blocks: Blocks) -> float:
+        """Ideal code length of one item's symbols."""
+        return sum(self._tables.bits(*block) for block in blocks)
+
+    @torch.no_grad()
+    def quantise(
+        self,
+        latent: Tensor,
+        hyper: Tensor,
+        level: int,
+        rows: int,
+        columns: int,
+        error_bits: float | Tensor = ERROR_BITS,
+    ) -> Quantised:
+        """Latents to symbols.
 
         `latent`: float, N x h x w x M, quantisation steps, h and w multiples of 4. `hyper`: float,
-        N x h/4 x w/4 x Z, unrounded.
+        N x h/4 x w/4 x Z, unrounded. `error_bits`: bits that a squared error of one step is worth,
+        for all or per channel (M); infinite for plain rounding.
         """
-        coded, _ = self.quantise(latent, hyper, level, rows, columns)
-        return [entropy.encode(self._tables, blocks) for blocks in coded]
-
-    @torch.inference_mode()
-    def quantise(
-        self, latent: Tensor, hyper: Tensor, level: int, rows: int, columns: int
-    ) -> tuple[list[list[tuple[np.ndarray, np.ndarray]]], Tensor]:
-        """Per item the blocks of (symbols, scale indices) to be coded, and the decoder's latent."""
         z = torch.nan_to_num(hyper.double()).round().clamp(-_HYPER_MAX, _HYPER_MAX)
         y = torch.nan_to_num(latent.double()).clamp(-_LATENT_MAX, _LATENT_MAX) * 2**fp.STEP_BITS
         z_indices = self._hyper_indices(level, z)
@@ -103,12 +121,14 @@ class LatentCoder:
 
         prior, extent = self._start(z, level, rows, columns)
         parts = split_quarters(y)
+        worth = torch.as_tensor(error_bits, dtype=y.dtype, device=y.device).expand(y.shape[-1])
+        worth = worth.reshape(4, 1, 1, 1, -1)  # by quarter
         decoded = torch.zeros_like(parts)
         for step in range(STEPS):
             mean, index = prior.parameters(step)
             quarters = step_quarters(step)
             value = torch.stack([parts[p, q] for p, q in enumerate(quarters)])
-            symbol = self._round((value - mean) * 2.0**-fp.STEP_BITS, index)
+            symbol = self._round((value - mean) * 2.0**-fp.STEP_BITS, index, worth[quarters])
             steps = _reconstruct(symbol, mean)
             if step < STEPS - 1:
                 prior.update(step, steps)
@@ -121,9 +141,9 @@ class LatentCoder:
                         extent.select(index[:, item].to(torch.uint8)),
                     )
                 )
-        return coded, self._finish(decoded, extent)
+        return Quantised(coded, self._finish(decoded, extent))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, streams: list[bytes], level: int, rows: int, columns: int) -> Tensor:
         """Latents of the groups in `streams`, in steps: float32, N x h x w x M, h and w being rows
         and columns rounded up to multiples of 4, zero where nothing was coded.

@@ -22,8 +22,8 @@ from vaecodec.weights import ModelEntry
 class LoadedModel:
     """One model on one device: from pictures to latents and back, and the latents' coder.
 
-    `tensors`: the contents of a weights file. Raises KeyError, ValueError or RuntimeError if they
-    are not those of `config`.
+    `tensors`: the contents of a weights file. Raises KeyError, ValueError or RuntimeError if they are
+    not those of `config`. `curvature`: LEVELS x M, as `vaecodec.model.search` uses it.
     """
 
     def __init__(self, config: ModelConfig, tensors: dict[str, Tensor], device: torch.device) -> None:
@@ -39,6 +39,7 @@ class LoadedModel:
         self.transforms = Transforms(config)
         self.transforms.load_state_dict(_section(tensors, "transforms."))
         self.transforms.to(device).eval().requires_grad_(False)
+        self.curvature = tensors["encoder.curvature"].to(device)
         self.arithmetic = IntegerArithmetic(config, prior, device)
         self.latents = LatentCoder(self.arithmetic, self.tables, device)
 
@@ -54,7 +55,7 @@ class LoadedModel:
         """Latent positions around a region on which its samples depend."""
         return -(-8 * self.config.synthesis_blocks // LATENT_STRIDE)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def analyse(self, pictures: np.ndarray, level: int) -> tuple[Tensor, Tensor]:
         """Pictures (uint8, N x H x W x 3) to the latent in quantisation steps and the unrounded
         hyper-latent, both padded to whole positions of the latter."""
@@ -65,18 +66,19 @@ class LoadedModel:
         if bottom or right:
             x = F.pad(x.permute(0, 3, 1, 2), (0, right, 0, bottom), mode="replicate")
             x = x.permute(0, 2, 3, 1).contiguous()
-        levels = self._levels(len(x), level)
+        levels = self.levels(len(x), level)
         natural = self.transforms.latent(x, levels)
         hyper = self.transforms.hyper_latent(natural, levels)
         return natural * self.transforms.latent_gain(levels), hyper
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def synthesise(self, latent: Tensor, level: int) -> Tensor:
         """Latents in steps (float32, N x h x w x M) to samples: float32 N x 16h x 16w x 3 on the
         scale 0..255, neither limited nor rounded."""
-        return (self.transforms.picture(latent, self._levels(len(latent), level)) + 0.5) * 255
+        return (self.transforms.picture(latent, self.levels(len(latent), level)) + 0.5) * 255
 
-    def _levels(self, count: int, level: int) -> Tensor:
+    def levels(self, count: int, level: int) -> Tensor:
+        """`level` for each of `count` items."""
         return torch.full((count,), level, device=self.device)
 
 

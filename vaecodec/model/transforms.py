@@ -7,6 +7,8 @@ picture depends on the synthesis transform: none of them has to be exact across 
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -72,7 +74,8 @@ class DepthwiseConv3x3(nn.Module):
 class Block(nn.Module):
     """Depthwise-separable residual block with a gated channel mixer (after DCVC-RT, 2025).
 
-    The last layer of each residual branch starts at zero: a new block is the identity.
+    The last layer of each residual branch starts at zero: a new block is the identity. Each branch has
+    a gain per quality level and channel: high rates want less of a branch than low ones.
     """
 
     def __init__(self, channels: int) -> None:
@@ -82,14 +85,17 @@ class Block(nn.Module):
         self.project = nn.Linear(channels, channels)
         self.gate = nn.Linear(channels, 2 * channels)
         self.mix = nn.Linear(channels, channels)
+        self.gains = LevelTable(2 * channels)
+        nn.init.ones_(self.gains.knots)
         for last in (self.project, self.mix):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.project(self.depthwise(F.leaky_relu(self.expand(x), 0.1)))
+    def forward(self, x: Tensor, gains: Tensor) -> Tensor:
+        first, second = gains.chunk(2, dim=-1)
+        x = x + first * self.project(self.depthwise(F.leaky_relu(self.expand(x), 0.1)))
         value, gate = self.gate(x).chunk(2, dim=-1)
-        return x + self.mix(value * torch.sigmoid(gate))
+        return x + second * self.mix(value * torch.sigmoid(gate))
 
 
 class Trunk(nn.Module):
@@ -108,9 +114,11 @@ class Trunk(nn.Module):
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         middle = len(self.blocks) // 2
         gain = torch.exp(self.log_gain(level))
+        blocks = cast("list[Block]", self.blocks)
+        gains = [block.gains(level) for block in blocks]
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed_precision):
-            for i, block in enumerate(self.blocks):
-                x = block(x * gain if i == middle else x)
+            for i, block in enumerate(blocks):
+                x = block(x * gain if i == middle else x, gains[i])
         return x
 
 

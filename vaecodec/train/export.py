@@ -17,9 +17,10 @@ from torch import Tensor
 from bitstream.errors import VaeError
 from vaecodec.files import write_whole
 from vaecodec.model import fixed_point as fp
-from vaecodec.model.config import SCALES, ModelConfig
+from vaecodec.model.config import LEVELS, SCALES, ModelConfig
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.prior import LinearSpec, TableSpec, prior_layers
+from vaecodec.train.curvature import measure_curvature
 from vaecodec.train.loop import read_model
 from vaecodec.train.model import FloatArithmetic
 from vaecodec.train.tables import as_tensors, fitted_tables, gaussian_tables
@@ -94,9 +95,11 @@ def build_model(checkpoint: Path, pictures: Sequence[np.ndarray]) -> tuple[bytes
         **{f"transforms.{k}": v.contiguous() for k, v in model.transforms.state_dict().items()},
         **{f"prior.{k}": v for k, v in integer_prior(config, model.prior).items()},
         **as_tensors(gaussian_tables()),
+        "encoder.curvature": torch.ones(LEVELS, config.latent_channels),
     }
     loaded = LoadedModel(config, tensors, torch.device("cpu"))
     tensors |= as_tensors(fitted_tables(loaded, pictures))
+    tensors["encoder.curvature"] = measure_curvature(loaded, pictures)
     return save(tensors, {"config": json.dumps(config.to_dict())}), about
 
 

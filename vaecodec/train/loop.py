@@ -25,13 +25,18 @@ from torch import Tensor
 from bitstream.errors import VaeError
 from vaecodec.model.config import LEVELS, SIZES, ModelConfig, level_lambda
 from vaecodec.train.data import Pictures, load
-from vaecodec.train.model import TrainableCodec, initialise_from_pictures, log_lambda
+from vaecodec.train.model import (
+    TrainableCodec,
+    deepened,
+    initialise_from_pictures,
+    log_lambda,
+)
 from vaecodec.train.optimizers import Optimizers, clip_gradients, multiplies_in_bfloat16
 from vaecodec.train.workers import Workers
 
 WARM_UP_STEPS = 100
 # Shares of the stage's time:
-LARGE_PATCHES_FROM = 0.6
+LARGE_PATCHES_FROM = 0.4
 FINISH_FROM = 0.9  # fake-quantised prior, transforms in full precision
 AVERAGE_DECAY = 0.998
 CHECKPOINT_SECONDS = 100
@@ -258,6 +263,12 @@ def build(stage: Stage, pictures: Pictures) -> tuple[TrainableCodec, dict]:
         initialise_from_pictures(model, sample)
         return model, {"steps": 0, "minutes": 0.0, "stages": []}
     model, about = read_model(stage.resume)
+    template = SIZES.get(model.config.size, model.config)
+    if model.config != template:
+        try:
+            model = deepened(model, template)
+        except (RuntimeError, ValueError) as error:
+            raise VaeError(f"{stage.resume}: does not fit size {template.size} ({error})") from error
     return model.to(stage.device), about
 
 

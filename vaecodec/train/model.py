@@ -213,6 +213,27 @@ class TrainableCodec(nn.Module):
         return Outcome(bpp + z_bpp, z_bpp, error)
 
 
+def deepened(model: TrainableCodec, config: ModelConfig) -> TrainableCodec:
+    """The same function with the blocks of `config`, which may be more and is otherwise alike.
+
+    New blocks begin as the identity, at the end of each half of a trunk: the gain half-way stays where
+    it was. Raises ValueError or RuntimeError if `config` differs in more than that.
+    """
+    deep = TrainableCodec(config)
+    weights = deep.weights()
+    for name, value in model.weights().items():
+        path = name.split(".")
+        if "blocks" in path:
+            old, new = (len(getattr(m.transforms, path[1]).trunk.blocks) for m in (model, deep))
+            if new < old:
+                raise ValueError(f"{old} blocks do not fit into {new}")
+            index = int(path[4])
+            path[4] = str(index + new // 2 - old // 2 if index >= old // 2 else index)
+        weights[".".join(path)] = value
+    deep.load_weights(weights)
+    return deep
+
+
 def log_lambda(level: Tensor) -> Tensor:
     """log lambda for a tensor of levels."""
     low, high = math.log(level_lambda(0)), math.log(level_lambda(LEVELS - 1))

@@ -19,7 +19,8 @@ SKIP = 4
 SUPPORT_DEVIATIONS = 6
 #: Weight of the Gaussian in a fitted table, in symbols.
 PRIOR_SYMBOLS = 2000
-FIT_LEVELS = tuple(range(1, 64, 6))
+#: Levels at which what is fitted at export is measured.
+FIT_LEVELS = tuple(range(0, 64, 7))
 
 
 def _table(weights: np.ndarray) -> np.ndarray:
@@ -58,7 +59,7 @@ def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray]) -> Tables:
         rows, columns = picture.shape[0] // 16, picture.shape[1] // 16
         for level in FIT_LEVELS:
             latent, hyper = model.analyse(picture[None], level)
-            (blocks,), _ = model.latents.quantise(latent, hyper, level, rows, columns)
+            (blocks,) = model.latents.quantise(latent, hyper, level, rows, columns).blocks
             for symbols, indices in blocks:
                 for s in np.unique(indices):
                     values, support = symbols[indices == s], int(old.supports[s])

@@ -1,0 +1,52 @@
+"""Encoding effort: fewer bits at the same distortion, for the same decoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import vaecodec
+from bitstream import container
+from vaecodec.bench.metrics import psnr
+from vaecodec.codec import Codec
+from vaecodec.model.config import level_lambda
+from vaecodec.quality import level_of
+
+
+def cost(codec: Codec, picture: np.ndarray, quality: int, effort: int) -> float:
+    """R + lambda D of a real file and its decoded picture."""
+    data = codec.encode(picture, quality, effort=effort, lossless=False)
+    error = 255**2 / 10 ** (psnr(picture, np.asarray(codec.decode(data))) / 10)
+    rate = 8 * len(data) / (picture.shape[0] * picture.shape[1])
+    return rate + level_lambda(level_of(quality)) * error
+
+
+@pytest.mark.parametrize("quality", [10, 50, 95])
+def test_effort_lowers_the_cost(codec: Codec, photo: np.ndarray, quality: int) -> None:
+    none, little, more = (cost(codec, photo, quality, effort) for effort in (0, 2, 8))
+    assert more < little < none
+    assert more < 0.995 * none
+
+
+def test_the_same_effort_gives_the_same_bytes(codec: Codec, photo: np.ndarray) -> None:
+    first, second = (codec.encode(photo[:64, :96], 70, effort=3) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (33, 50), (192, 70), (20, 1100), (1100, 90)])
+def test_any_size(codec: Codec, photo: np.ndarray, shape: tuple[int, int]) -> None:
+    """Up to two groups, each of which is searched in what surrounds it."""
+    picture = np.tile(photo, (6, 5, 1))[: shape[0], : shape[1]]
+    assert cost(codec, picture, 80, 3) <= cost(codec, picture, 80, 0)
+
+
+def test_grey(codec: Codec, photo: np.ndarray) -> None:
+    grey = np.ascontiguousarray(photo[:, :, 1])
+    assert cost(codec, grey, 80, 3) < cost(codec, grey, 80, 0)
+    assert container.parse(codec.encode(grey, 80, effort=3)).header.colour == container.GREY
+
+
+@pytest.mark.parametrize("effort", [-1, 33, 1.5, True, "2"])
+def test_efforts_that_are_none(codec: Codec, photo: np.ndarray, effort: object) -> None:
+    with pytest.raises(vaecodec.VaeError, match="effort must be a whole number from 0 to 32, not"):
+        codec.encode(photo, effort=effort)  # type: ignore[arg-type]
