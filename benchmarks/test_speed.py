@@ -18,10 +18,11 @@ import pytest
 from bitstream import container, entropy
 from vaecodec.bench.codecs import JPEG
 from vaecodec.codec import Codec
-from vaecodec.quality import DEFAULT_EFFORT, level_of
+from vaecodec.quality import level_of
 
 Benchmark = Callable[..., Any]
 QUALITIES = (10, 60, 100)
+EFFORTS = (0, 4, 8)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def codec() -> Codec:
     return Codec("small")
 
 
-@pytest.mark.parametrize("effort", (0, DEFAULT_EFFORT, 8))
+@pytest.mark.parametrize("effort", EFFORTS)
 @pytest.mark.parametrize("quality", QUALITIES)
 def test_vae_encode(
     benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int, effort: int

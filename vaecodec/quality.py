@@ -8,7 +8,7 @@ from bitstream.errors import VaeError
 
 DEFAULT_QUALITY = 60
 #: Rounds of search in the encoder (`vaecodec.model.search`).
-DEFAULT_EFFORT = 4
+DEFAULT_EFFORT = 0
 MAX_EFFORT = 32
 _TOP_LEVEL = 63
 
