@@ -88,12 +88,14 @@ def _of(rows: list[dict[str, Any]], image: str) -> list[dict[str, Any]]:
     return sorted((r for r in rows if r["image"] == image), key=lambda r: r["quality"])
 
 
-def graphics(figures: dict[str, Any]) -> list[str]:
+def graphics(figures: dict[str, Any], name: str) -> list[str]:
     """A `tools/graphics.py` file: dB beyond JPEG at equal size, per picture and quality."""
     rows = figures["rows"]
     qualities = sorted({row["quality"] for row in rows})
     lines = [
-        f"## Drawings and text ({figures['model'].split('model ')[-1]})",
+        f"## Drawings and text ({name})",
+        "",
+        figures["model"],
         "",
         "PSNR minus that of a JPEG (4:2:0) of the same size, in dB, per quality; in brackets our PSNR.",
         '"smaller": no JPEG is as small. "exact": stored without loss, at no more bytes than with it.',
@@ -126,7 +128,8 @@ def speed(figures: dict[str, Any]) -> list[str]:
         "",
         "768 x 512 picture, after warm-up, everything included;",
         f"{cpu['brand_raw']}, {cpu['count']} cores, no GPU. The last column: the time CompressAI's",
-        "mbt2018-mean (random weights) takes for the same in the same run, as a multiple.",
+        "mbt2018-mean (random weights) takes for the same in the same run, as a multiple. In brackets",
+        "the quality and, for encoding, the effort.",
         "",
         "    make bench              # medians; benchmarks/results/ keeps those of the committed run",
         "",
@@ -150,7 +153,7 @@ def main() -> None:
     for path in sorted(FOLDER.glob("kodak*.json")):
         lines += kodak(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("graphics*.json")):
-        lines += graphics(json.loads(path.read_text()))
+        lines += graphics(json.loads(path.read_text()), path.stem.removeprefix("graphics-"))
     for path in sorted(FOLDER.glob("speed*.json")):
         lines += speed(json.loads(path.read_text()))
     (ROOT / "docs" / "results.md").write_text("\n".join(lines).rstrip() + "\n")

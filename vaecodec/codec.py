@@ -75,8 +75,8 @@ class Codec:
 
         `image`: a PIL image, a uint8 array (H x W x 3 RGB, or H x W grey) or a path. `quality`:
         1..100. `effort`: rounds of search for a smaller file of the same quality, 0 (fastest) to
-        MAX_EFFORT; each takes about as long as encoding without. `lossless`: store the picture without
-        loss, whatever the quality; None does so where it makes the file smaller (drawings,
+        MAX_EFFORT; each takes about twice as long as encoding without. `lossless`: store the picture
+        without loss, whatever the quality; None does so where it makes the file smaller (drawings,
         screenshots), False never. Raises BadImage or VaeError.
         """
         return self.encode_batch([image], quality, effort=effort, lossless=lossless)[0]
