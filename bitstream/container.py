@@ -1,8 +1,4 @@
-"""The container: signature, header chunk, one chunk per group of latents (or one, without loss).
-
-    signature  89 56 41 45 0D 0A 1A        non-ASCII byte, "VAE", a line ending and ^Z, as in PNG
-    version    01
-    chunk*     type (1 byte) | length (varint) | payload | CRC-32 of all before it in the chunk
+"""The container: header, metadata, one chunk per group of latents (or one, without loss).
 
 An uppercase type is critical: a reader that does not know it must refuse the file. A lowercase type
 is ancillary: it may be skipped. Integers are little-endian, varints are LEB128.
@@ -11,20 +7,22 @@ is ancillary: it may be skipped. Integers are little-endian, varints are LEB128.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-from bitstream.errors import (
-    CorruptFile,
-    LimitExceeded,
-    NotAVaeFile,
-    TruncatedFile,
-    UnsupportedVersion,
-    VaeError,
+from bitstream.chunks import (
+    SIGNATURE,
+    VERSION,
+    check_signature,
+    chunk,
+    read_chunks,
+    read_varint,
+    varint,
 )
+from bitstream.errors import CorruptFile, LimitExceeded, TruncatedFile, VaeError
 
-SIGNATURE = b"\x89VAE\r\n\x1a"
-VERSION = 1
+T = TypeVar("T")
 
 #: Pixels along a group's side: a group is 64 x 64 latent positions of 16 x 16 pixels.
 GROUP_PIXELS = 1024
@@ -34,17 +32,24 @@ MAX_PIXELS = 2**28
 #: In place of a model id: the picture is stored without loss.
 NO_MODEL = bytes(4)
 
-GREY, RGB = 0, 1
-COLOURS = {GREY: "grey", RGB: "RGB"}
+GREY, RGB, GREY_ALPHA, RGB_ALPHA = range(4)
+COLOURS = {GREY: "grey", RGB: "RGB", GREY_ALPHA: "grey with alpha", RGB_ALPHA: "RGB with alpha"}
+
+#: Chunks of metadata, each a zlib stream, and the most bytes one may unpack to.
+METADATA = {b"i": "icc", b"e": "exif", b"x": "xmp"}
+MAX_METADATA = 2**24
+
+#: Chunks that hold the picture.
+GROUP_KINDS = (b"G", b"A", b"L")
+
 _LEVELS = 64
-_VARINT_BYTES = 5
 
 
 @dataclass(frozen=True)
 class Header:
     """What the header chunk says, group lengths aside.
 
-    `width`, `height`: pixels, 1..2^31 - 1. `colour`: GREY or RGB. `depth`: bits per sample (8).
+    `width`, `height`: pixels, 1..2^31 - 1. `colour`: one of COLOURS. `depth`: bits per sample (8).
     `model_id`: 4 bytes, or NO_MODEL. `level`: quality level, 0..63; 0 without a model.
     """
 
@@ -61,116 +66,100 @@ class Header:
         return self.model_id == NO_MODEL
 
     @property
+    def grey(self) -> bool:
+        """Whether red, green and blue are one."""
+        return self.colour in (GREY, GREY_ALPHA)
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the picture has transparency."""
+        return self.colour in (GREY_ALPHA, RGB_ALPHA)
+
+    @property
     def group_count(self) -> int:
-        """How many streams hold the picture."""
+        """How many groups the picture has."""
         if self.lossless:
             return 1
         return -(-self.height // GROUP_PIXELS) * -(-self.width // GROUP_PIXELS)
+
+    @property
+    def group_kinds(self) -> list[bytes]:
+        """The chunks that make up a group, in order."""
+        if self.lossless:
+            return [b"L"]
+        return [b"G", b"A"] if self.alpha else [b"G"]
+
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks hold the picture."""
+        return self.group_count * len(self.group_kinds)
+
+    def deal(self, payloads: Sequence[T]) -> tuple[list[T], list[T]]:
+        """What belongs to each group chunk, split by kind: latents (or picture), transparency."""
+        step = len(self.group_kinds)
+        return list(payloads[::step]), list(payloads[1::2] if step == 2 else [])
 
 
 @dataclass(frozen=True)
 class Container:
     """A parsed file: the header, and the stream of every group in raster order (of the whole picture,
-    if it is stored without loss)."""
+    if it is stored without loss).
+
+    `alphas`: the transparency of every group, if there is any. `metadata`: what there is of "icc",
+    "exif" and "xmp". After a recovery `damage` says what was wrong, and `lost` and `lost_alphas` number
+    the groups whose streams are damaged or missing (empty here).
+    """
 
     header: Header
     streams: list[bytes]
+    alphas: list[bytes] = field(default_factory=list)
+    metadata: dict[str, bytes] = field(default_factory=dict)
     version: int = VERSION
+    lost: frozenset[int] = frozenset()
+    lost_alphas: frozenset[int] = frozenset()
+    damage: str = ""
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _read_varint(data: bytes, offset: int, what: str) -> tuple[int, int]:
-    value = 0
-    for i in range(_VARINT_BYTES):
-        if offset + i >= len(data):
-            raise TruncatedFile(f"the file ends inside {what}, after {len(data)} bytes")
-        byte = data[offset + i]
-        value |= (byte & 0x7F) << (7 * i)
-        if byte < 0x80:
-            if byte == 0 and i > 0:
-                raise CorruptFile(f"{what} is not written in its shortest form")
-            return value, offset + i + 1
-    raise CorruptFile(f"{what} is longer than {_VARINT_BYTES} bytes")
-
-
-def _chunk(kind: bytes, payload: bytes) -> bytes:
-    body = kind + _varint(len(payload)) + payload
-    return body + zlib.crc32(body).to_bytes(4, "little")
-
-
-def pack(header: Header, streams: list[bytes]) -> bytes:
-    """Return the bytes of a file. `streams`: as in `Container`."""
-    if len(streams) != header.group_count:
-        raise ValueError(f"{header.group_count} group streams expected, {len(streams)} given")
+def pack(
+    header: Header,
+    streams: Sequence[bytes],
+    alphas: Sequence[bytes] = (),
+    metadata: Mapping[str, bytes] | None = None,
+) -> bytes:
+    """Return the bytes of a file. Arguments: as in `Container`; empty metadata is left out."""
+    kinds = header.group_kinds
+    groups = list(zip(streams, alphas, strict=True)) if len(kinds) == 2 else [(s,) for s in streams]
+    if len(groups) != header.group_count:
+        raise ValueError(f"{header.group_count} group streams expected, {len(groups)} given")
     payload = b"".join(
         (
-            _varint(header.width),
-            _varint(header.height),
+            varint(header.width),
+            varint(header.height),
             bytes((header.colour, header.depth)),
             header.model_id,
             bytes((header.level,)),
             # Lets a reader find every group without walking the chunks; one group needs no map.
-            b"".join(_varint(len(s)) for s in streams) if len(streams) > 1 else b"",
+            b"".join(varint(len(s)) for group in groups for s in group) if len(groups) > 1 else b"",
         )
     )
-    kind = b"L" if header.lossless else b"G"
-    chunks = [_chunk(b"H", payload), *(_chunk(kind, stream) for stream in streams)]
+    chunks = [chunk(b"H", payload)]
+    for kind, name in METADATA.items():
+        if content := (metadata or {}).get(name):
+            if len(content) > MAX_METADATA:
+                raise LimitExceeded(f"{len(content)} bytes of {name} exceed the {MAX_METADATA} allowed")
+            chunks.append(chunk(kind, zlib.compress(content, 9)))
+    for group in groups:
+        chunks += [chunk(kind, stream) for kind, stream in zip(kinds, group, strict=True)]
     return SIGNATURE + bytes((VERSION,)) + b"".join(chunks)
 
 
-def _check_signature(data: bytes) -> None:
-    start = data[: len(SIGNATURE)]
-    if not start:
-        raise NotAVaeFile("the file is empty")
-    if start != SIGNATURE[: len(start)]:
-        if start[:4] == SIGNATURE[:4]:
-            raise CorruptFile("the file was altered by a transfer in text mode")
-        raise NotAVaeFile(
-            f"not a .vae file: the signature {SIGNATURE.hex(' ')} was expected, "
-            f"{start.hex(' ')} was found"
-        )
-    if len(data) < len(SIGNATURE) + 1:
-        raise TruncatedFile(f"the file ends inside its signature, after {len(data)} bytes")
-    version = data[len(SIGNATURE)]
-    if version > VERSION:
-        raise UnsupportedVersion(
-            f"the file has format version {version}, this vaecodec reads versions up to {VERSION}"
-        )
-    if version == 0:
-        raise CorruptFile("format version 0 does not exist")
+def parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int]]:
+    """Header chunk to header and the lengths of all group chunks (none if there is one group).
 
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
-    """Type, payload and whether the checksum is right, chunk by chunk."""
-    offset = len(SIGNATURE) + 1
-    while offset < len(data):
-        start, kind = offset, data[offset : offset + 1]
-        if not kind.isalpha():
-            raise CorruptFile(f"a chunk at byte {start} has the invalid type {kind!r}")
-        length, offset = _read_varint(data, offset + 1, f"the length of the chunk at byte {start}")
-        end = offset + length + 4
-        if end > len(data):
-            raise TruncatedFile(
-                f"the chunk {kind.decode()!r} at byte {start} needs {end - start} bytes, "
-                f"{len(data) - start} are left"
-            )
-        body = data[start : end - 4]
-        intact = zlib.crc32(body) == int.from_bytes(data[end - 4 : end], "little")
-        yield kind, data[offset : end - 4], intact
-        offset = end
-
-
-def _parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int] | None]:
-    width, offset = _read_varint(payload, 0, "the width")
-    height, offset = _read_varint(payload, offset, "the height")
+    Raises CorruptFile, TruncatedFile or LimitExceeded.
+    """
+    width, offset = read_varint(payload, 0, "the width")
+    height, offset = read_varint(payload, offset, "the height")
     fixed = payload[offset : offset + 7]
     if len(fixed) < 7:
         raise CorruptFile("the header chunk is too short")
@@ -187,61 +176,85 @@ def _parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int] | 
         raise CorruptFile(f"a depth of {header.depth} bits does not exist, only 8")
     if header.level >= _LEVELS:
         raise CorruptFile(f"quality level {header.level} is outside 0..{_LEVELS - 1}")
-    offset += 7
     if header.lossless and header.level:
         raise CorruptFile(f"quality level {header.level} without a model")
-    count = header.group_count
-    if count == 1:
-        lengths = None
-    else:
-        if len(payload) - offset < count:
-            raise CorruptFile(f"the header lists fewer than {count} group lengths")
-        lengths = []
-        for _ in range(count):
-            length, offset = _read_varint(payload, offset, "a group length")
+    offset += 7
+    lengths: list[int] = []
+    if header.group_count > 1:
+        if len(payload) - offset < header.chunk_count:
+            raise CorruptFile(f"the header lists fewer than {header.chunk_count} group lengths")
+        for _ in range(header.chunk_count):
+            length, offset = read_varint(payload, offset, "a group length")
             lengths.append(length)
     if offset != len(payload):
         raise CorruptFile(f"the header chunk has {len(payload) - offset} bytes too many")
     return header, lengths
 
 
+def unpack_metadata(name: str, payload: bytes) -> bytes:
+    """The contents of a chunk of metadata. Raises CorruptFile or LimitExceeded."""
+    unpacker = zlib.decompressobj()
+    try:
+        content = unpacker.decompress(payload, MAX_METADATA)
+    except zlib.error as error:
+        raise CorruptFile(f"the {name} chunk cannot be unpacked ({error})") from error
+    if unpacker.unconsumed_tail:
+        raise LimitExceeded(f"the {name} chunk unpacks to more than {MAX_METADATA} bytes")
+    if not unpacker.eof or unpacker.unused_data:
+        raise CorruptFile(f"the {name} chunk is not exactly one zlib stream")
+    return content
+
+
 def parse(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
     """Take a file apart.
 
     Raises NotAVaeFile, UnsupportedVersion, TruncatedFile, CorruptFile or LimitExceeded. Nothing is
-    allocated beyond a small multiple of `len(data)`.
+    allocated beyond a small multiple of `len(data)` and of MAX_METADATA.
     """
     data = bytes(data)
-    _check_signature(data)
-    header: Header | None = None
-    lengths: list[int] | None = None
-    streams: list[bytes] = []
-    for kind, payload, intact in _chunks(data):
-        if header is None and kind != b"H":
-            raise CorruptFile(f"the first chunk is {kind.decode()!r}, not the header 'H'")
-        if kind in (b"G", b"L"):
-            if not intact:
-                raise CorruptFile(f"the checksum of group {len(streams)} is wrong")
-            if header is not None and header.lossless != (kind == b"L"):
-                raise CorruptFile(f"the header does not announce a chunk {kind.decode()!r}")
-            streams.append(payload)
-        elif not intact:
+    check_signature(data)
+    chunks = read_chunks(data)
+    head = next(chunks, None)
+    if head is None:
+        raise TruncatedFile(f"the file ends before its header, after {len(data)} bytes")
+    if head.kind != b"H":
+        raise CorruptFile(f"the first chunk is {head.kind.decode()!r}, not the header 'H'")
+    if not head.intact:
+        raise CorruptFile("the checksum of the header is wrong")
+    header, lengths = parse_header(head.payload, max_pixels)
+    kinds = header.group_kinds
+    metadata: dict[str, bytes] = {}
+    groups: list[bytes] = []
+    for found in chunks:
+        kind = found.kind
+        if kind in GROUP_KINDS:
+            number, part = divmod(len(groups), len(kinds))
+            if not found.intact:
+                raise CorruptFile(f"the checksum of group {number} is wrong")
+            if kind != kinds[part]:
+                raise CorruptFile(
+                    f"{kinds[part].decode()!r} is the chunk expected of group {number}, "
+                    f"not {kind.decode()!r}"
+                )
+            groups.append(found.payload)
+        elif not found.intact:
             raise CorruptFile(f"the checksum of chunk {kind.decode()!r} is wrong")
         elif kind == b"H":
-            if header is not None:
-                raise CorruptFile("the file has a second header chunk")
-            header, lengths = _parse_header(payload, max_pixels)
+            raise CorruptFile("the file has a second header chunk")
+        elif kind in METADATA:
+            name = METADATA[kind]
+            if name in metadata or groups:
+                raise CorruptFile(f"the {name} chunk is a second one, or comes after a group")
+            metadata[name] = unpack_metadata(name, found.payload)
         elif kind.isupper():
             raise CorruptFile(f"chunk {kind.decode()!r} is required but unknown to this vaecodec")
-    if header is None:
-        raise TruncatedFile(f"the file ends before its header, after {len(data)} bytes")
-    if len(streams) < header.group_count:
-        raise TruncatedFile(f"{header.group_count} groups expected, {len(streams)} found")
-    if len(streams) > header.group_count:
-        raise CorruptFile(f"{header.group_count} groups expected, {len(streams)} found")
-    if lengths is not None and lengths != [len(stream) for stream in streams]:
+    if len(groups) != header.chunk_count:
+        error = TruncatedFile if len(groups) < header.chunk_count else CorruptFile
+        raise error(f"{header.chunk_count} group chunks expected, {len(groups)} found")
+    if lengths and lengths != [len(stream) for stream in groups]:
         raise CorruptFile("the group lengths in the header differ from those of the groups")
-    return Container(header, streams, data[len(SIGNATURE)])
+    streams, alphas = header.deal(groups)
+    return Container(header, streams, alphas, metadata, data[len(SIGNATURE)])
 
 
 def model_id_text(model_id: bytes) -> str:

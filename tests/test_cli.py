@@ -119,13 +119,85 @@ def test_two_inputs_with_one_output(run: Run, photo_file: Path, photo: np.ndarra
 
 
 def test_what_is_not_kept_is_said(run: Run, tmp_path: Path, photo: np.ndarray) -> None:
-    path = tmp_path / "clear.png"
+    frames = [Image.fromarray(photo[i : i + 20, :30]) for i in range(2)]
+    frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])
+    code, _, err = run("compress", tmp_path / "moving.png")
+    assert code == 0
+    assert "moving.png: not kept in the .vae file: frames but the first" in err
+    code, _, err = run("compress", tmp_path / "moving.png", "-o", tmp_path / "again.vae")
+    Image.fromarray(photo[:20, :30, 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    code, _, err = run("compress", tmp_path / "deep.png")
+    assert code == 0
+    assert "deep.png: not kept in the .vae file: 16 bits per sample (reduced to 8)" in err
+
+
+@pytest.fixture
+def full(tmp_path: Path, photo: np.ndarray) -> Path:
+    """A picture with everything a file can carry."""
     image = Image.fromarray(photo[:20, :30])
     image.putalpha(128)
-    image.save(path, icc_profile=b"profile")
-    code, _, err = run("compress", path)
+    exif = Image.Exif()
+    exif[0x0110] = "a camera"
+    image.save(tmp_path / "full.webp", icc_profile=b"profile", exif=exif, xmp=b"<xmp/>")
+    return tmp_path / "full.webp"
+
+
+@pytest.mark.parametrize("extension", ["png", "webp", "avif", "tiff"])
+def test_metadata_goes_there_and_back(run: Run, full: Path, extension: str) -> None:
+    target = full.with_name(f"back.{extension}")
+    assert run("compress", full)[0] == 0
+    code, out, _ = run("info", full.with_suffix(".vae"), "--json")
+    assert set(json.loads(out)["metadata"]) == {"icc", "exif", "xmp"}
+    assert "metadata:" in run("info", full.with_suffix(".vae"))[1]
+    code, _, err = run("decompress", full.with_suffix(".vae"), "-o", target)
+    assert (code, "no XMP" in err) == (0, extension == "tiff")
+    with Image.open(target) as image:
+        assert (image.mode, image.info["icc_profile"]) == ("RGBA", b"profile")
+        assert image.getexif()[0x0110] == "a camera"
+        assert extension == "tiff" or image.info["xmp"] == b"<xmp/>"
+
+
+def test_metadata_can_be_left_out(run: Run, full: Path) -> None:
+    assert run("compress", full, "--strip")[0] == 0
+    code, out, _ = run("info", full.with_suffix(".vae"), "--json")
+    assert json.loads(out)["metadata"] == {}
+    run("compress", full, "--force")
+    target = full.with_suffix(".bmp")
+    code, _, err = run("decompress", full.with_suffix(".vae"), "-o", target)
     assert code == 0
-    assert "clear.png: not kept in the .vae file: transparency, the colour profile" in err
+    assert ".bmp files keep no colour profile, no EXIF data, no XMP data" in err
+
+
+def test_regions_and_thumbnails(run: Run, vae_file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "part.png"
+    assert run("decompress", vae_file, "--region", "10,20,33,44", "-o", target)[0] == 0
+    part = Image.open(target)
+    assert part.size == (33, 44)
+    assert run("decompress", vae_file, "--scale", "1/8", "-o", target, "--force")[0] == 0
+    assert Image.open(target).size == (32, 24)
+    code, _, err = run("decompress", vae_file, "--region", "10,20,33,444", "--force")
+    assert code == 1
+    assert "33 x 444 pixels at 10,20 is not within the picture of 256 x 192" in err
+    code, _, err = run("decompress", vae_file, "--region", "all")
+    assert (code, "not four whole numbers" in err) == (2, True)
+    code, _, err = run("decompress", vae_file, "--max-pixels", "1000", "--force")
+    assert code == 1
+    assert "256 x 192 pixels, the limit is 1000" in err
+
+
+def test_recovery(run: Run, tmp_path: Path, photo: np.ndarray) -> None:
+    wide = tmp_path / "wide.vae"
+    wide.write_bytes(vaecodec.encode(np.tile(photo[:40], (1, 5, 1)), device="cpu"))
+    data = bytearray(wide.read_bytes())
+    data[-9] ^= 1
+    wide.write_bytes(data)
+    code, _, err = run("decompress", wide)
+    assert code == 1
+    assert "wide.vae: the checksum of group 1 is wrong" in err
+    code, _, err = run("decompress", wide, "--recover")
+    assert code == 0
+    assert "filled in from around: 256 x 40 at 1024,0" in err
+    assert Image.open(tmp_path / "wide.png").size == (1280, 40)
 
 
 def test_orientation_is_applied(run: Run, tmp_path: Path, photo: np.ndarray) -> None:

@@ -140,24 +140,17 @@ def test_batches_are_the_single_results(codec: Codec, photo: np.ndarray) -> None
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4, 4), np.uint8), "uint8 of shape"),
+        (np.zeros((4, 4, 5), np.uint8), "uint8 of shape"),
         (np.zeros((4, 4, 3), np.float32), "not float32"),
         (np.zeros((0, 4, 3), np.uint8), "no pixels"),
         (42, "not int"),
-        (Image.new("I;16", (4, 4)), "more than 8 bits"),
+        (Image.new("F", (4, 4)), "mode F has no range"),
         (Image.new("RGB", (0, 4)), "no pixels"),
     ],
 )
 def test_what_is_no_picture(codec: Codec, image: object, message: str) -> None:
     with pytest.raises(vaecodec.BadImage, match=message):
         codec.encode(image)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr"])
-def test_common_modes_are_converted(codec: Codec, photo: np.ndarray, mode: str) -> None:
-    image = Image.fromarray(photo[:32, :32]).convert("RGB" if mode != "LA" else "L").convert(mode)
-    decoded = codec.decode(codec.encode(image))
-    assert decoded.mode == ("L" if mode in ("1", "L", "LA") else "RGB")
 
 
 @pytest.mark.parametrize("quality", [0, 101, -1, 5.5, "60", None, True])

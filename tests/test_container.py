@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitstream import container
+from bitstream.chunks import varint
 from bitstream.container import Header
 from bitstream.errors import (
     CorruptFile,
@@ -53,13 +54,13 @@ def test_literal_bytes_without_loss() -> None:
     assert (parsed.header, parsed.streams) == (LOSSLESS_HEADER, [STREAM])
     assert (parsed.header.lossless, container.parse(LITERAL).header.lossless) == (True, False)
     start, header, picture = LOSSLESS[:8], LOSSLESS[8:25], LOSSLESS[25:]
-    with pytest.raises(TruncatedFile, match="1 groups expected, 0 found"):
+    with pytest.raises(TruncatedFile, match="1 group chunks expected, 0 found"):
         container.parse(start + header)
-    with pytest.raises(CorruptFile, match="1 groups expected, 2 found"):
+    with pytest.raises(CorruptFile, match="1 group chunks expected, 2 found"):
         container.parse(start + header + picture + picture)
-    with pytest.raises(CorruptFile, match="does not announce a chunk 'L'"):
+    with pytest.raises(CorruptFile, match="not 'L'"):
         container.parse(LITERAL + picture)
-    with pytest.raises(CorruptFile, match="does not announce a chunk 'G'"):
+    with pytest.raises(CorruptFile, match="not 'G'"):
         container.parse(start + header + LITERAL[25:])
     levelled = header[2:12] + b"\x05"
     with pytest.raises(CorruptFile, match="quality level 5 without a model"):
@@ -106,9 +107,9 @@ def test_errors_name_what_is_wrong() -> None:
         container.parse(start + header + header + group)
     with pytest.raises(CorruptFile, match="'Q' is required but unknown"):
         container.parse(start + header + chunk(b"Q", b"") + group)
-    with pytest.raises(TruncatedFile, match="1 groups expected, 0 found"):
+    with pytest.raises(TruncatedFile, match="1 group chunks expected, 0 found"):
         container.parse(start + header)
-    with pytest.raises(CorruptFile, match="1 groups expected, 2 found"):
+    with pytest.raises(CorruptFile, match="1 group chunks expected, 2 found"):
         container.parse(start + header + group + group)
     with pytest.raises(LimitExceeded, match="300 x 200"):
         container.parse(LITERAL, max_pixels=1000)
@@ -123,7 +124,7 @@ def test_unknown_ancillary_chunks_are_skipped() -> None:
     ("payload", "message"),
     [
         ("00 01 01 08 deadbeef 00", "dimensions 0 x 1"),
-        ("01 01 02 08 deadbeef 00", "colour mode 2"),
+        ("01 01 04 08 deadbeef 00", "colour mode 4"),
         ("01 01 01 10 deadbeef 00", "depth of 16"),
         ("01 01 01 08 deadbeef 40", "level 64"),
         ("01 01 01 08 deadbeef", "too short"),
@@ -167,3 +168,61 @@ def test_round_trip(width: int, height: int, level: int, model_id: bytes, data: 
 def test_garbage_after_the_signature(tail: bytes) -> None:
     with pytest.raises(VaeError):
         container.parse(LITERAL[:8] + tail)
+
+
+FULL_HEADER = Header(300, 200, container.RGB_ALPHA, 8, bytes.fromhex("c0ffee42"), 37)
+METADATA = {"icc": b"profile" * 9, "exif": b"II*\0", "xmp": b"<xmp/>"}
+ALPHA = bytes.fromhex("a0a1a2")
+
+
+def test_literal_bytes_with_transparency_and_metadata() -> None:
+    expected = b"".join(
+        (
+            LITERAL[:8],
+            chunk(b"H", bytes.fromhex("ac02 c801 03 08 c0ffee42 25")),
+            *(
+                chunk(kind, zlib.compress(METADATA[name], 9))
+                for kind, name in container.METADATA.items()
+            ),
+            chunk(b"G", STREAM),
+            chunk(b"A", ALPHA),
+        )
+    )
+    assert container.pack(FULL_HEADER, [STREAM], [ALPHA], METADATA).hex() == expected.hex()
+    parsed = container.parse(expected)
+    assert (parsed.header, parsed.streams, parsed.alphas) == (FULL_HEADER, [STREAM], [ALPHA])
+    assert parsed.metadata == METADATA
+
+
+def test_bad_metadata_and_transparency() -> None:
+    start, group = LITERAL[:25], LITERAL[25:]
+    packed = zlib.compress(b"profile")
+    for payload, message in (
+        (b"no zlib", "icc chunk cannot be unpacked"),
+        (packed[:-3], "not exactly one zlib stream"),
+        (packed + b"x", "not exactly one zlib stream"),
+    ):
+        with pytest.raises(CorruptFile, match=message):
+            container.parse(start + chunk(b"i", payload) + group)
+    with pytest.raises(CorruptFile, match="a second one, or comes after"):
+        container.parse(start + chunk(b"x", packed) * 2 + group)
+    with pytest.raises(CorruptFile, match="a second one, or comes after"):
+        container.parse(start + group + chunk(b"e", packed))
+    with pytest.raises(CorruptFile, match="'G' is the chunk expected of group 0, not 'A'"):
+        container.parse(start + chunk(b"A", ALPHA) + group)
+    full = container.pack(FULL_HEADER, [STREAM], [ALPHA])
+    with pytest.raises(TruncatedFile, match="2 group chunks expected, 1 found"):
+        container.parse(full[: -len(chunk(b"A", ALPHA))])
+    with pytest.raises(ValueError):
+        container.pack(FULL_HEADER, [STREAM])
+
+
+def test_metadata_cannot_unpack_without_bound() -> None:
+    limit = container.MAX_METADATA
+    bomb = zlib.compress(bytes(limit + 1), 9)  # 16 KB
+    body = b"i" + varint(len(bomb)) + bomb
+    data = LITERAL[:25] + body + zlib.crc32(body).to_bytes(4, "little") + LITERAL[25:]
+    with pytest.raises(LimitExceeded, match="unpacks to more than"):
+        container.parse(data)
+    with pytest.raises(LimitExceeded, match="bytes of exif exceed"):
+        container.pack(HEADER, [STREAM], metadata={"exif": bytes(limit + 1)})

@@ -13,6 +13,7 @@ import functools
 import importlib
 from typing import TYPE_CHECKING
 
+from bitstream.container import MAX_PIXELS
 from bitstream.errors import (
     BadImage,
     CorruptFile,
@@ -65,22 +66,39 @@ def encode(
     *,
     effort: int = DEFAULT_EFFORT,
     lossless: bool | None = None,
+    strip: bool = False,
     model: str | None = None,
     device: str | None = None,
 ) -> bytes:
     """The bytes of a `.vae` file holding `image`.
 
-    `image`: a PIL image, a uint8 array (H x W x 3 RGB, or H x W grey) or a path. `quality`: 1..100.
-    `effort`: rounds of search for a smaller file of the same quality, 0 (fastest) to 32. `lossless`:
-    store it without loss; None where that is smaller (drawings, screenshots), False
-    never. `model`, `device`: see `Codec`; loaded models are kept. Raises VaeError.
+    `image`: a PIL image, a path, or a uint8 array (H x W grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA).
+    `quality`: 1..100. `effort`: rounds of search for a smaller file of the same quality, 0 (fastest) to
+    32. `lossless`: store it without loss; None where that is smaller (drawings, screenshots), False
+    never. `strip`: leave out colour profile, EXIF and XMP. `model`, `device`: see `Codec`; loaded
+    models are kept. Raises VaeError.
     """
-    return _codec(model, device).encode(image, quality, effort=effort, lossless=lossless)
+    codec = _codec(model, device)
+    return codec.encode(image, quality, effort=effort, lossless=lossless, strip=strip)
 
 
-def decode(data: bytes, *, model: str | None = None, device: str | None = None) -> Image.Image:
-    """The picture (mode "RGB" or "L") in the bytes of a `.vae` file.
+def decode(
+    data: bytes,
+    *,
+    region: tuple[int, int, int, int] | None = None,
+    shrink: int = 1,
+    recover: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    model: str | None = None,
+    device: str | None = None,
+) -> Image.Image:
+    """The picture (mode "RGB", "L", "RGBA" or "LA") in the bytes of a `.vae` file.
 
-    `model`: where the file needs one that is not installed, the path to it. Raises VaeError.
+    `region`: left, top, width and height in pixels of the only part wanted. `shrink`: 1, 2, 4 or 8,
+    average so many samples along each axis into one. `recover`: decode what is intact of a damaged
+    file. `max_pixels`: refuse larger pictures. `model`: where the file needs one that is not installed,
+    the path to it. Raises VaeError; `Codec.decode` says more.
     """
-    return _codec(model, device).decode(data)
+    return _codec(model, device).decode(
+        data, region=region, shrink=shrink, recover=recover, max_pixels=max_pixels
+    )

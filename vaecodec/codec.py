@@ -12,16 +12,19 @@ from torch import Tensor
 from bitstream import container
 from bitstream.container import Container, Header
 from bitstream.errors import CorruptFile, LimitExceeded, VaeError
-from vaecodec import images, weights
+from bitstream.recovery import salvage
+from vaecodec import alpha, decoded, images, weights
 from vaecodec import lossless as exact
-from vaecodec.images import ImageLike
+from vaecodec.images import ImageLike, Picture
+from vaecodec.inpaint import fill
 from vaecodec.model.config import LATENT_STRIDE
 from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.search import refine
 from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_QUALITY, check_effort, level_of
-from vaecodec.tiling import GROUP, groups
+from vaecodec.tiling import GROUP, Rectangle, groups
 
+SHRINKS = (1, 2, 4, 8)
 #: Pixels that pass through the transforms at once; bounds the memory of a batch.
 BATCH_PIXELS = 2**23
 
@@ -70,24 +73,44 @@ class Codec:
         *,
         effort: int = DEFAULT_EFFORT,
         lossless: bool | None = None,
+        strip: bool = False,
     ) -> bytes:
         """The bytes of a `.vae` file.
 
-        `image`: a PIL image, a uint8 array (H x W x 3 RGB, or H x W grey) or a path. `quality`:
-        1..100. `effort`: rounds of search for a smaller file of the same quality, 0 (fastest) to
-        MAX_EFFORT; each takes about twice as long as encoding without. `lossless`: store the picture
-        without loss, whatever the quality; None does so where it makes the file smaller (drawings,
-        screenshots), False never. Raises BadImage or VaeError.
+        `image`: a PIL image, a path, or a uint8 array (H x W grey, or H x W x 2 with alpha, 3 RGB, 4
+        RGBA). `quality`: 1..100; transparency is exact at all. `effort`: rounds of search for a smaller
+        file of the same quality, 0 (fastest) to MAX_EFFORT; each takes about twice as long as encoding
+        without. `lossless`: store the picture without loss, whatever the quality; None does so where it
+        makes the file smaller (drawings, screenshots), False never. `strip`: leave out colour profile,
+        EXIF and XMP. Raises BadImage or VaeError.
         """
-        return self.encode_batch([image], quality, effort=effort, lossless=lossless)[0]
+        return self.encode_batch([image], quality, effort=effort, lossless=lossless, strip=strip)[0]
 
-    def decode(self, data: bytes, *, max_pixels: int = container.MAX_PIXELS) -> Image.Image:
-        """The picture in the bytes of a `.vae` file, of mode "RGB" or "L".
+    def decode(
+        self,
+        data: bytes,
+        *,
+        max_pixels: int = container.MAX_PIXELS,
+        region: tuple[int, int, int, int] | None = None,
+        shrink: int = 1,
+        recover: bool = False,
+    ) -> Image.Image:
+        """The picture in the bytes of a `.vae` file, of mode "RGB", "L", "RGBA" or "LA"; its `info` has
+        "icc_profile", "exif" and "xmp" where the file does.
 
-        `max_pixels`: larger pictures are refused before anything is allocated. Raises NotAVaeFile,
-        UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile or LimitExceeded.
+        `max_pixels`: larger pictures are refused before anything is allocated. `region`: left, top,
+        width and height in pixels of the only part wanted; groups outside it are not decoded. `shrink`:
+        1, 2, 4 or 8, average so many samples along each axis into one. `recover`: decode what is intact
+        of a damaged file and fill in lost groups from their neighbours; `info` then has "damage", a
+        sentence, and "lost", the rectangles filled in as (left, top, width, height). Raises
+        NotAVaeFile, UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile, LimitExceeded, or
+        VaeError for a region or shrinking that cannot be.
         """
-        return self.decode_batch([data], max_pixels=max_pixels)[0]
+        if shrink not in SHRINKS:
+            raise VaeError(f"shrink must be one of {SHRINKS}, not {shrink!r}")
+        file = salvage(data, max_pixels) if recover else container.parse(data, max_pixels)
+        image = self._decode_alike([file], decoded.rectangle(region, file.header), recover)[0]
+        return image.reduce(shrink) if shrink > 1 else image
 
     def encode_batch(
         self,
@@ -96,32 +119,36 @@ class Codec:
         *,
         effort: int = DEFAULT_EFFORT,
         lossless: bool | None = None,
+        strip: bool = False,
     ) -> list[bytes]:
         """Encode many pictures as `encode` does; those of equal size pass the networks together."""
         level = level_of(quality)
         check_effort(effort)
-        samples = [images.to_samples(image) for image in batch]
-        for array, _ in samples:
-            if array.shape[0] * array.shape[1] > container.MAX_PIXELS:
+        pictures = [images.to_picture(image) for image in batch]
+        if strip:
+            pictures = [picture.stripped() for picture in pictures]
+        for picture in pictures:
+            height, width, _ = picture.samples.shape
+            if height * width > container.MAX_PIXELS:
                 raise LimitExceeded(
-                    f"the picture has {array.shape[1]} x {array.shape[0]} pixels, "
-                    f"the limit is {container.MAX_PIXELS} pixels"
+                    f"the picture has {width} x {height} pixels, the limit is {container.MAX_PIXELS}"
                 )
         if lossless:
-            return [_without_loss(*picture) for picture in samples]
+            return [_without_loss(picture) for picture in pictures]
         out: list[bytes] = [b""] * len(batch)
-        for chosen in _alike([array.shape for array, _ in samples], BATCH_PIXELS):
-            first = samples[chosen[0]][0]
+        for chosen in _alike([picture.samples.shape for picture in pictures], BATCH_PIXELS):
+            lot = [_visible(pictures[i]) for i in chosen]
             # A large picture is a lot of its own, and not worth a copy.
-            pictures = first[None] if len(chosen) == 1 else np.stack([samples[i][0] for i in chosen])
-            for i, streams in zip(chosen, self._encode_alike(pictures, level, effort), strict=True):
-                height, width, _ = samples[i][0].shape
-                header = Header(width, height, samples[i][1], 8, self.entry.id, level)
-                out[i] = container.pack(header, streams)
+            samples = lot[0][None] if len(lot) == 1 else np.stack(lot)
+            for i, streams in zip(chosen, self._encode_alike(samples, level, effort), strict=True):
+                picture = pictures[i]
+                planes = [] if picture.alpha is None else alpha.encode(picture.alpha)
+                header = _header(picture, self.entry.id, level)
+                out[i] = container.pack(header, streams, planes, picture.metadata)
         if lossless is None:
-            for i, (array, colour) in enumerate(samples):
-                if exact.promising(array):
-                    out[i] = min(out[i], _without_loss(array, colour), key=len)
+            for i, picture in enumerate(pictures):
+                if exact.promising(picture.samples):
+                    out[i] = min(out[i], _without_loss(picture), key=len)
         return out
 
     @torch.no_grad()
@@ -132,7 +159,7 @@ class Codec:
         streams: list[list[bytes]] = [[] for _ in pictures]
         for group in groups(rows, columns):
             wide = group.widened(model.analysis_halo, rows, columns)
-            samples = pictures[:, *wide.slices(LATENT_STRIDE)]
+            samples = pictures[:, *wide.scaled(LATENT_STRIDE).slices()]
             latent, hyper = model.analyse(samples, level)
             inner = group.within(wide)
             row, column = (slice(start, start + GROUP) for start in (inner.top, inner.left))
@@ -159,13 +186,10 @@ class Codec:
         keys = [(h.height, h.width, h.colour, h.model_id, h.level) for h in headers]
         out: list[Image.Image | None] = [None] * len(batch)
         for chosen in _alike(keys, BATCH_PIXELS):
-            if headers[chosen[0]].lossless:
-                for i in chosen:
-                    out[i] = exact.decode(parsed[i].streams[0], headers[i])
-                continue
-            pictures = self._decode_alike([parsed[i] for i in chosen])
-            for i, picture in zip(chosen, pictures, strict=True):
-                out[i] = Image.fromarray(picture)
+            whole = decoded.rectangle(None, headers[chosen[0]])
+            lot = self._decode_alike([parsed[i] for i in chosen], whole)
+            for i, image in zip(chosen, lot, strict=True):
+                out[i] = image
         return [image for image in out if image is not None]
 
     def decode_latent(self, data: bytes, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
@@ -175,51 +199,89 @@ class Codec:
         parsed = container.parse(data, max_pixels)
         if parsed.header.lossless:
             raise VaeError("the picture is stored without loss and has no latent")
-        latent = self._latents([parsed])[0]
+        whole = Rectangle(0, 0, *_latent_size(parsed.header.height, parsed.header.width))
+        latent = self._latents([parsed], whole)[0]
         return (latent.double() * 2**STEP_BITS).to(torch.int32).cpu().numpy()
 
+    def _decode_alike(
+        self, files: list[Container], region: Rectangle, recover: bool = False
+    ) -> list[Image.Image]:
+        """Pictures of files alike but for streams, within `region` in pixels. `recover`: of one."""
+        if files[0].header.lossless:
+            return [decoded.without_loss(file, region) for file in files]
+        lost = set(files[0].lost) if recover else None
+        samples = self._samples(files, region, lost)
+        return [
+            decoded.with_loss(file, array, region, lost)
+            for file, array in zip(files, samples, strict=True)
+        ]
+
     @torch.no_grad()
-    def _latents(self, files: list[Container]) -> Tensor:
-        """Latents (float32, N x h x w x M, in steps) of files alike but for their streams."""
+    def _latents(
+        self, files: list[Container], wanted: Rectangle, lost: set[int] | None = None
+    ) -> Tensor:
+        """Latents (float32, N x h x w x M, in steps) of files alike but for their streams, within
+        `wanted`. `lost`: groups to leave zero; those that turn out not to be decodable are added to it
+        (if it is None, they are an error)."""
         header = files[0].header
         model = self._model(header.model_id)
-        rows, columns = _latent_size(header.height, header.width)
         channels = model.config.latent_channels
-        latent = torch.zeros(len(files), rows, columns, channels, device=self.device)
-        for number, group in enumerate(groups(rows, columns)):
+        latent = torch.zeros(len(files), wanted.height, wanted.width, channels, device=self.device)
+        for number, group in enumerate(groups(*_latent_size(header.height, header.width))):
+            part = group.intersection(wanted)
+            if part is None or (lost and number in lost):
+                continue
             streams = [file.streams[number] for file in files]
             try:
-                part = model.latents.decode(streams, header.level, group.height, group.width)
+                values = model.latents.decode(streams, header.level, group.height, group.width)
             except CorruptFile as error:
-                raise CorruptFile(f"group {number}: {error}") from error
-            latent[:, *group.slices()] = part[:, : group.height, : group.width]
+                if lost is None:
+                    raise CorruptFile(f"group {number}: {error}") from error
+                lost.add(number)
+                continue
+            latent[:, *part.within(wanted).slices()] = values[:, *part.within(group).slices()]
         return latent
 
     @torch.no_grad()
-    def _decode_alike(self, files: list[Container]) -> np.ndarray:
-        """Pictures (uint8, N x H x W x 3, or N x H x W if grey) of files alike but for streams."""
+    def _samples(self, files: list[Container], region: Rectangle, lost: set[int] | None) -> np.ndarray:
+        """Samples (uint8, N x H x W x 3, or N x H x W if grey) within `region`; `lost`: `_latents`."""
         header = files[0].header
-        model, latent = self._model(header.model_id), self._latents(files)
-        rows, columns = latent.shape[1:3]
-        grey = header.colour == container.GREY
-        size = (len(files), header.height, header.width)
-        out = np.empty(size if grey else (*size, 3), dtype=np.uint8)
+        model = self._model(header.model_id)
+        rows, columns = _latent_size(header.height, header.width)
+        needed = region.covering(LATENT_STRIDE).widened(model.synthesis_halo, rows, columns)
+        latent = self._latents(files, needed, lost)
+        size = (len(files), region.height, region.width)
+        out = np.empty(size if header.grey else (*size, 3), dtype=np.uint8)
         for group in groups(rows, columns):
-            wide = group.widened(model.synthesis_halo, rows, columns)
-            samples = model.synthesise(latent[:, *wide.slices()], header.level)
-            samples = samples[:, *group.within(wide).slices(LATENT_STRIDE)]
-            if grey:
+            inner = group.scaled(LATENT_STRIDE).intersection(region)
+            if inner is None:
+                continue
+            wide = inner.covering(LATENT_STRIDE).widened(model.synthesis_halo, rows, columns)
+            samples = model.synthesise(latent[:, *wide.within(needed).slices()], header.level)
+            samples = samples[:, *inner.within(wide.scaled(LATENT_STRIDE)).slices()]
+            if header.grey:
                 samples = samples.mean(dim=3)
-            target = out[:, *group.slices(LATENT_STRIDE)]  # the picture may end within a position
-            samples = samples[:, : target.shape[1], : target.shape[2]]
+            target = out[:, *inner.within(region).slices()]
             target[:] = samples.clamp(0, 255).round().to(torch.uint8).cpu().numpy()
         return out
 
 
-def _without_loss(samples: np.ndarray, colour: int) -> bytes:
-    height, width, _ = samples.shape
-    header = Header(width, height, colour, 8, container.NO_MODEL, 0)
-    return container.pack(header, [exact.encode(samples)])
+def _header(picture: Picture, model_id: bytes, level: int) -> Header:
+    height, width, _ = picture.samples.shape
+    return Header(width, height, picture.colour, 8, model_id, level)
+
+
+def _visible(picture: Picture) -> np.ndarray:
+    """Samples with smooth colours where nothing of the picture can be seen: they cost little."""
+    return picture.samples if picture.alpha is None else fill(picture.samples, picture.alpha > 0)
+
+
+def _without_loss(picture: Picture) -> bytes:
+    samples = picture.samples
+    if picture.alpha is not None:
+        samples = np.concatenate((samples, picture.alpha[:, :, None]), axis=2)
+    header = _header(picture, container.NO_MODEL, 0)
+    return container.pack(header, [exact.encode(samples)], [], picture.metadata)
 
 
 def _latent_size(height: int, width: int) -> tuple[int, int]:

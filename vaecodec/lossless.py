@@ -1,4 +1,5 @@
-"""Pictures stored without loss, as WebP does it (RFC 9649): drawings, screenshots, pages of text.
+"""Pictures stored without loss, as WebP does it (RFC 9649): drawings, screenshots, pages of text, and
+the transparency of all others.
 
 Where large areas are of one colour a lossless coder is smaller than any transform codec, and exact.
 The payload is the bare VP8L bitstream; libwebp, through Pillow, writes and reads it.
@@ -11,13 +12,13 @@ import io
 import numpy as np
 from PIL import Image
 
-from bitstream.container import GREY, Header
 from bitstream.errors import CorruptFile, VaeError
 
 #: Limits of the format: 8K screens fit, and memory stays bounded.
 MAX_SIDE = 16383
 MAX_PIXELS = 2**25
 
+_HAS_ALPHA = 1 << 28
 _RIFF_HEADER = 20  # "RIFF", size, "WEBP", "VP8L", size
 # Photographs have at most a fifth of their neighbours equal (Kodak), drawings at least four fifths.
 _FLAT = 0.5
@@ -31,7 +32,7 @@ def fits(height: int, width: int) -> bool:
 
 
 def promising(samples: np.ndarray) -> bool:
-    """Whether a picture (uint8, H x W x 3) has enough flat areas for `encode` to be worth its time."""
+    """Whether a picture (uint8, H x W x C) has enough flat areas for `encode` to be worth its time."""
     rows = samples[::_EVERY_ROW]
     if rows.shape[1] < 2 or not fits(*samples.shape[:2]):
         return False
@@ -39,7 +40,10 @@ def promising(samples: np.ndarray) -> bool:
 
 
 def encode(samples: np.ndarray) -> bytes:
-    """The VP8L bitstream of a picture (uint8, H x W x 3). Raises VaeError if it is too large."""
+    """The VP8L bitstream of samples (uint8, H x W grey, H x W x 3 RGB or H x W x 4 RGBA).
+
+    Raises VaeError if the picture is too large.
+    """
     height, width = samples.shape[:2]
     if not fits(height, width):
         raise VaeError(
@@ -52,18 +56,17 @@ def encode(samples: np.ndarray) -> bytes:
     return data[_RIFF_HEADER : _RIFF_HEADER + int.from_bytes(data[16:20], "little")]
 
 
-def decode(payload: bytes, header: Header) -> Image.Image:
-    """The picture, of mode "RGB" or "L", in a VP8L bitstream. Raises CorruptFile."""
-    size = int.from_bytes(payload[1:5], "little")  # width - 1, height - 1: 14 bits each; no alpha
-    expected = header.width - 1 | header.height - 1 << 14
-    if not fits(header.height, header.width) or payload[:1] != b"\x2f" or size != expected:
-        raise CorruptFile(
-            f"the lossless chunk does not begin as one of {header.width} x {header.height} pixels does"
-        )
+def decode(payload: bytes, height: int, width: int) -> Image.Image:
+    """The picture, of mode "RGB" or "RGBA", in a VP8L bitstream. Raises CorruptFile."""
+    size = int.from_bytes(payload[1:5], "little")  # width - 1, height - 1: 14 bits each; alpha; version
+    expected = width - 1 | height - 1 << 14
+    if not fits(height, width) or payload[:1] != b"\x2f" or size & ~_HAS_ALPHA != expected:
+        raise CorruptFile(f"the lossless chunk does not begin as one of {width} x {height} pixels does")
     chunk = b"VP8L" + len(payload).to_bytes(4, "little") + payload + bytes(len(payload) % 2)
     riff = b"RIFF" + (4 + len(chunk)).to_bytes(4, "little") + b"WEBP" + chunk
     try:
         with Image.open(io.BytesIO(riff), formats=["WEBP"]) as image:
-            return image.getchannel("G") if header.colour == GREY else image.convert("RGB")
+            image.load()
+            return image.convert("RGBA" if size & _HAS_ALPHA else "RGB")
     except Exception as error:  # Pillow's plugins raise anything on damaged files
         raise CorruptFile(f"the lossless chunk cannot be decoded ({error})") from error

@@ -14,7 +14,7 @@ GROUP = GROUP_PIXELS // LATENT_STRIDE
 
 @dataclass(frozen=True)
 class Rectangle:
-    """Rows top..bottom and columns left..right (ends excluded), in latent positions."""
+    """Rows top..bottom and columns left..right (ends excluded), in latent positions or pixels."""
 
     top: int
     left: int
@@ -38,12 +38,27 @@ class Rectangle:
             min(columns, self.right + halo),
         )
 
-    def slices(self, scale: int = 1) -> tuple[slice, slice]:
-        """Row and column slices, of an array with `scale` entries per position."""
-        return (
-            slice(self.top * scale, self.bottom * scale),
-            slice(self.left * scale, self.right * scale),
+    def scaled(self, factor: int) -> Rectangle:
+        """The same in units of 1/factor."""
+        return Rectangle(
+            self.top * factor, self.left * factor, self.bottom * factor, self.right * factor
         )
+
+    def covering(self, factor: int) -> Rectangle:
+        """The smallest one in units of `factor` that covers this one."""
+        return Rectangle(
+            self.top // factor, self.left // factor, -(-self.bottom // factor), -(-self.right // factor)
+        )
+
+    def intersection(self, other: Rectangle) -> Rectangle | None:
+        """What both have in common, if anything."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom, right = min(self.bottom, other.bottom), min(self.right, other.right)
+        return Rectangle(top, left, bottom, right) if top < bottom and left < right else None
+
+    def slices(self) -> tuple[slice, slice]:
+        """Row and column slices of an array of what is counted here."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def within(self, outer: Rectangle) -> Rectangle:
         """The same rectangle in coordinates that start at the corner of `outer`."""
@@ -53,8 +68,13 @@ class Rectangle:
         )  # fmt: skip
 
 
-def groups(rows: int, columns: int) -> Iterator[Rectangle]:
+def groups(rows: int, columns: int, side: int = GROUP) -> Iterator[Rectangle]:
     """Every group of a latent of `rows` x `columns`, in raster order."""
-    for top in range(0, rows, GROUP):
-        for left in range(0, columns, GROUP):
-            yield Rectangle(top, left, min(top + GROUP, rows), min(left + GROUP, columns))
+    for top in range(0, rows, side):
+        for left in range(0, columns, side):
+            yield Rectangle(top, left, min(top + side, rows), min(left + side, columns))
+
+
+def pixel_groups(height: int, width: int) -> Iterator[Rectangle]:
+    """The same groups in pixels."""
+    return groups(height, width, GROUP_PIXELS)

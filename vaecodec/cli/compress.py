@@ -30,6 +30,7 @@ from vaecodec.quality import DEFAULT_QUALITY
     default=None,
     help="Store without loss, or never; by default where it is smaller (drawings, screenshots).",
 )
+@click.option("--strip", is_flag=True, help="Leave out colour profile, EXIF and XMP.")
 @options.model
 @options.device
 @options.force
@@ -39,6 +40,7 @@ def command(
     quality: int,
     effort: int,
     lossless: bool | None,
+    strip: bool,
     model: str | None,
     device: str,
     force: bool,
@@ -51,7 +53,7 @@ def command(
     from PIL import Image
 
     from vaecodec.codec import Codec
-    from vaecodec.images import losses, open_image
+    from vaecodec.images import read_picture
 
     # Formats that Pillow only writes (PDF, for one) are no inputs.
     readable = {e for e, name in Image.registered_extensions().items() if name in Image.OPEN}
@@ -59,9 +61,9 @@ def command(
     codec = Codec(model, device)
 
     def work(source: Path, target: Path) -> bytes:
-        image = open_image(source)
-        if dropped := losses(image):
-            notice(f"{source}: not kept in the .vae file: {', '.join(dropped)}")
-        return codec.encode(image, quality, effort=effort, lossless=lossless)
+        picture = read_picture(source)
+        if picture.notices:
+            notice(f"{source}: not kept in the .vae file: {', '.join(picture.notices)}")
+        return codec.encode(picture, quality, effort=effort, lossless=lossless, strip=strip)
 
     return convert(pairs, work, force)

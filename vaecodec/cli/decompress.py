@@ -11,10 +11,14 @@ import click
 from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.convert import convert
+from vaecodec.cli.report import notice
 from vaecodec.files import expand, output_paths, read_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
+
+#: Argument of --scale -> samples averaged into one, along each axis.
+SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 
 
 @click.command("decompress")
@@ -25,11 +29,29 @@ if TYPE_CHECKING:
     metavar="OUT",
     help="Output file (its extension chooses the format), or folder for PNG files.",
 )
+@click.option("--region", metavar="X,Y,W,H", help="Only this rectangle, in pixels.")
+@click.option(
+    "--scale",
+    type=click.Choice(list(SCALES)),
+    default="1",
+    show_default=True,
+    help="Shrink the picture, averaging samples.",
+)
+@click.option("--recover", is_flag=True, help="Decode what is intact of damaged files.")
+@options.max_pixels
 @options.model
 @options.device
 @options.force
 def command(
-    inputs: tuple[str, ...], output: str | None, model: str | None, device: str, force: bool
+    inputs: tuple[str, ...],
+    output: str | None,
+    region: str | None,
+    scale: str,
+    recover: bool,
+    max_pixels: int,
+    model: str | None,
+    device: str,
+    force: bool,
 ) -> int:
     """Turn .vae files back into images: PNG, or the format of OUT's extension.
 
@@ -42,11 +64,32 @@ def command(
     from vaecodec.codec import Codec
 
     codec = Codec(model, device)
+    part = None if region is None else _region(region)
 
     def work(source: Path, target: Path) -> bytes:
-        return _file_bytes(codec.decode(read_file(source)), target)
+        image = codec.decode(
+            read_file(source),
+            max_pixels=max_pixels,
+            region=part,
+            shrink=SCALES[scale],
+            recover=recover,
+        )
+        if "damage" in image.info:
+            lost = "; ".join(f"{w} x {h} at {x},{y}" for x, y, w, h in image.info["lost"])
+            outcome = f"filled in from around: {lost}" if lost else "the picture is whole"
+            notice(f"{source}: recovered, although {image.info['damage']}; {outcome}")
+        return _file_bytes(image, source, target)
 
     return convert(pairs, work, force)
+
+
+def _region(text: str) -> tuple[int, int, int, int]:
+    try:
+        left, top, width, height = (int(part) for part in text.split(","))
+    except ValueError:
+        message = f"{text!r} is not four whole numbers: left, top, width, height"
+        raise click.BadParameter(message, param_hint="--region") from None
+    return left, top, width, height
 
 
 def _format_of(target: Path) -> str:
@@ -58,10 +101,15 @@ def _format_of(target: Path) -> str:
     return name
 
 
-def _file_bytes(image: PilImage, target: Path) -> bytes:
+def _file_bytes(image: PilImage, source: Path, target: Path) -> bytes:
+    from vaecodec.metadata import save_options
+
     file = io.BytesIO()
+    options, dropped = save_options(image, _format_of(target))
+    if dropped:
+        notice(f"{source}: {target.suffix} files keep no {', no '.join(dropped)}")
     try:
-        image.save(file, _format_of(target))
+        image.save(file, _format_of(target), **options)
     except (OSError, ValueError) as error:
         raise VaeError(f"{target}: cannot be written in this format ({error})") from error
     return file.getvalue()

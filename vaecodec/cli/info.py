@@ -21,7 +21,7 @@ def describe(data: bytes) -> dict[str, object]:
         model = None if header.lossless else weights.find_id(header.model_id).name
     except UnknownModel:
         model = None
-    picture = sum(len(stream) for stream in parsed.streams)
+    picture = sum(len(stream) for stream in (*parsed.streams, *parsed.alphas))
     return {
         "width": header.width,
         "height": header.height,
@@ -33,6 +33,7 @@ def describe(data: bytes) -> dict[str, object]:
         "model_id": container.model_id_text(header.model_id),
         "level": header.level,
         "groups": header.group_count,
+        "metadata": {name: len(content) for name, content in parsed.metadata.items()},
         "bytes": {"file": len(data), "picture": picture, "container": len(data) - picture},
         "bits_per_pixel": round(8 * len(data) / (header.width * header.height), 4),
     }
@@ -53,6 +54,9 @@ def command(file: Path, as_json: bool) -> int:
         return 0
     sizes = about["bytes"]
     assert isinstance(sizes, dict)
+    metadata = about["metadata"]
+    assert isinstance(metadata, dict)
+    carried = ", ".join(f"{name} ({size} bytes unpacked)" for name, size in metadata.items())
     coding = {
         "model": f"{about['model'] or 'not installed'} ({about['model_id']})",
         "quality level": f"{about['level']} of 0..63",
@@ -63,6 +67,7 @@ def command(file: Path, as_json: bool) -> int:
         "dimensions": f"{about['width']} x {about['height']}, {about['colour']}, {about['depth']} bits",
         "format version": about["version"],
         **({"coding": "without loss"} if about["lossless"] else coding),
+        **({"metadata": carried} if carried else {}),
         "bits per pixel": about["bits_per_pixel"],
         "bytes": f"{sizes['file']} = {sizes['picture']} of picture + {sizes['container']} around it",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bitstream.container import MAX_PIXELS
 from vaecodec.quality import DEFAULT_EFFORT, MAX_EFFORT
 
 model = click.option(
@@ -25,3 +26,10 @@ effort = click.option(
     help="Rounds of search for a smaller file of the same quality; 0 is fastest.",
 )
 inputs = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+max_pixels = click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=MAX_PIXELS,
+    show_default=True,
+    help="Refuse larger pictures.",
+)

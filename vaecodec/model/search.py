@@ -37,7 +37,7 @@ class _Distortion:
     ) -> None:
         self._model, self._latent, self._inner = model, latent, inner
         self._level = model.levels(1, level)
-        target = np.array(picture[inner.slices(LATENT_STRIDE)])
+        target = np.array(picture[inner.scaled(LATENT_STRIDE).slices()])
         self._target = torch.from_numpy(target).to(latent.device).float()
 
     def __call__(self, decoded: Tensor) -> tuple[float, Tensor]:
@@ -49,7 +49,7 @@ class _Distortion:
         with torch.enable_grad():
             latent.requires_grad_()
             picture = self._model.transforms.picture(latent, self._level)
-            inside = picture[0, *self._inner.slices(LATENT_STRIDE)]
+            inside = picture[0, *self._inner.scaled(LATENT_STRIDE).slices()]
             height, width, _ = self._target.shape
             samples = ((inside[:height, :width] + 0.5) * 255).clamp(0, 255)
             error = (samples - self._target).square().sum()

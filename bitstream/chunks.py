@@ -1,0 +1,110 @@
+"""Signature, version and chunks: the frame every `.vae` file has, whatever it holds.
+
+signature  89 56 41 45 0D 0A 1A        non-ASCII byte, "VAE", a line ending and ^Z, as in PNG
+version    01
+chunk*     type (1 byte) | length (varint) | payload | CRC-32 of all before it in the chunk
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bitstream.errors import CorruptFile, NotAVaeFile, TruncatedFile, UnsupportedVersion
+
+SIGNATURE = b"\x89VAE\r\n\x1a"
+VERSION = 1
+#: Where the first chunk begins.
+START = len(SIGNATURE) + 1
+
+_VARINT_BYTES = 5
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One chunk of a file. `intact`: its checksum is right. `end`: the byte after it."""
+
+    kind: bytes
+    payload: bytes
+    intact: bool
+    end: int
+
+
+def varint(value: int) -> bytes:
+    """Unsigned LEB128."""
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def read_varint(data: bytes, offset: int, what: str) -> tuple[int, int]:
+    """Value and the offset after it. `what` names it in errors: TruncatedFile, CorruptFile."""
+    value = 0
+    for i in range(_VARINT_BYTES):
+        if offset + i >= len(data):
+            raise TruncatedFile(f"the file ends inside {what}, after {len(data)} bytes")
+        byte = data[offset + i]
+        value |= (byte & 0x7F) << (7 * i)
+        if byte < 0x80:
+            if byte == 0 and i > 0:
+                raise CorruptFile(f"{what} is not written in its shortest form")
+            return value, offset + i + 1
+    raise CorruptFile(f"{what} is longer than {_VARINT_BYTES} bytes")
+
+
+def chunk(kind: bytes, payload: bytes) -> bytes:
+    """The bytes of a chunk."""
+    body = kind + varint(len(payload)) + payload
+    return body + zlib.crc32(body).to_bytes(4, "little")
+
+
+def check_signature(data: bytes) -> None:
+    """Raise NotAVaeFile, UnsupportedVersion, TruncatedFile or CorruptFile if the start is wrong."""
+    start = data[: len(SIGNATURE)]
+    if not start:
+        raise NotAVaeFile("the file is empty")
+    if start != SIGNATURE[: len(start)]:
+        if start[:4] == SIGNATURE[:4]:
+            raise CorruptFile("the file was altered by a transfer in text mode")
+        raise NotAVaeFile(
+            f"not a .vae file: the signature {SIGNATURE.hex(' ')} was expected, "
+            f"{start.hex(' ')} was found"
+        )
+    if len(data) < len(SIGNATURE) + 1:
+        raise TruncatedFile(f"the file ends inside its signature, after {len(data)} bytes")
+    version = data[len(SIGNATURE)]
+    if version > VERSION:
+        raise UnsupportedVersion(
+            f"the file has format version {version}, this vaecodec reads versions up to {VERSION}"
+        )
+    if version == 0:
+        raise CorruptFile("format version 0 does not exist")
+
+
+def read_chunk(data: bytes, start: int) -> Chunk:
+    """The chunk at byte `start`. Raises TruncatedFile or CorruptFile if none can be there."""
+    kind = data[start : start + 1]
+    if not kind.isalpha():
+        raise CorruptFile(f"a chunk at byte {start} has the invalid type {kind!r}")
+    length, offset = read_varint(data, start + 1, f"the length of the chunk at byte {start}")
+    end = offset + length + 4
+    if end > len(data):
+        raise TruncatedFile(
+            f"the chunk {kind.decode()!r} at byte {start} needs {end - start} bytes, "
+            f"{len(data) - start} are left"
+        )
+    intact = zlib.crc32(data[start : end - 4]) == int.from_bytes(data[end - 4 : end], "little")
+    return Chunk(kind, data[offset : end - 4], intact, end)
+
+
+def read_chunks(data: bytes) -> Iterator[Chunk]:
+    """All chunks of a file, in order. Raises as `read_chunk`."""
+    offset = START
+    while offset < len(data):
+        found = read_chunk(data, offset)
+        yield found
+        offset = found.end

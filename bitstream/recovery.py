@@ -1,0 +1,105 @@
+"""What can still be had from a damaged file: every chunk whose checksum is right.
+
+Chunks of groups follow each other, and the header of a file with several groups has all their
+lengths: where one is damaged, the next is found all the same. Bytes lost or inserted shift what
+follows; then the groups are looked for from the end of the file as well.
+"""
+
+from __future__ import annotations
+
+from bitstream.chunks import SIGNATURE, START, check_signature, chunk, read_chunk, varint
+from bitstream.container import (
+    GROUP_KINDS,
+    MAX_PIXELS,
+    METADATA,
+    Container,
+    Header,
+    parse,
+    parse_header,
+    unpack_metadata,
+)
+from bitstream.errors import CorruptFile, LimitExceeded
+
+
+def salvage(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
+    """Take a file apart, leaving out what is damaged.
+
+    Raises NotAVaeFile, UnsupportedVersion and LimitExceeded as `parse`, and CorruptFile where the
+    header is damaged or no group is left.
+    """
+    data = bytes(data)
+    try:
+        return parse(data, max_pixels)
+    except CorruptFile as error:
+        reason = str(error)
+    check_signature(data)
+    head = read_chunk(data, START)
+    if head.kind != b"H" or not head.intact:
+        raise CorruptFile(f"nothing can be recovered without the header: {reason}")
+    header, lengths = parse_header(head.payload, max_pixels)
+    metadata, offset = _metadata(data, head.end)
+    if lengths:
+        size = sum(_chunk_size(length) for length in lengths)
+        forward = _by_lengths(data, offset, header, lengths)
+        backward = _by_lengths(data, max(len(data) - size, 0), header, lengths)
+        found = [a if a is not None else b for a, b in zip(forward, backward, strict=True)]
+    else:
+        found = _one_group(data, offset, header)
+    streams, alphas = header.deal(found)
+    lost, lost_alphas = (
+        frozenset(i for i, stream in enumerate(part) if stream is None) for part in (streams, alphas)
+    )
+    if len(lost) == len(streams):
+        raise CorruptFile(f"no group of the picture is intact: {reason}")
+    return Container(
+        header, [s or b"" for s in streams], [a or b"" for a in alphas], metadata,
+        data[len(SIGNATURE)], lost, lost_alphas, reason,
+    )  # fmt: skip
+
+
+def _metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:
+    """What is intact of the metadata from `offset` on, and where the groups begin if it can be told."""
+    metadata: dict[str, bytes] = {}
+    while offset < len(data):
+        try:
+            found = read_chunk(data, offset)
+            if found.kind in GROUP_KINDS:
+                break
+            if found.intact and found.kind in METADATA:
+                name = METADATA[found.kind]
+                metadata[name] = unpack_metadata(name, found.payload)
+        except (CorruptFile, LimitExceeded):
+            break
+        offset = found.end
+    return metadata, offset
+
+
+def _chunk_size(length: int) -> int:
+    """Bytes of a chunk with a payload of `length` bytes: type, varint, payload, CRC-32."""
+    return 1 + len(varint(length)) + length + 4
+
+
+def _by_lengths(data: bytes, offset: int, header: Header, lengths: list[int]) -> list[bytes | None]:
+    """The payload of every group chunk, the first at `offset`; None where it is damaged."""
+    kinds = header.group_kinds
+    found: list[bytes | None] = []
+    for number, length in enumerate(lengths):
+        size = _chunk_size(length)
+        whole = data[offset : offset + size]
+        payload = whole[size - 4 - length : size - 4]
+        found.append(payload if whole == chunk(kinds[number % len(kinds)], payload) else None)
+        offset += size
+    return found
+
+
+def _one_group(data: bytes, offset: int, header: Header) -> list[bytes | None]:
+    """The same for a picture of one group, whose chunks have no lengths but their own."""
+    found: list[bytes | None] = []
+    for kind in header.group_kinds:
+        try:
+            one = read_chunk(data, offset)
+        except CorruptFile:
+            break
+        found.append(one.payload if one.intact and one.kind == kind else None)
+        offset = one.end
+    return found + [None] * (header.chunk_count - len(found))

@@ -1,0 +1,104 @@
+"""Parts of pictures and thumbnails."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.data
+
+import vaecodec
+from vaecodec.codec import Codec
+
+REGIONS = [
+    (0, 0, 1100, 1050),
+    (0, 0, 1, 1),
+    (1099, 1049, 1, 1),
+    (1000, 1000, 60, 40),
+    (513, 17, 100, 5),
+    (1023, 0, 2, 1050),
+    (7, 1030, 1090, 20),
+]
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    """Four groups."""
+    return np.ascontiguousarray(np.tile(skimage.data.astronaut(), (3, 3, 1))[:1050, :1100])
+
+
+@pytest.fixture(scope="module")
+def data(codec: Codec, picture: np.ndarray) -> bytes:
+    return codec.encode(picture, 30)
+
+
+@pytest.fixture(scope="module")
+def whole(codec: Codec, data: bytes) -> np.ndarray:
+    return np.asarray(codec.decode(data)).astype(int)
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_region_is_that_of_the_whole(
+    codec: Codec, data: bytes, whole: np.ndarray, region: tuple[int, int, int, int]
+) -> None:
+    left, top, width, height = region
+    part = np.asarray(codec.decode(data, region=region)).astype(int)
+    expected = whole[top : top + height, left : left + width]
+    assert part.shape == expected.shape
+    assert np.abs(part - expected).max() <= 1
+
+
+def test_only_the_groups_needed_are_touched(
+    codec: Codec, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coder = codec._model().latents
+    sizes = []
+
+    def decode(streams: list[bytes], level: int, rows: int, columns: int) -> object:
+        sizes.append((rows, columns))
+        return type(coder).decode(coder, streams, level, rows, columns)
+
+    monkeypatch.setattr(coder, "decode", decode)
+    codec.decode(data, region=(10, 10, 600, 600))
+    assert sizes == [(64, 64)]
+    sizes.clear()
+    codec.decode(data, region=(1090, 10, 5, 5))
+    assert sizes == [(64, 5)]
+
+
+def test_regions_of_lossless_pictures(codec: Codec, picture: np.ndarray) -> None:
+    data = codec.encode(picture[:60, :70], lossless=True)
+    part = np.asarray(codec.decode(data, region=(50, 20, 20, 40)))
+    assert np.array_equal(part, picture[20:60, 50:70])
+
+
+@pytest.mark.parametrize("region", [(-1, 0, 5, 5), (0, 0, 0, 5), (0, 0, 1101, 5), (1099, 1049, 1, 2)])
+def test_regions_outside(codec: Codec, data: bytes, region: tuple[int, int, int, int]) -> None:
+    with pytest.raises(vaecodec.VaeError, match="not within the picture of 1100 x 1050"):
+        codec.decode(data, region=region)
+
+
+@pytest.mark.parametrize("shrink", [2, 4, 8])
+def test_thumbnails(codec: Codec, data: bytes, whole: np.ndarray, shrink: int) -> None:
+    small = np.asarray(codec.decode(data, shrink=shrink)).astype(float)
+    assert small.shape == (-(-1050 // shrink), -(-1100 // shrink), 3)
+    block = whole[shrink : 2 * shrink, 2 * shrink : 3 * shrink].reshape(-1, 3).mean(axis=0)
+    assert np.abs(small[1, 2] - block).max() <= 1
+
+
+@pytest.mark.parametrize("shrink", [0, 3, 16, "2"])
+def test_other_thumbnails(codec: Codec, data: bytes, shrink: int) -> None:
+    with pytest.raises(vaecodec.VaeError, match="shrink must be one of"):
+        codec.decode(data, shrink=shrink)
+
+
+def test_groups_are_invisible_on_a_gradient(codec: Codec) -> None:
+    """Around the border of two groups a smooth gradient stays one, and in one piece or in groups it is
+    the same picture."""
+    ramp = np.linspace(20, 230, 1200)
+    gradient = np.rint(np.add.outer(np.linspace(0, 20, 64), ramp)).astype(np.uint8)
+    data = codec.encode(gradient, 60, lossless=False)
+    decoded = np.asarray(codec.decode(data)).astype(int)
+    near = np.abs(np.diff(decoded[:, 1000:1048], axis=1)).max()
+    assert near <= 3
+    across = np.abs(decoded - gradient)[:, 1016:1032].max()
+    assert across <= np.abs(decoded - gradient).max() + 1

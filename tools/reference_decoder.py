@@ -1,0 +1,540 @@
+"""A decoder written from docs/format.md and RFC 9649 alone, in plain numpy: slow, and simple to check.
+
+    python tools/reference_decoder.py FILE.vae WEIGHTS_FOLDER [OUT.pam]
+
+Prints the SHA-256 of the latent (little-endian int32, rows, columns, channels, in units of 1/64 step)
+and writes the picture as a portable arbitrary map. It imports nothing of vaecodec, and has assertions
+where the codec has errors for people.
+"""
+
+# mypy: allow-untyped-defs, allow-untyped-calls
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import zlib
+from bisect import bisect_right
+from pathlib import Path
+
+import numpy as np
+
+# ---- section 1: container
+
+
+def read_varint(data, at):
+    value = 0
+    for i in range(5):
+        value |= (data[at + i] & 127) << (7 * i)
+        if data[at + i] < 128:
+            return value, at + i + 1
+    raise AssertionError("varint too long")
+
+
+def read_chunks(data):
+    assert data[:8] == b"\x89VAE\r\n\x1a\x01"
+    at = 8
+    while at < len(data):
+        length, start = read_varint(data, at + 1)
+        end = start + length
+        assert zlib.crc32(data[at:end]) == int.from_bytes(data[end : end + 4], "little")
+        yield chr(data[at]), data[start:end]
+        at = end + 4
+
+
+def read_header(payload):
+    width, at = read_varint(payload, 0)
+    height, at = read_varint(payload, at)
+    colour, depth = payload[at], payload[at + 1]
+    assert depth == 8
+    return width, height, colour, payload[at + 2 : at + 6], payload[at + 6]
+
+
+def group_rectangles(height, width, side):
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            yield slice(top, min(top + side, height)), slice(left, min(left + side, width))
+
+
+# ---- the weights file (section 6): safetensors
+
+
+def read_weights(path):
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    types = {"F32": "<f4", "I32": "<i4", "I16": "<i2"}
+    entries = json.loads(data[8:start])
+    config = json.loads(entries.pop("__metadata__")["config"])
+    tensors = {}
+    for name, entry in entries.items():
+        begin, end = (start + offset for offset in entry["data_offsets"])
+        array = np.frombuffer(data[begin:end], types[entry["dtype"]])
+        tensors[name] = array.reshape(entry["shape"])
+    return config, tensors
+
+
+def find_weights(folder, model_id):
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        if hashlib.sha256(path.read_bytes()).digest()[:4] == model_id:
+            return read_weights(path)
+    raise AssertionError(f"no weights with id {model_id.hex()}")
+
+
+# ---- section 4: entropy decoding
+
+
+class Ans:
+    def __init__(self, stream):
+        assert len(stream) % 4 == 0
+        self.words = np.frombuffer(stream, "<u4").tolist()
+        assert not self.words or self.words[-1] != 0
+        self.state = self.words.pop() if self.words else 0
+        self.refill()  # once is enough: the last word is not 0
+
+    def refill(self):
+        if self.state < 1 << 32 and self.words:
+            self.state = self.state << 32 | self.words.pop()
+
+    def symbol(self, starts):
+        """`starts`: the sums of the frequencies before every symbol, and 2^24."""
+        v = self.state & 0xFFFFFF
+        s = bisect_right(starts, v) - 1
+        self.state = (starts[s + 1] - starts[s]) * (self.state >> 24) + v - starts[s]
+        self.refill()
+        return s
+
+    def uniform(self, n):
+        share = (1 << 24) // n
+        v = self.state & 0xFFFFFF
+        s = min(v // share, n - 1)
+        size = share if s < n - 1 else (1 << 24) - share * (n - 1)
+        self.state = size * (self.state >> 24) + v - share * s
+        self.refill()
+        return s
+
+
+class Tables:
+    def __init__(self, tensors):
+        self.skip = int(tensors["entropy.skip"])
+        self.supports = tensors["entropy.supports"].tolist()
+        self.starts = []
+        at = 0
+        for support in self.supports:
+            table = tensors["entropy.frequencies"][at : at + 2 * support + 2]
+            self.starts.append([0, *np.cumsum(table).tolist()])
+            assert self.starts[-1][-1] == 1 << 24
+            at += len(table)
+
+
+# ---- section 3: a block of symbols
+
+
+def read_block(ans, tables, indices):
+    symbols = np.zeros(len(indices), np.int64)
+    escapes = []
+    for place in np.argsort(indices, kind="stable"):
+        index = indices[place]
+        if index < tables.skip:
+            continue
+        support = tables.supports[index]
+        code = ans.symbol(tables.starts[index])
+        if code == 2 * support + 1:
+            escapes.append((place, support))
+        else:
+            symbols[place] = code - support
+    lengths = [ans.uniform(22) + 1 for _ in escapes]
+    for (place, support), b in zip(escapes, lengths, strict=True):
+        tail = ans.uniform(1 << b)
+        size = support + (1 << (b - 1)) + (tail >> 1)
+        symbols[place] = -size if tail & 1 else size
+    return symbols
+
+
+# ---- section 5: the prior, in integers
+
+
+def d2s(x, f=2):
+    h, w, c = x.shape
+    x = x.reshape(h, w, f, f, c // f // f)
+    return x.transpose(0, 2, 1, 3, 4).reshape(h * f, w * f, -1)
+
+
+def sat(x):
+    return np.clip(x, -32767, 32767)
+
+
+class Prior:
+    def __init__(self, tensors, level):
+        self.t = {k[6:]: v.astype(np.int64) for k, v in tensors.items() if k.startswith("prior.")}
+        self.level = level
+
+    def row(self, name):
+        return self.t[name + ".table"][self.level]
+
+    def requantise(self, name, x, relu):
+        shift = int(self.t[name + ".shift"])
+        bias = self.t[name + ".bias"]
+        bias = bias[self.level] if bias.ndim == 2 else bias
+        half = 1 << (shift - 1) if shift else 0
+        x = sat((x + bias + half) >> shift)
+        return np.maximum(x, 0) if relu else x
+
+    def linear(self, name, x, relu=True):
+        return self.requantise(name, x @ self.t[name + ".weight"].T, relu)
+
+    def depthwise(self, name, x):
+        h, w, _ = x.shape
+        padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+        weight = self.t[name + ".weight"]
+        total = sum(padded[i : i + h, j : j + w] * weight[i, j] for i in range(3) for j in range(3))
+        return self.requantise(name, total, False)
+
+    def gain(self, name, x):
+        return sat((self.row(name) * x + (1 << 15)) >> 16)
+
+    def features(self, z):
+        x = self.gain("hyper.dequantise", z)
+        x = d2s(self.linear("hyper.up1", x))
+        x = self.linear("hyper.mix1", self.depthwise("hyper.depthwise1", x))
+        x = d2s(self.linear("hyper.up2", x))
+        return sat(x + self.linear("hyper.mix2", self.depthwise("hyper.depthwise2", x)))
+
+    def outputs(self, k, f, u):
+        x = f if k == 0 else np.concatenate((u, f), axis=2)
+        x = self.linear(f"adaptor{k}", x)
+        x = sat(x + self.linear("context.mix", self.depthwise("context.depthwise", x)))
+        return self.linear("context.head", x, relu=False)
+
+
+def decode_group(stream, tensors, tables, level, rows, columns):
+    """The latent of one group: rows x columns x M, in units of 1/64 step."""
+    ans, prior = Ans(stream), Prior(tensors, level)
+    h, w = -(-rows // 4) * 4, -(-columns // 4) * 4
+    indices = np.tile(prior.row("hyper.index"), h // 4 * w // 4)
+    f = prior.features(read_block(ans, tables, indices).reshape(h // 4, w // 4, -1))
+    m = len(prior.row("index.offset"))
+    u, latent = np.zeros((h, w, m), np.int64), np.zeros((h, w, m), np.int64)
+    for k in range(4):
+        out = prior.outputs(k, f, u)
+        places, means, scales = [], [], []
+        for p in range(4):
+            q = p ^ (0, 3, 1, 2)[k]
+            channels = slice(q * m // 4, (q + 1) * m // 4)
+            part = out[p // 2 : rows : 2, p % 2 : columns : 2, q * m // 2 : (q + 1) * m // 2]
+            mean = (prior.row("mean.quantise")[channels] * part[:, :, : m // 4] + (1 << 15)) >> 16
+            scale = (8 * part[:, :, m // 4 :] + prior.row("index.offset")[channels] + (1 << 8)) >> 9
+            places.append((slice(p // 2, rows, 2), slice(p % 2, columns, 2), channels))
+            means.append(np.clip(mean, -(2**20) + 1, 2**20 - 1))
+            scales.append(np.clip(scale, 0, 63))
+        symbols = read_block(ans, tables, np.concatenate([s.reshape(-1) for s in scales]))
+        at = 0
+        for place, mean in zip(places, means, strict=True):
+            part = symbols[at : at + mean.size].reshape(mean.shape)
+            latent[place] = np.clip(64 * part + mean, -(2**20) + 1, 2**20 - 1)
+            at += mean.size
+        u = prior.gain("latent.dequantise", latent)
+    assert ans.state == 0 and not ans.words
+    return latent[:rows, :columns]
+
+
+# ---- section 6: the picture
+
+
+def interpolated(tensors, name, level):
+    p = 15 * level / 63
+    return np.maximum(0, 1 - np.abs(p - np.arange(16))) @ tensors[name + ".knots"].astype(float)
+
+
+def synthesise(latent, config, tensors, level):
+    """Samples before limiting and rounding: 16 h x 16 w x 3, from a latent in units of 1/64 step."""
+    t = {k.removeprefix("transforms.synthesis."): v.astype(float) for k, v in tensors.items()}
+
+    def linear(name, x):
+        return x @ t[name + ".weight"].T + t[name + ".bias"]
+
+    def depthwise(name, x):
+        h, w, _ = x.shape
+        padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+        weight = t[name + ".weight"][:, 0]
+        taps = (padded[i : i + h, j : j + w] * weight[:, i, j] for i in range(3) for j in range(3))
+        return sum(taps) + t[name + ".bias"]
+
+    x = latent / 64 * np.exp(interpolated(tensors, "transforms.log_latent_scale", level))
+    x = d2s(linear("head", x))
+    blocks = config["synthesis_blocks"]
+    for i in range(blocks):
+        block = f"trunk.blocks.{i}."
+        if i == blocks // 2:
+            x = x * np.exp(interpolated(t, "trunk.log_gain", level))
+        g, h = np.split(interpolated(t, block + "gains", level), 2)
+        y = linear(block + "expand", x)
+        y = np.where(y < 0, y / 10, y)
+        x = x + g * linear(block + "project", depthwise(block + "depthwise", y))
+        a, b = np.split(linear(block + "gate", x), 2, axis=2)
+        x = x + h * linear(block + "mix", a / (1 + np.exp(-b)))
+    return 255 * (d2s(linear("tail", x), 8) + 0.5)
+
+
+# ---- VP8L (RFC 9649, section 3), for chunks L and A
+
+CODE_LENGTH_ORDER = (17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+# Distance codes 1..120 are the neighbours above and to the left, from near to far.
+NEIGHBOURS = sorted(
+    ((x, y) for y in range(8) for x in range(-7, 9) if y or x > 0),
+    key=lambda p: (p[0] ** 2 + p[1] ** 2, abs(p[0]), -p[0]),
+)
+
+
+class PrefixCode:
+    def __init__(self, lengths):
+        used = [(length, symbol) for symbol, length in enumerate(lengths) if length]
+        self.only = used[0][1] if len(used) == 1 else None
+        self.symbols, code, before = {}, 0, 0
+        for length, symbol in sorted(used):
+            code <<= length - before
+            self.symbols[length, code] = symbol
+            code, before = code + 1, length
+
+    def read(self, bits):
+        if self.only is not None:
+            return self.only
+        length, code = 0, 0
+        while (length, code) not in self.symbols:
+            length, code = length + 1, code << 1 | bits(1)
+            assert length <= 15
+        return self.symbols[length, code]
+
+
+class Vp8l:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def bits(self, n):
+        start, self.at = self.at, self.at + n
+        assert self.at <= 8 * len(self.data)
+        part = int.from_bytes(self.data[start // 8 : (self.at + 7) // 8], "little")
+        return part >> start % 8 & (1 << n) - 1
+
+    def picture(self):
+        """H x W x 4: red, green, blue, alpha."""
+        assert self.bits(8) == 0x2F
+        width, height, alpha = self.bits(14) + 1, self.bits(14) + 1, self.bits(1)
+        assert self.bits(3) == 0
+        transforms, packed = [], width
+        while self.bits(1):
+            kind = self.bits(2)
+            if kind < 2:
+                size = self.bits(3) + 2
+                transforms.append((kind, packed, size, self.image(*self.tiles(packed, height, size))))
+            elif kind == 2:
+                transforms.append((kind, packed, 0, None))
+            else:
+                count = self.bits(8) + 1
+                table = np.cumsum(self.image(count, 1)[0], axis=0) % 256
+                shift = 3 if count <= 2 else 2 if count <= 4 else 1 if count <= 16 else 0
+                transforms.append((kind, packed, shift, table))
+                packed = -(-packed // (1 << shift))
+        image = self.image(packed, height, main=True)
+        for kind, columns, size, extra in reversed(transforms):
+            inverse = (unpredict, uncolour, ungreen, unindex)[kind]
+            image = inverse(image, columns, size, extra)
+        if not alpha:
+            image[:, :, 3] = 255
+        return image.astype(np.uint8)
+
+    @staticmethod
+    def tiles(width, height, size):
+        return -(-width // (1 << size)), -(-height // (1 << size))
+
+    def prefix_code(self, count):
+        lengths = [0] * count
+        if self.bits(1):
+            symbols = self.bits(1) + 1
+            lengths[self.bits(8 if self.bits(1) else 1)] = 1
+            if symbols == 2:
+                lengths[self.bits(8)] = 1
+            return PrefixCode(lengths)
+        outer = [0] * 19
+        for place in CODE_LENGTH_ORDER[: self.bits(4) + 4]:
+            outer[place] = self.bits(3)
+        code, left = PrefixCode(outer), count
+        if self.bits(1):
+            left = self.bits(2 * self.bits(3) + 2) + 2
+        at, previous = 0, 8
+        while at < count and left:
+            left -= 1
+            length = code.read(self.bits)
+            if length < 16:
+                lengths[at] = length
+                at, previous = at + 1, length or previous
+                continue
+            extra, least = {16: (2, 3), 17: (3, 3), 18: (7, 11)}[length]
+            for _ in range(self.bits(extra) + least):
+                lengths[at] = previous if length == 16 else 0
+                at += 1
+        return PrefixCode(lengths)
+
+    def number(self, code):
+        if code < 4:
+            return code + 1
+        extra = (code - 2) >> 1
+        return ((2 + (code & 1)) << extra) + self.bits(extra) + 1
+
+    def image(self, width, height, main=False):
+        """H x W x 4 integers: red, green, blue, alpha."""
+        cache_bits = self.bits(4) if self.bits(1) else 0
+        cache = [0] * (1 << cache_bits)
+        size, groups = 0, np.zeros((1, 1), int)
+        if main and self.bits(1):
+            size = self.bits(3) + 2
+            choice = self.image(*self.tiles(width, height, size))
+            groups = choice[:, :, 0] << 8 | choice[:, :, 1]
+        counts = (280 + (len(cache) if cache_bits else 0), 256, 256, 256, 40)
+        codes = [[self.prefix_code(n) for n in counts] for _ in range(int(groups.max()) + 1)]
+        pixels: list[int] = []
+        while len(pixels) < width * height:
+            y, x = divmod(len(pixels), width)
+            group = groups[y >> size, x >> size] if size else 0
+            green, red, blue, alpha, distance = codes[group]
+            symbol = green.read(self.bits)
+            if symbol < 256:
+                r, b, a = (code.read(self.bits) for code in (red, blue, alpha))
+                new = [a << 24 | r << 16 | symbol << 8 | b]
+            elif symbol < 280:
+                length = self.number(symbol - 256)
+                back = self.number(distance.read(self.bits))
+                if back <= 120:
+                    dx, dy = NEIGHBOURS[back - 1]
+                    back = max(1, dx + dy * width)
+                else:
+                    back -= 120
+                start = len(pixels) - back
+                new = [pixels[start + i % back] for i in range(length)]
+            else:
+                new = [cache[symbol - 280]]
+            pixels += new
+            if cache_bits:
+                for pixel in new:
+                    cache[(0x1E35A7BD * pixel & 0xFFFFFFFF) >> (32 - cache_bits)] = pixel
+        array = np.array(pixels, dtype=np.int64).reshape(height, width)
+        return np.stack([array >> shift & 255 for shift in (16, 8, 0, 24)], axis=2)
+
+
+def signed(x):
+    return (x + 128) % 256 - 128
+
+
+def ungreen(image, *_):
+    return np.stack(
+        [(image[:, :, c] + (image[:, :, 1] if c in (0, 2) else 0)) % 256 for c in range(4)], 2
+    )
+
+
+def uncolour(image, width, size, elements):
+    height = len(image)
+    e = np.repeat(np.repeat(elements, 1 << size, axis=0), 1 << size, axis=1)[:height, :width]
+    e, green = signed(e), signed(image[:, :, 1])
+    red = (image[:, :, 0] + (e[:, :, 2] * green >> 5)) % 256
+    blue = image[:, :, 2] + (e[:, :, 1] * green >> 5) + (e[:, :, 0] * signed(red) >> 5)
+    return np.stack((red, image[:, :, 1], blue % 256, image[:, :, 3]), axis=2)
+
+
+def unindex(image, width, shift, table):
+    depth = 8 >> shift
+    x = np.arange(width)
+    index = image[:, x >> shift, 1] >> depth * (x & (1 << shift) - 1) & (1 << depth) - 1
+    return np.concatenate((table, np.zeros((256, 4), int)))[index]
+
+
+def unpredict(image, width, size, modes):
+    out = np.zeros_like(image)
+    flat = out.reshape(-1, 4)
+    for y in range(len(image)):
+        for x in range(width):
+            at = y * width + x
+            if y == 0:
+                guess = flat[at - 1] if x else np.array((0, 0, 0, 255))
+            elif x == 0:
+                guess = flat[at - width]
+            else:
+                # To the right of the last column lies the first of the next row: of this one.
+                left, top = flat[at - 1], flat[at - width]
+                corner, right = flat[at - width - 1], flat[at - width + 1]
+                guess = predict(modes[y >> size, x >> size, 1] & 15, left, top, right, corner)
+            flat[at] = (image[y, x] + guess) % 256
+    return out
+
+
+def predict(mode, left, top, right, corner):
+    if mode == 11:
+        nearer_left = np.abs(top - corner).sum() < np.abs(left - corner).sum()
+        return left if nearer_left else top
+    if mode == 12:
+        return np.clip(left + top - corner, 0, 255)
+    if mode == 13:
+        mean = (left + top) // 2
+        return np.clip(mean + np.trunc((mean - corner) / 2).astype(int), 0, 255)
+    black = np.array((0, 0, 0, 255))
+    return {
+        1: left,
+        2: top,
+        3: right,
+        4: corner,
+        5: ((left + right) // 2 + top) // 2,
+        6: (left + corner) // 2,
+        7: (left + top) // 2,
+        8: (corner + top) // 2,
+        9: (top + right) // 2,
+        10: ((left + corner) // 2 + (top + right) // 2) // 2,
+    }.get(int(mode), black)
+
+
+# ---- a whole file
+
+
+def decode(data, folder):
+    """Picture (uint8, H x W x 1 to 4) and latent (None without a model) of a file."""
+    chunks = list(read_chunks(data))
+    assert chunks[0][0] == "H"
+    width, height, colour, model_id, level = read_header(chunks[0][1])
+    assert all(kind.islower() or kind in "HGAL" for kind, _ in chunks)
+    streams = {kind: [payload for k, payload in chunks if k == kind] for kind in "GAL"}
+    latent = None
+    if model_id == bytes(4):
+        rgba = Vp8l(streams["L"][0]).picture().astype(float)
+        grey = rgba[:, :, 1]
+        alpha = rgba[:, :, 3]
+    else:
+        config, tensors = find_weights(folder, model_id)
+        tables = Tables(tensors)
+        rows, columns = -(-height // 16), -(-width // 16)
+        latent = np.zeros((rows, columns, config["latent_channels"]), np.int64)
+        alpha = np.full((height, width), 255)
+        for i, place in enumerate(group_rectangles(rows, columns, 64)):
+            size = latent[place].shape[:2]
+            latent[place] = decode_group(streams["G"][i], tensors, tables, level, *size)
+        if colour >= 2:
+            for i, place in enumerate(group_rectangles(height, width, 1024)):
+                alpha[place] = Vp8l(streams["A"][i]).picture()[:, :, 1]
+        rgba = synthesise(latent, config, tensors, level)[:height, :width]
+        grey = rgba.mean(axis=2)
+    planes = [grey] if colour % 2 == 0 else [rgba[:, :, c] for c in range(3)]
+    samples = np.stack(planes + ([alpha] if colour >= 2 else []), axis=2)
+    return np.rint(np.clip(samples, 0, 255)).astype(np.uint8), latent
+
+
+def main(file, folder, out=None):
+    picture, latent = decode(Path(file).read_bytes(), folder)
+    if latent is not None:
+        print(hashlib.sha256(latent.astype("<i4").tobytes()).hexdigest())
+    if out is not None:
+        height, width, depth = picture.shape
+        kind = ("GRAYSCALE", "GRAYSCALE_ALPHA", "RGB", "RGB_ALPHA")[depth - 1]
+        head = (
+            f"P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {depth}\nMAXVAL 255\nTUPLTYPE {kind}\nENDHDR\n"
+        )
+        Path(out).write_bytes(head.encode() + picture.tobytes())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
