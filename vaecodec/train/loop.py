@@ -36,7 +36,7 @@ from vaecodec.train.workers import Workers
 
 WARM_UP_STEPS = 100
 # Shares of the stage's time:
-LARGE_PATCHES_FROM = 0.4
+LARGE_PATCHES_FROM = 0.8
 FINISH_FROM = 0.9  # fake-quantised prior, transforms in full precision
 AVERAGE_DECAY = 0.998
 CHECKPOINT_SECONDS = 100

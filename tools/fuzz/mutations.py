@@ -1,0 +1,102 @@
+"""Files that are wrong in believable ways: taken apart, changed, and put together again.
+
+Most mutations repair the checksums: otherwise nothing behind them would ever be tried.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from random import Random
+
+from bitstream.chunks import START, read_chunks, varint
+
+ROOT = Path(__file__).parent.parent.parent
+#: Larger seeds take longer to decode than they are worth.
+MAX_SEED = 4096
+
+Chunks = list[tuple[bytes, bytes]]
+
+
+def seeds() -> list[bytes]:
+    """The conformance files, and what fuzzing found before."""
+    paths = sorted(ROOT.glob("tests/golden/*.vae")) + sorted(ROOT.glob("tests/fuzz/*.vae"))
+    return [path.read_bytes() for path in paths if path.stat().st_size <= MAX_SEED]
+
+
+def split(data: bytes) -> Chunks:
+    """Types and payloads. Raises VaeError if `data` is not made of chunks."""
+    return [(found.kind, found.payload) for found in read_chunks(data)]
+
+
+def join(start: bytes, chunks: Chunks) -> bytes:
+    """A file of these chunks, with the right checksums."""
+    out = [start]
+    for kind, payload in chunks:
+        body = kind + varint(len(payload)) + payload
+        out.append(body + zlib.crc32(body).to_bytes(4, "little"))
+    return b"".join(out)
+
+
+def mutate_bytes(data: bytes, random: Random) -> bytes:
+    """A few bytes changed, inserted, removed, repeated or blanked."""
+    out = bytearray(data)
+    for _ in range(random.choice((1, 1, 1, 2, 4, 16))):
+        place = random.randrange(len(out) + 1)
+        length = random.choice((1, 1, 2, 4, 8, 32))
+        kind = random.randrange(6)
+        if kind == 0 and place < len(out):
+            out[place] ^= 1 << random.randrange(8)
+        elif kind == 1:
+            out[place : place + length] = random.randbytes(length)
+        elif kind == 2:
+            out[place:place] = random.randbytes(length)
+        elif kind == 3:
+            del out[place : place + length]
+        elif kind == 4:
+            out[place:place] = out[place : place + length] * random.choice((1, 2, 50))
+        else:
+            out[place : place + length] = bytes([random.choice((0, 255))]) * length
+    return bytes(out)
+
+
+def mutate_header(payload: bytes, random: Random) -> bytes:
+    """Other dimensions, colour, level or model, or any bytes."""
+    if random.random() < 0.3:
+        return mutate_bytes(payload, random)
+    offset = 0
+    for _ in range(2):
+        while payload[offset] & 128:
+            offset += 1
+        offset += 1
+    sides = [varint(random.choice((1, 2, 15, 16, 17, 64, 300, 1025, 2**31))) for _ in range(2)]
+    fixed = bytearray(payload[offset:])
+    place = random.randrange(len(fixed))
+    fixed[place] = random.choice((0, 1, 2, 3, 63, random.randrange(256)))
+    which = random.randrange(3)
+    front = payload[:offset] if which == 0 else b"".join(sides)
+    return front + bytes(payload[offset:] if which == 1 else fixed)
+
+
+def mutate(data: bytes, others: list[bytes], random: Random) -> bytes:
+    """One mutation of the file `data`; `others`: files that parts may come from."""
+    kind = random.randrange(10)
+    if kind == 0:
+        return mutate_bytes(data, random)
+    if kind == 1:
+        return data[: random.randrange(len(data))]
+    start, chunks = data[:START], split(data)
+    place = random.randrange(len(chunks))
+    name, payload = chunks[place]
+    if kind <= 5:
+        changed = mutate_header(payload, random) if name == b"H" else mutate_bytes(payload, random)
+        chunks[place] = (name, changed)
+    elif kind == 6:
+        chunks[place] = (name, payload[: random.randrange(len(payload) + 1)])
+    elif kind == 7:
+        chunks.insert(random.randrange(len(chunks) + 1), random.choice(split(random.choice(others))))
+    elif kind == 8:
+        del chunks[place]
+    else:
+        chunks[place] = (random.choice((b"G", b"A", b"L", b"i", b"q", b"Q")), payload)
+    return join(start, chunks)
