@@ -1,9 +1,9 @@
 """Coverage-guided fuzzing of the decoder with atheris (pip install atheris).
 
-    python tools/fuzz/coverage.py CORPUS -max_total_time=1800 -max_len=4096 -timeout=5 -rss_limit_mb=3000
+    python tools/fuzz/coverage.py CORPUS -max_total_time=1800 -max_len=4096 -timeout=5
 
-CORPUS: a folder for what it finds; the conformance files are put there first. Arguments are libFuzzer's.
-It stops at the first thing that is not a VaeError and writes the file beside itself (`crash-...`).
+CORPUS: a folder for what it finds; the conformance files are put there first. Other arguments are
+libFuzzer's. It stops at the first thing that is not a VaeError and writes the file (`crash-...`).
 """
 
 from __future__ import annotations
