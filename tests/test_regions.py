@@ -89,16 +89,3 @@ def test_thumbnails(codec: Codec, data: bytes, whole: np.ndarray, shrink: int) -
 def test_other_thumbnails(codec: Codec, data: bytes, shrink: int) -> None:
     with pytest.raises(vaecodec.VaeError, match="shrink must be one of"):
         codec.decode(data, shrink=shrink)
-
-
-def test_groups_are_invisible_on_a_gradient(codec: Codec) -> None:
-    """Around the border of two groups a smooth gradient stays one, and in one piece or in groups it is
-    the same picture."""
-    ramp = np.linspace(20, 230, 1200)
-    gradient = np.rint(np.add.outer(np.linspace(0, 20, 64), ramp)).astype(np.uint8)
-    data = codec.encode(gradient, 60, lossless=False)
-    decoded = np.asarray(codec.decode(data)).astype(int)
-    near = np.abs(np.diff(decoded[:, 1000:1048], axis=1)).max()
-    assert near <= 3
-    across = np.abs(decoded - gradient)[:, 1016:1032].max()
-    assert across <= np.abs(decoded - gradient).max() + 1
