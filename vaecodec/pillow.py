@@ -1,0 +1,90 @@
+"""Pillow reads and writes `.vae` files once this module is imported.
+
+    import vaecodec.pillow
+    Image.open("photo.vae").save("again.vae", quality=80, effort=2)
+
+Options of `save`: quality, effort, lossless, model, device as for `vaecodec.encode`; icc_profile, exif
+and xmp replace what the image has (None or empty leaves it out). Opening parses the file; pixels are
+decoded when they are first used.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import IO, Any
+
+from PIL import Image, ImageFile
+
+import vaecodec
+from bitstream import container
+from bitstream.chunks import SIGNATURE
+from bitstream.errors import LimitExceeded, NotAVaeFile, VaeError
+from vaecodec import metadata
+
+FORMAT = "VAE"
+_MODES = {
+    container.GREY: "L",
+    container.RGB: "RGB",
+    container.GREY_ALPHA: "LA",
+    container.RGB_ALPHA: "RGBA",
+}
+_OPTIONS = ("quality", "effort", "lossless", "model", "device")
+
+
+class VaeImageFile(ImageFile.ImageFile):
+    """A `.vae` file opened by Pillow."""
+
+    format = FORMAT
+    format_description = "vaecodec learned image"
+
+    def _open(self) -> None:
+        assert self.fp is not None  # Pillow sets it before this is called
+        self._data: bytes | None = self.fp.read()
+        try:
+            parsed = container.parse(self._data)
+        except NotAVaeFile as error:
+            raise SyntaxError(str(error)) from error
+        except LimitExceeded as error:
+            raise Image.DecompressionBombError(str(error)) from error
+        except VaeError as error:
+            raise OSError(str(error)) from error
+        self._size = (parsed.header.width, parsed.header.height)
+        self._mode = _MODES[parsed.header.colour]
+        self.info.update(metadata.to_info(parsed.metadata))
+        self.tile = []
+
+    def load(self) -> Any:
+        """Decode the picture, once. Raises OSError."""
+        if self._data is not None:
+            data, self._data = self._data, None
+            try:
+                self.im = vaecodec.decode(data).im
+            except VaeError as error:
+                raise OSError(str(error)) from error
+        return super().load()
+
+
+def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    options = dict(image.encoderinfo)
+    source = image
+    if replaced := options.keys() & {"icc_profile", "exif", "xmp"}:
+        source = image.copy()
+        for key in replaced:
+            value = options[key]
+            value = value.tobytes() if isinstance(value, Image.Exif) else value
+            source.info[key] = value or b""
+    chosen = {key: options[key] for key in _OPTIONS if key in options}
+    try:
+        fp.write(vaecodec.encode(source, **chosen))
+    except VaeError as error:
+        raise OSError(f"{os.fsdecode(filename)}: {error}") from error
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(SIGNATURE)
+
+
+Image.register_open(FORMAT, VaeImageFile, _accept)
+Image.register_save(FORMAT, _save)
+Image.register_extension(FORMAT, ".vae")
+Image.register_mime(FORMAT, "image/x-vae")
