@@ -150,8 +150,8 @@ def large(figures: dict[str, Any]) -> list[str]:
     lines = [
         f"## Large pictures ({figures['model']})",
         "",
-        f"Measured on {figures['machine']}. Memory: the peak of a process beyond what it had with the model",
-        "loaded, the picture itself included (Pillow keeps four bytes a pixel).",
+        f"Measured on {figures['machine']}. Memory: the peak of a process beyond what it had with the",
+        "model loaded, the picture itself included (Pillow keeps four bytes a pixel).",
         "",
         "    python tools/large_pictures.py MODEL FILE",
         "",
@@ -165,8 +165,8 @@ def large(figures: dict[str, Any]) -> list[str]:
         )
     lines += [
         "",
-        f"Coding 24 megapixels in {cost['groups']} independent groups costs {share:+.2%} of the file against "
-        "one group.",
+        f"Coding 24 megapixels in {cost['groups']} independent groups costs {share:+.2%} of the file",
+        "against one group.",
         "",
     ]
     return lines
@@ -174,13 +174,13 @@ def large(figures: dict[str, Any]) -> list[str]:
 
 def fuzz(figures: dict[str, Any]) -> list[str]:
     """A `tools/fuzz/many.py` file."""
-    lines = [
+    return [
         "## Damaged and hostile files",
         "",
         f"{figures['count']} mutations of {figures['files']} files, seed {figures['seed']}: "
         f"{figures['failures']} crashed, hung or raised anything but a `VaeError`.",
-        f"The slowest took {figures['slowest_seconds']:.2f} s of processor time; resident memory grew by "
-        f"{figures['memory_growth_mib']} MiB over all of them.",
+        f"The slowest took {figures['slowest_seconds']:.2f} s of processor time; resident memory grew",
+        f"by {figures['memory_growth_mib']} MiB over all of them.",
         "",
         "    python tools/fuzz/many.py",
         "",
@@ -189,7 +189,6 @@ def fuzz(figures: dict[str, Any]) -> list[str]:
         *(f"| {name} | {count} |" for name, count in figures["outcomes"].items()),
         "",
     ]
-    return lines
 
 
 def main() -> None:
