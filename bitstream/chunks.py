@@ -23,12 +23,25 @@ _VARINT_BYTES = 5
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk of a file. `intact`: its checksum is right. `end`: the byte after it."""
+    """One chunk of a file: `stated` and `found` are its checksum, `end` is the byte after it."""
 
     kind: bytes
     payload: bytes
-    intact: bool
+    stated: int
+    found: int
     end: int
+
+    @property
+    def intact(self) -> bool:
+        """Whether the checksum is right."""
+        return self.stated == self.found
+
+    def check(self, what: str) -> None:
+        """Raise CorruptFile if it is not; `what` names the chunk."""
+        if not self.intact:
+            raise CorruptFile(
+                f"the checksum of {what} is wrong: {self.stated:08x} is stated, {self.found:08x} found"
+            )
 
 
 def varint(value: int) -> bytes:
@@ -97,8 +110,8 @@ def read_chunk(data: bytes, start: int) -> Chunk:
             f"the chunk {kind.decode()!r} at byte {start} needs {end - start} bytes, "
             f"{len(data) - start} are left"
         )
-    intact = zlib.crc32(data[start : end - 4]) == int.from_bytes(data[end - 4 : end], "little")
-    return Chunk(kind, data[offset : end - 4], intact, end)
+    stated = int.from_bytes(data[end - 4 : end], "little")
+    return Chunk(kind, data[offset : end - 4], stated, zlib.crc32(data[start : end - 4]), end)
 
 
 def read_chunks(data: bytes) -> Iterator[Chunk]:

@@ -219,8 +219,7 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
         raise TruncatedFile(f"the file ends before its header, after {len(data)} bytes")
     if head.kind != b"H":
         raise CorruptFile(f"the first chunk is {head.kind.decode()!r}, not the header 'H'")
-    if not head.intact:
-        raise CorruptFile("the checksum of the header is wrong")
+    head.check("the header")
     header, lengths = parse_header(head.payload, max_pixels)
     kinds = header.group_kinds
     metadata: dict[str, bytes] = {}
@@ -229,19 +228,18 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
         kind = found.kind
         if kind in GROUP_KINDS:
             number, part = divmod(len(groups), len(kinds))
-            if not found.intact:
-                raise CorruptFile(f"the checksum of group {number} is wrong")
+            found.check(f"group {number}")
             if kind != kinds[part]:
                 raise CorruptFile(
                     f"{kinds[part].decode()!r} is the chunk expected of group {number}, "
                     f"not {kind.decode()!r}"
                 )
             groups.append(found.payload)
-        elif not found.intact:
-            raise CorruptFile(f"the checksum of chunk {kind.decode()!r} is wrong")
-        elif kind == b"H":
+            continue
+        found.check(f"chunk {kind.decode()!r}")
+        if kind == b"H":
             raise CorruptFile("the file has a second header chunk")
-        elif kind in METADATA:
+        if kind in METADATA:
             name = METADATA[kind]
             if name in metadata or groups:
                 raise CorruptFile(f"the {name} chunk is a second one, or comes after a group")

@@ -99,7 +99,7 @@ def test_a_lost_group_is_filled_in(codec: Codec, wide: bytes) -> None:
         codec.decode(bytes(data))
     image = codec.decode(bytes(data), recover=True)
     assert image.info["lost"] == [(1024, 0, 1024, 60)]
-    assert image.info["damage"] == "the checksum of group 1 is wrong"
+    assert image.info["damage"].startswith("the checksum of group 1 is wrong")
     found = np.asarray(image).astype(int)
     halo = 16 * codec._model().synthesis_halo
     assert np.array_equal(found[:, : 1024 - halo], whole[:, : 1024 - halo])
