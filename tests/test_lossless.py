@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 
 import vaecodec
 from bitstream import container
-from vaecodec import lossless
 from vaecodec.codec import Codec
+from vaecodec.pictures import lossless
 
 
 def drawing(mode: str = "RGB") -> Image.Image:

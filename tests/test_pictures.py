@@ -15,8 +15,8 @@ import vaecodec
 from bitstream import container
 from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
-from vaecodec.images import read_picture, to_picture
-from vaecodec.metadata import upright_exif
+from vaecodec.pictures.metadata import upright_exif
+from vaecodec.pictures.reading import read_picture, to_picture
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from bitstream.chunks import read_chunks
 from bitstream.container import Header
 from bitstream.recovery import salvage
 from vaecodec.codec import Codec
-from vaecodec.inpaint import fill
+from vaecodec.pictures.inpaint import fill
 
 HEADER = Header(1030, 1030, container.RGB_ALPHA, 8, b"\xc0\xff\xee\x42", 37)
 STREAMS = [bytes([n]) * (3 + 60 * n) for n in range(1, 5)]

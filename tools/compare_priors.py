@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from vaecodec.codec import Codec
-from vaecodec.images import open_image
 from vaecodec.model.latents import ERROR_BITS, LatentCoder
+from vaecodec.pictures.reading import open_image
 from vaecodec.quality import level_of
 from vaecodec.train.loop import read_model
 from vaecodec.train.tables import gaussian_tables

@@ -20,7 +20,7 @@ from bitstream.errors import VaeError
 from vaecodec.bench.codecs import Vae
 from vaecodec.bench.run import jpeg_bytes_at, measure
 from vaecodec.files import write_whole
-from vaecodec.images import open_image
+from vaecodec.pictures.reading import open_image
 
 OUT = Path("demo-out")
 

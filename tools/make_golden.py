@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from vaecodec.codec import Codec
-from vaecodec.images import Picture
+from vaecodec.pictures.reading import Picture
 
 FOLDER = Path(__file__).parent.parent / "tests" / "golden"
 LOSSLESS = "lossless"

@@ -31,7 +31,7 @@ from rich.progress import track
 
 from bitstream.errors import BadImage, VaeError
 from vaecodec.files import expand, write_whole
-from vaecodec.images import open_image
+from vaecodec.pictures.reading import open_image
 from vaecodec.train.data import EXTENSIONS
 
 THUMBNAIL = 16

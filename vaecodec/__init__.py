@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from vaecodec.codec import Codec
-    from vaecodec.images import ImageLike
+    from vaecodec.pictures.reading import ImageLike
 
 __version__ = "0.1.0"
 

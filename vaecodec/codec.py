@@ -13,14 +13,15 @@ from bitstream import container
 from bitstream.container import Container, Header
 from bitstream.errors import CorruptFile, LimitExceeded, VaeError
 from bitstream.recovery import salvage
-from vaecodec import alpha, decoded, images, weights
-from vaecodec import lossless as exact
-from vaecodec.images import ImageLike, Picture
-from vaecodec.inpaint import fill
+from vaecodec import weights
 from vaecodec.model.config import LATENT_STRIDE
 from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.search import refine
+from vaecodec.pictures import alpha, finishing, reading
+from vaecodec.pictures import lossless as exact
+from vaecodec.pictures.inpaint import fill
+from vaecodec.pictures.reading import ImageLike, Picture
 from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_QUALITY, check_effort, level_of
 from vaecodec.tiling import GROUP, Rectangle, groups
 
@@ -109,7 +110,7 @@ class Codec:
         if shrink not in SHRINKS:
             raise VaeError(f"shrink must be one of {SHRINKS}, not {shrink!r}")
         file = salvage(data, max_pixels) if recover else container.parse(data, max_pixels)
-        image = self._decode_alike([file], decoded.rectangle(region, file.header), recover)[0]
+        image = self._decode_alike([file], finishing.rectangle(region, file.header), recover)[0]
         return image.reduce(shrink) if shrink > 1 else image
 
     def encode_batch(
@@ -124,7 +125,7 @@ class Codec:
         """Encode many pictures as `encode` does; those of equal size pass the networks together."""
         level = level_of(quality)
         check_effort(effort)
-        pictures = [images.to_picture(image) for image in batch]
+        pictures = [reading.to_picture(image) for image in batch]
         if strip:
             pictures = [picture.stripped() for picture in pictures]
         for picture in pictures:
@@ -186,7 +187,7 @@ class Codec:
         keys = [(h.height, h.width, h.colour, h.model_id, h.level) for h in headers]
         out: list[Image.Image | None] = [None] * len(batch)
         for chosen in _alike(keys, BATCH_PIXELS):
-            whole = decoded.rectangle(None, headers[chosen[0]])
+            whole = finishing.rectangle(None, headers[chosen[0]])
             lot = self._decode_alike([parsed[i] for i in chosen], whole)
             for i, image in zip(chosen, lot, strict=True):
                 out[i] = image
@@ -208,11 +209,11 @@ class Codec:
     ) -> list[Image.Image]:
         """Pictures of files alike but for streams, within `region` in pixels. `recover`: of one."""
         if files[0].header.lossless:
-            return [decoded.without_loss(file, region) for file in files]
+            return [finishing.without_loss(file, region) for file in files]
         lost = set(files[0].lost) if recover else None
         samples = self._samples(files, region, lost)
         return [
-            decoded.with_loss(file, array, region, lost)
+            finishing.with_loss(file, array, region, lost)
             for file, array in zip(files, samples, strict=True)
         ]
 

@@ -19,7 +19,7 @@ import vaecodec
 from bitstream import container
 from bitstream.chunks import SIGNATURE
 from bitstream.errors import LimitExceeded, NotAVaeFile, VaeError
-from vaecodec import metadata
+from vaecodec.pictures import metadata
 
 FORMAT = "VAE"
 _MODES = {

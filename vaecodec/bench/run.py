@@ -13,7 +13,7 @@ import numpy as np
 from bitstream.errors import VaeError
 from vaecodec.bench.codecs import JPEG, BenchCodec
 from vaecodec.bench.metrics import Curve, ms_ssim, psnr
-from vaecodec.images import open_image
+from vaecodec.pictures.reading import open_image
 
 
 @dataclass(frozen=True)

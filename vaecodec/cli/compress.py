@@ -53,7 +53,7 @@ def command(
     from PIL import Image
 
     from vaecodec.codec import Codec
-    from vaecodec.images import read_picture
+    from vaecodec.pictures.reading import read_picture
 
     # Formats that Pillow only writes (PDF, for one) are no inputs.
     readable = {e for e, name in Image.registered_extensions().items() if name in Image.OPEN}

@@ -102,7 +102,7 @@ def _format_of(target: Path) -> str:
 
 
 def _file_bytes(image: PilImage, source: Path, target: Path) -> bytes:
-    from vaecodec.metadata import save_options
+    from vaecodec.pictures.metadata import save_options
 
     file = io.BytesIO()
     options, dropped = save_options(image, _format_of(target))

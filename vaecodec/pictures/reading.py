@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from bitstream.container import GREY, GREY_ALPHA, RGB, RGB_ALPHA
 from bitstream.errors import BadImage
-from vaecodec import metadata as meta
+from vaecodec.pictures import metadata as meta
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from PIL import Image
 
 from bitstream.container import Container, Header
 from bitstream.errors import CorruptFile, VaeError
-from vaecodec import alpha, lossless, metadata
-from vaecodec.inpaint import fill
+from vaecodec.pictures import alpha, lossless, metadata
+from vaecodec.pictures.inpaint import fill
 from vaecodec.tiling import Rectangle, pixel_groups
 
 

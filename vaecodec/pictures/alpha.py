@@ -6,7 +6,7 @@ import numpy as np
 
 from bitstream.container import Container
 from bitstream.errors import CorruptFile
-from vaecodec import lossless
+from vaecodec.pictures import lossless
 from vaecodec.tiling import Rectangle, pixel_groups
 
 OPAQUE = 255

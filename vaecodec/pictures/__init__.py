@@ -1,0 +1,1 @@
+"""Pictures outside the model: reading them, what they carry, putting decoded ones together."""
