@@ -145,6 +145,28 @@ def test_a_16_bit_colour_file_says_so(tmp_path: Path) -> None:
     assert picture.samples.shape == (2, 2, 3)
 
 
+def test_transparency_by_colour(tmp_path: Path) -> None:
+    """PNG files may name one colour that is transparent."""
+    deep = np.arange(0, 64 * 1000, 1000).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(deep).save(tmp_path / "deep.png", transparency=5000)
+    Image.fromarray(deep.astype(np.uint8)).save(
+        tmp_path / "grey.png", transparency=int(deep[2, 3] % 256)
+    )
+    picture = read_picture(tmp_path / "deep.png")
+    assert picture.alpha is not None
+    assert np.argwhere(picture.alpha == 0).tolist() == [[0, 5]]
+    picture = read_picture(tmp_path / "grey.png")
+    assert picture.alpha is not None
+    assert picture.alpha[2, 3] == 0
+
+
+def test_a_picture_that_breaks_off(tmp_path: Path, photo_file: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(photo_file.read_bytes()[:3000])
+    image = Image.open(tmp_path / "cut.png")
+    with pytest.raises(vaecodec.BadImage, match="cannot be read completely"):
+        to_picture(image)
+
+
 def test_the_first_frame_of_an_animation(tmp_path: Path, photo: np.ndarray) -> None:
     frames = [Image.fromarray(photo[i : i + 16, :16]) for i in (0, 50)]
     frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:], lossless=True)

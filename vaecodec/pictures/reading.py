@@ -16,6 +16,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from bitstream.container import GREY, GREY_ALPHA, RGB, RGB_ALPHA
 from bitstream.errors import BadImage
 from vaecodec.pictures import metadata as meta
+from vaecodec.pictures.alpha import OPAQUE
 
 
 @dataclass(frozen=True)
@@ -116,21 +117,27 @@ def _from_image(image: Image.Image) -> Picture:
     raw = [str(tile[3]) for tile in getattr(image, "tile", [])]
     if image.mode in _DEEP_MODES or any(";16" in text for text in raw):
         notices.append(_DEEP_NOTICE)
-    image.load()
+    try:
+        image.load()
+    except OSError as error:
+        raise BadImage(f"the picture cannot be read completely ({error})") from error
     metadata = meta.of_image(image)
     if _orientation(image) != 1:
         image = ImageOps.exif_transpose(image)
-    alpha = None
-    if image.has_transparency_data:
-        image = image.convert("LA" if image.mode in _GREY_MODES else "RGBA")
-        alpha = np.asarray(image.getchannel("A"))
     grey = image.mode in _GREY_MODES
-    if image.mode in _DEEP_MODES:
-        image = Image.fromarray(_to_8_bits(np.asarray(image)))
-    if image.mode == "CMYK":
-        image = _from_cmyk(image, metadata.pop("icc", b""))
     mode = "L" if grey else "RGB"
+    alpha = None
     try:
+        if image.mode in _DEEP_MODES:
+            deep = np.asarray(image)
+            if (clear := image.info.get("transparency")) is not None:
+                alpha = np.where(deep == clear, 0, OPAQUE).astype(np.uint8)
+            image = Image.fromarray(_to_8_bits(deep))
+        elif image.has_transparency_data:
+            image = image.convert(mode + "A")
+            alpha = np.asarray(image.getchannel("A"))
+        elif image.mode == "CMYK":
+            image = _from_cmyk(image, metadata.pop("icc", b""))
         samples = np.asarray(image if image.mode == mode else image.convert(mode))
     except ValueError as error:
         raise BadImage(f"a picture of mode {image.mode} cannot be converted to {mode}") from error
