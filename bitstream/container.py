@@ -156,10 +156,10 @@ def pack(
 def parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int]]:
     """Header chunk to header and the lengths of all group chunks (none if there is one group).
 
-    Raises CorruptFile, TruncatedFile or LimitExceeded.
+    Raises CorruptFile or LimitExceeded.
     """
-    width, offset = read_varint(payload, 0, "the width")
-    height, offset = read_varint(payload, offset, "the height")
+    width, offset = _field(payload, 0, "the width")
+    height, offset = _field(payload, offset, "the height")
     fixed = payload[offset : offset + 7]
     if len(fixed) < 7:
         raise CorruptFile("the header chunk is too short")
@@ -184,11 +184,18 @@ def parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int]]:
         if len(payload) - offset < header.chunk_count:
             raise CorruptFile(f"the header lists fewer than {header.chunk_count} group lengths")
         for _ in range(header.chunk_count):
-            length, offset = read_varint(payload, offset, "a group length")
+            length, offset = _field(payload, offset, "a group length")
             lengths.append(length)
     if offset != len(payload):
         raise CorruptFile(f"the header chunk has {len(payload) - offset} bytes too many")
     return header, lengths
+
+
+def _field(payload: bytes, offset: int, what: str) -> tuple[int, int]:
+    try:
+        return read_varint(payload, offset, what)
+    except TruncatedFile as error:  # the chunk is whole: it was made too short
+        raise CorruptFile(f"the header chunk ends inside {what}") from error
 
 
 def unpack_metadata(name: str, payload: bytes) -> bytes:

@@ -19,7 +19,7 @@ Chunks = list[tuple[bytes, bytes]]
 
 
 def seeds() -> list[bytes]:
-    """The conformance files, and what fuzzing found before."""
+    """The conformance files, and what fuzzing came to before."""
     paths = sorted(ROOT.glob("tests/golden/*.vae")) + sorted(ROOT.glob("tests/fuzz/*.vae"))
     return [path.read_bytes() for path in paths if path.stat().st_size <= MAX_SEED]
 
