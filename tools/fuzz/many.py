@@ -9,6 +9,7 @@ fail are written to `fuzz-failures/`; once the cause is fixed they belong in tes
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import resource
@@ -37,8 +38,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     codec, random, files = Codec(device="cpu"), Random(arguments.seed), seeds()
-    for data in files:
-        codec.decode(data)
+    for data in files:  # what is allocated once is no growth
+        with contextlib.suppress(VaeError):
+            codec.decode(data)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     outcomes: Counter[str] = Counter()
     slowest, failures = 0.0, 0

@@ -71,13 +71,13 @@ def mutate_bytes(data: bytes, random: Random) -> bytes:
 
 def mutate_header(payload: bytes, random: Random) -> bytes:
     """Other dimensions, colour, level or model, or any bytes."""
-    if random.random() < 0.3:
-        return mutate_bytes(payload, random)
     offset = 0
     for _ in range(2):
-        while payload[offset] & 128:
+        while offset < len(payload) and payload[offset] & 128:
             offset += 1
         offset += 1
+    if offset >= len(payload) or random.random() < 0.3:
+        return mutate_bytes(payload, random)
     sides = [varint(random.choice((1, 2, 15, 16, 17, 64, 300, 1025, 2**31))) for _ in range(2)]
     fixed = bytearray(payload[offset:])
     place = random.randrange(len(fixed))
