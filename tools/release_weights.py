@@ -111,7 +111,7 @@ def main(checkpoint: str, name: str, data: str, kodak: str, rival: str | None = 
             path.unlink(missing_ok=True)
         raise
     out = ROOT / "benchmarks" / "results" / f"kodak-{name}.json"
-    options = ["--codecs", "vae,jpeg,webp,avif", "--efforts", "0,2,4", "--ms-ssim", "--model", name]
+    options = ["--codecs", "vae,jpeg,webp,avif", "--efforts", "0,4", "--ms-ssim", "--model", name]
     group.main(["bench", kodak, *options, "--json", str(out)], standalone_mode=False)
     write_results.main()
 

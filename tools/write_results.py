@@ -36,7 +36,7 @@ def kodak(figures: dict[str, Any]) -> list[str]:
         f"Real files, RGB PSNR, means of per-image values, measured on {figures['machine']}.",
         f"PSNR rises with quality on {'every image' if rising else 'NOT every image'}.",
         "",
-        "    vaecodec bench KODAK --codecs vae,jpeg,webp,avif --efforts 0,2,4 --ms-ssim --json FILE",
+        "    vaecodec bench KODAK --codecs vae,jpeg,webp,avif --efforts 0,4 --ms-ssim --json FILE",
         "",
         f"BD-rate at equal PSNR (Akima): each curve against JPEG, and {name} against each curve.",
         "",
