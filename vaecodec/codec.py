@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bitstream import container
 from bitstream.container import Container, Header
-from bitstream.errors import CorruptFile, LimitExceeded, VaeError
+from bitstream.errors import CorruptFile, VaeError
 from bitstream.recovery import salvage
 from vaecodec import weights
 from vaecodec.model.config import LATENT_STRIDE
@@ -128,12 +128,6 @@ class Codec:
         pictures = [reading.to_picture(image) for image in batch]
         if strip:
             pictures = [picture.stripped() for picture in pictures]
-        for picture in pictures:
-            height, width, _ = picture.samples.shape
-            if height * width > container.MAX_PIXELS:
-                raise LimitExceeded(
-                    f"the picture has {width} x {height} pixels, the limit is {container.MAX_PIXELS}"
-                )
         if lossless:
             return [_without_loss(picture) for picture in pictures]
         out: list[bytes] = [b""] * len(batch)

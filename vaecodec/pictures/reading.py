@@ -13,8 +13,8 @@ from typing import Union
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from bitstream.container import GREY, GREY_ALPHA, RGB, RGB_ALPHA
-from bitstream.errors import BadImage
+from bitstream.container import GREY, GREY_ALPHA, MAX_PIXELS, RGB, RGB_ALPHA
+from bitstream.errors import BadImage, LimitExceeded, VaeError
 from vaecodec.pictures import metadata as meta
 from vaecodec.pictures.alpha import OPAQUE
 
@@ -65,8 +65,10 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
             yield image
     except UnidentifiedImageError as error:
         raise BadImage(f"{name}: not an image in a format that can be read") from error
-    except (BadImage, Image.DecompressionBombError) as error:
-        raise BadImage(f"{name}: {error}") from error
+    except VaeError as error:
+        raise type(error)(f"{name}: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise LimitExceeded(f"{name}: {error}") from error
     except OSError as error:
         raise BadImage(f"{name}: {error.strerror or error}") from error
     except Exception as error:  # Pillow's plugins raise anything on damaged files
@@ -87,7 +89,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
 
 
 def to_picture(image: ImageLike) -> Picture:
-    """What is coded of a picture; raises BadImage for what is none.
+    """What is coded of a picture. Raises BadImage for what is none, LimitExceeded if it is too large.
 
     EXIF orientation is applied. Palettes become RGB, CMYK becomes sRGB through its profile, 16 bits
     per sample become 8, of an animation the first frame is taken; `notices` says so.
@@ -104,8 +106,7 @@ def to_picture(image: ImageLike) -> Picture:
 
 
 def _from_image(image: Image.Image) -> Picture:
-    if image.width == 0 or image.height == 0:
-        raise BadImage(f"the picture has no pixels ({image.width} x {image.height})")
+    _check_size(*image.size)
     if image.mode in _UNBOUNDED_MODES:
         raise BadImage(
             f"a picture of mode {image.mode} has no range of samples to convert from; convert it first"
@@ -146,6 +147,14 @@ def _from_image(image: Image.Image) -> Picture:
     return Picture(samples, grey, alpha, metadata, tuple(notices))
 
 
+def _check_size(width: int, height: int) -> None:
+    """Before anything is allocated."""
+    if width == 0 or height == 0:
+        raise BadImage(f"the picture has no pixels ({width} x {height})")
+    if width * height > MAX_PIXELS:
+        raise LimitExceeded(f"the picture has {width} x {height} pixels, the limit is {MAX_PIXELS}")
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -180,8 +189,7 @@ def _from_array(array: np.ndarray) -> Picture:
             "an array must be uint8 of shape H x W (grey) or H x W x 1 to 4 (with alpha, RGB, RGBA), "
             f"not {array.dtype} of shape {' x '.join(map(str, array.shape))}"
         )
-    if array.size == 0:
-        raise BadImage(f"the picture has no pixels ({array.shape[1]} x {array.shape[0]})")
+    _check_size(array.shape[1], array.shape[0])
     array = array.reshape(*array.shape[:2], channels)
     alpha = array[:, :, -1] if channels in (2, 4) else None
     if channels <= 2:
