@@ -167,6 +167,7 @@ def large(figures: dict[str, Any]) -> list[str]:
         "",
         f"Coding 24 megapixels in {cost['groups']} independent groups costs {share:+.2%} of the file",
         "against one group.",
+        *([figures["note"]] if "note" in figures else []),
         "",
     ]
     return lines
