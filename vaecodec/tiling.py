@@ -69,7 +69,7 @@ class Rectangle:
 
 
 def groups(rows: int, columns: int, side: int = GROUP) -> Iterator[Rectangle]:
-    """Every group of a latent of `rows` x `columns`, in raster order."""
+    """Every group of a latent of `rows` x `columns`, in raster order. `side`: of a group."""
     for top in range(0, rows, side):
         for left in range(0, columns, side):
             yield Rectangle(top, left, min(top + side, rows), min(left + side, columns))

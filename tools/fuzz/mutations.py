@@ -5,11 +5,10 @@ Most mutations repair the checksums: otherwise nothing behind them would ever be
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from random import Random
 
-from bitstream.chunks import START, read_chunks, varint
+from bitstream.chunks import START, chunk, read_chunks, varint
 from bitstream.errors import VaeError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -40,11 +39,7 @@ def split(data: bytes) -> Chunks:
 
 def join(start: bytes, chunks: Chunks) -> bytes:
     """A file of these chunks, with the right checksums."""
-    out = [start]
-    for kind, payload in chunks:
-        body = kind + varint(len(payload)) + payload
-        out.append(body + zlib.crc32(body).to_bytes(4, "little"))
-    return b"".join(out)
+    return start + b"".join(chunk(kind, payload) for kind, payload in chunks)
 
 
 def mutate_bytes(data: bytes, random: Random) -> bytes:

@@ -17,6 +17,8 @@ _ORIENTATION_TAG = 0x0112
 _SHORT = 3
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|\s*>\s*))[1-8]")
 
+#: Where Pillow keeps them in `Image.info`; `Image.save` takes them by the same names.
+_INFO_KEYS = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
 #: What Pillow writes into files of each format.
 _WRITTEN = {
     "PNG": {"icc", "exif", "xmp"},
@@ -30,11 +32,7 @@ _WORDS = {"icc": "colour profile", "exif": "EXIF data", "xmp": "XMP data"}
 
 def of_image(image: Image.Image) -> dict[str, bytes]:
     """What there is of "icc", "exif" (without the prefix it has in JPEG) and "xmp", upright."""
-    found = {
-        "icc": image.info.get("icc_profile"),
-        "exif": image.info.get("exif"),
-        "xmp": image.info.get("xmp"),
-    }
+    found = {name: image.info.get(key) for name, key in _INFO_KEYS.items()}
     metadata = {
         name: bytes(value) for name, value in found.items() if isinstance(value, bytes) and value
     }
@@ -69,8 +67,7 @@ def upright_exif(exif: bytes) -> bytes:
 
 def to_info(metadata: dict[str, bytes]) -> dict[str, bytes]:
     """The entries of `Image.info` under which Pillow keeps the same."""
-    names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
-    info = {names[name]: value for name, value in metadata.items()}
+    info = {_INFO_KEYS[name]: value for name, value in metadata.items()}
     if "exif" in info:
         info["exif"] = EXIF_PREFIX + info["exif"]
     return info
@@ -79,22 +76,12 @@ def to_info(metadata: dict[str, bytes]) -> dict[str, bytes]:
 def save_options(image: Image.Image, file_format: str) -> tuple[dict[str, object], list[str]]:
     """Arguments of `Image.save` that keep the metadata of a decoded picture, and in words what this
     format cannot keep."""
-    carried = {
-        name: image.info[key]
-        for name, key in (("icc", "icc_profile"), ("exif", "exif"), ("xmp", "xmp"))
-        if key in image.info
-    }
+    carried = {name: image.info[key] for name, key in _INFO_KEYS.items() if key in image.info}
     kept = _WRITTEN.get(file_format, set())
-    options: dict[str, object] = {}
-    if "icc" in carried and "icc" in kept:
-        options["icc_profile"] = carried["icc"]
-    if "exif" in carried and "exif" in kept:
-        options["exif"] = carried["exif"]
-    if "xmp" in carried and "xmp" in kept:
-        if file_format == "PNG":
-            chunk = PngInfo()
-            chunk.add_itxt("XML:com.adobe.xmp", carried["xmp"].decode("utf-8", "replace"))
-            options["pnginfo"] = chunk
-        else:
-            options["xmp"] = carried["xmp"]
+    options: dict[str, object] = {_INFO_KEYS[n]: value for n, value in carried.items() if n in kept}
+    if file_format == "PNG" and "xmp" in options:
+        chunk = PngInfo()
+        chunk.add_itxt("XML:com.adobe.xmp", carried["xmp"].decode("utf-8", "replace"))
+        del options["xmp"]
+        options["pnginfo"] = chunk
     return options, [_WORDS[name] for name in carried if name not in kept]
