@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bitstream import container, entropy
-from vaecodec.bench.codecs import JPEG
+from vaecodec.bench.codecs.pillow import JPEG
 from vaecodec.codec import Codec
 from vaecodec.quality import level_of
 

@@ -18,7 +18,9 @@ from PIL import Image
 import vaecodec
 from bitstream import container
 from vaecodec import weights
+from vaecodec.bench.codecs.pillow import JPEG
 from vaecodec.bench.metrics import psnr
+from vaecodec.bench.results import read_results
 from vaecodec.cli.main import main
 from vaecodec.files import write_whole
 
@@ -371,30 +373,107 @@ def test_models_and_version(run: Run) -> None:
     assert "compress" in run("--help")[1]
 
 
-def test_bench(run: Run, tmp_path: Path, photo: np.ndarray) -> None:
-    pytest.importorskip("bjontegaard", reason="the bench extra is not installed")
+@pytest.fixture
+def images(tmp_path: Path, photo: np.ndarray) -> Path:
+    """A folder of two small photographs and a file that is none."""
     folder = tmp_path / "images"
     folder.mkdir()
     Image.fromarray(photo[:96, :96]).save(folder / "a.png")
     Image.fromarray(photo[96:, 96:]).save(folder / "b.png")
     (folder / "c.png").write_bytes(b"rubbish")
-    out = tmp_path / "figures.json"
-    code, text, err = run("bench", folder, "--qualities", "10,40,70,95", "--json", out)
+    return folder
+
+
+def test_bench(run: Run, images: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the bench extra is not installed")
+    out = tmp_path / "deep" / "out"
+    arguments = ("--qualities", "10,40,70,95", "--metrics", "psnr,psnr-y", "--out", out)
+    code, text, err = run("bench", images, *arguments)
     assert code == 1
+    assert err.count("\n") == 1
     assert "c.png: not an image" in err
-    assert "BD-rate of vae" in text
-    figures = json.loads(out.read_text())
-    assert all(value < 0 for value in figures["bd_rate_percent"].values())
-    assert len(figures["rows"]) == 2 * (4 + 15)
-    for row in figures["rows"]:
-        assert row["bpp"] == 8 * row["bytes"] / (96 * 96 if row["image"] == "a.png" else 96 * 160)
-    assert run("bench", tmp_path / "absent")[0] == 2
-    assert run("bench", folder, "--qualities", "0,5")[0] == 2
-    code, text, _ = run("bench", folder, "--qualities", "20,90", "--efforts", "0,1")
+    assert "BD-rate against jpeg at equal PSNR (dB) (akima)\n  vae small" in text
+    assert "100% of the shorter range" in text
+    assert "; mean of 2 images -" in text
+    results = read_results(out / "results.json")
+    assert len(results.rows) == 2 * (4 + len(JPEG.qualities))
+    for row in results.rows:
+        assert row.bpp == 8 * row.bytes / (96 * 96 if row.image == "a.png" else 96 * 160)
+    names = {"cache.jsonl", "report.html", "results.csv", "results.json"}
+    names |= {f"{n}.{e}" for n in ("rd-psnr", "rd-psnr-y", "speed") for e in ("png", "svg")}
+    assert {path.name for path in out.iterdir()} == names
+    # Once more: the same figures, and nothing measured again, speeds included.
+    (images / "c.png").unlink()
+    before = {name: (out / name).read_bytes() for name in names}
+    assert run("bench", images, *arguments)[0] == 0
+    assert {name: (out / name).read_bytes() for name in names} == before
+    # Anew, elsewhere: the same files, byte for byte, and the same qualities.
+    other = tmp_path / "other"
+    assert run("bench", images, *arguments[:-1], other)[0] == 0
+    again = read_results(other / "results.json")
+    for a, b in zip(results.rows, again.rows, strict=True):
+        assert (a.image, a.codec, a.quality, a.sha256, a.metrics) == (
+            b.image, b.codec, b.quality, b.sha256, b.metrics
+        )  # fmt: skip
+
+
+def test_bench_without_what_was_asked_for(
+    run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (images / "c.png").unlink()
+    small = ("--codecs", "vae,jpeg", "--qualities", "20,90", "--qualities", "jpeg=20,90")
+    # A codec, a metric, an external codec and a reference that are missing: the others go on.
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    options = ("--codecs", "jpeg,jxl", "--qualities", "jpeg=10,50", "--metrics", "psnr,lpips")
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    code, text, err = run(
+        "bench", images, *options, "--external", tmp_path / "x.toml", "--reference", tmp_path / "y.json"
+    )
+    assert code == 1
+    for message in (
+        "jxl needs the extra",
+        "lpips ",
+        "x.toml: cannot be read",
+        "y.json: cannot be read",
+    ):
+        assert message in err
+    assert len(err.splitlines()) == 4
+    assert [line.split()[:2] for line in text.splitlines()[2:]] == [["jpeg", "10"], ["jpeg", "50"]]
+    code, text, err = run("bench", images, *small, "--efforts", "0,1")
+    assert code == 0
     assert text.count("effort 1 ") >= 2
     assert "effort 0" not in text  # the default has no suffix
-    code, _, err = run("bench", folder, "--efforts", "2,99")
-    assert "'2,99' is not a list of numbers from 0 to 32" in err
-    code, _, err = run("bench", folder, "--codecs", "vae,gif")
+    for wrong, message in (
+        (("--efforts", "2,99"), "'2,99' is not a list of numbers from 0 to 32"),
+        (("--codecs", "vae,gif"), "no codec is called 'gif'"),
+        (("--codecs", "jpeg", "--codecs", "webp,gif:3"), "no codec is called 'gif'"),
+        (("--metrics", "psnr,mse"), "no metric is called 'mse'"),
+        (("--qualities", "0,5"), "'0,5' is not a list of numbers from 1 to 100"),
+        (("--qualities", "webp=5"), "no codec is called 'webp'"),
+        (("--qualities", "jpeg=x"), "'jpeg=x' is not CODEC=Q,Q,..."),
+        (("--anchor", "webp"), "no curve is called 'webp'"),
+        (("--models", "large-9"), "no model is called 'large-9'"),
+        (("--codecs", "avif:4,avif"), "two codecs are called 'avif'"),
+    ):
+        code, _, err = run("bench", images, *wrong)
+        assert code == 2, wrong
+        assert message in err
+
+
+def test_bench_on_bad_folders(run: Run, images: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the bench extra is not installed")
+    code, _, err = run("bench", tmp_path / "absent")
+    assert (code, err) == (2, f"vaecodec: {tmp_path / 'absent'}: no such folder of images\n")
+    (tmp_path / "empty").mkdir()
+    assert "empty: holds no image" in run("bench", tmp_path / "empty")[2]
+    for path in (images / "a.png", images / "b.png"):
+        path.unlink()
+    code, _, err = run("bench", images)
     assert code == 2
-    assert "no codec is called 'gif'" in err
+    assert "c.png: not an image" in err
+    assert "images: holds no readable image" in err
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("mine")
+    code, _, err = run("bench", images, "--out", tmp_path / "full")
+    assert code == 2
+    assert "full: holds other files; choose an empty or a new folder" in err

@@ -30,6 +30,7 @@ from vaecodec.model.load import load_model
 from vaecodec.model.prior import Prior
 from vaecodec.train.data import Pictures, load
 from vaecodec.train.export import build_model, integer_prior
+from vaecodec.train.grow import grown
 from vaecodec.train.loop import (
     Stage,
     learning_rate,
@@ -38,7 +39,6 @@ from vaecodec.train.loop import (
     save_checkpoint,
     stratified_levels,
 )
-from vaecodec.train.grow import grown
 from vaecodec.train.model import TrainableCodec, initialise_from_pictures
 from vaecodec.train.optimizers import Muon, clip_gradients, orthogonalise
 from vaecodec.train.tables import FIT_LEVELS, gaussian_tables

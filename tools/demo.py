@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bitstream.errors import VaeError
-from vaecodec.bench.codecs import Vae
+from vaecodec.bench.codecs.vae import Vae
 from vaecodec.bench.run import jpeg_bytes_at, measure
 from vaecodec.files import write_whole
 from vaecodec.pictures.reading import open_image

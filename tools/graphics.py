@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vaecodec.bench.codecs import JPEG, Vae
+from vaecodec.bench.codecs.pillow import JPEG
+from vaecodec.bench.codecs.vae import Vae
 from vaecodec.bench.run import measure
 from vaecodec.files import write_whole
 

@@ -110,9 +110,13 @@ def main(checkpoint: str, name: str, data: str, kodak: str, rival: str | None = 
         ):
             path.unlink(missing_ok=True)
         raise
-    out = ROOT / "benchmarks" / "results" / f"kodak-{name}.json"
-    options = ["--codecs", "vae,jpeg,webp,avif", "--efforts", "0,4", "--ms-ssim", "--model", name]
-    group.main(["bench", kodak, *options, "--json", str(out)], standalone_mode=False)
+    out = ROOT / "runs" / "kodak"  # kept: other codecs than the model are measured once
+    options = [*write_results.KODAK_OPTIONS, "--models", name, "--out", str(out)]
+    options += ["--reference", str(write_results.REFERENCE)]
+    group.main(["bench", kodak, *options], standalone_mode=False)
+    write_whole(
+        write_results.FOLDER / f"kodak-{name}.json", (out / "results.json").read_bytes(), force=True
+    )
     write_results.main()
 
 

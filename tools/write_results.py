@@ -6,82 +6,110 @@ python tools/write_results.py
 from __future__ import annotations
 
 import json
+import math
+from itertools import pairwise
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-from vaecodec.bench.metrics import bd_rate
+from matplotlib.figure import Figure
+
+from vaecodec.bench import plots
+from vaecodec.bench.curves import bd_rate, read_reference
+from vaecodec.bench.results import Results, read_results
+from vaecodec.bench.summary import Comparison, compare, curves_of
+from vaecodec.files import write_whole
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks" / "results"
+IMAGES = ROOT / "docs" / "images"
+#: Curves published by the CompressAI project, from its repository (BSD-3-Clause-Clear).
+REFERENCE = ROOT / "benchmarks" / "reference" / "kodak-published.json"
+KODAK_OPTIONS = (
+    "--codecs", "vae,jpeg,jpeg-444,webp,avif,jxl,jpeg2000", "--efforts", "0,4",
+    "--metrics", "psnr,ms-ssim,ssimulacra2", "--jobs", "2",
+)  # fmt: skip
+KODAK_COMMAND = f"vaecodec bench KODAK {' '.join(KODAK_OPTIONS)} --out DIR"
 
 
-def kodak(figures: dict[str, Any]) -> list[str]:
-    """Rate and distortion of every codec in a `vaecodec bench --json` file."""
-    ours = [name for name in figures["codecs"] if name.startswith("vae")]
-    vae = min(ours, key=len)  # other efforts than the default are part of the name
-    rows = [row for row in figures["rows"] if row["codec"] == vae]
-    images = {row["image"] for row in rows}
+def kodak(results: Results, name: str) -> list[str]:
+    """The `results.json` of `vaecodec bench` over Kodak, and the plots of it, which are written too."""
+    codecs = list(results.codecs)
+    vae = min((c for c in codecs if c.startswith("vae ")), key=len)  # efforts are part of the name
     rising = all(
-        a["psnr"] < b["psnr"]
-        for image in images
-        for a, b in zip(_of(rows, image), _of(rows, image)[1:], strict=False)
+        a.psnr < b.psnr
+        for image in results.images
+        for a, b in pairwise(row for row in results.of(vae) if row.image == image)
     )
-    name = vae.removeprefix("vae ").partition(" effort")[0]
     card = json.loads((ROOT / "vaecodec" / "weights" / f"{name}.json").read_text())
     hardware = sorted({stage.get("cpu", stage["hardware"]) for stage in card["stages"]})
+    published = {
+        f"{curve} (published)": metrics
+        for curve, metrics in read_reference(REFERENCE).items()
+        if curve != "jpeg"
+    }
+    for metric in results.metrics:
+        few = {"vtm (published)": published["vtm (published)"]} if metric == "psnr" else {}
+        _plot(f"kodak-{metric}", plots.rate_distortion(results, metric, few))
+    _plot("kodak-speed", plots.speed(results, "jpeg"))
     lines = [
-        f"## {name} on Kodak, {len(images)} images",
+        f"## {name} on Kodak, {len(results.images)} images",
         "",
         f"Trained for {card['minutes']:.0f} minutes, {card['steps']} steps, on {'; '.join(hardware)}.",
-        f"Real files, RGB PSNR, means of per-image values, measured on {figures['machine']}.",
+        f"Real files, means of per-image values, measured on {results.machine},",
+        f"{results.jobs} jobs at once.",
         f"PSNR rises with quality on {'every image' if rising else 'NOT every image'}.",
         "",
-        "    vaecodec bench KODAK --codecs vae,jpeg,webp,avif --efforts 0,4 --ms-ssim --json FILE",
+        "    " + KODAK_COMMAND,
         "",
-        f"BD-rate at equal PSNR (Akima): each curve against JPEG, and {name} against each curve.",
+        "![Rate and PSNR](images/kodak-psnr.svg)",
         "",
-        f"| curve | against JPEG | {name} against it |",
-        "|---|---:|---:|",
+        "BD-rate against JPEG 4:2:0 (Akima) of the mean curves, and in brackets the mean of the single",
+        f"images'; the last column: {name} against each curve, at equal PSNR.",
+        "",
+        "| curve | " + " | ".join(results.metrics) + f" | {name} against it |",
+        "|---|" + "---:|" * (len(results.metrics) + 1),
     ]
-    curves = figures["curves"]
-    for other, curve in {**curves, **_published()}.items():
-        own = "" if other == vae else f"{bd_rate(curve, curves[vae]):+.1f} %"
-        lines.append(f"| {other} | {bd_rate(curves['jpeg'], curve):+.1f} % | {own} |")
-    lines.append("")
-    for codec, settings in figures["codecs"].items():
-        own_rows = [row for row in figures["rows"] if row["codec"] == codec]
-        lines += [f"### {codec}" if codec in ours else f"### {codec} ({name})", "", settings, ""]
-        lines += ["| quality | bpp | PSNR dB | MS-SSIM | encode MP/s | decode MP/s |"]
-        lines += ["|---:|---:|---:|---:|---:|---:|"]
-        for quality in sorted({row["quality"] for row in own_rows}):
-            at = [row for row in own_rows if row["quality"] == quality]
-            megapixels = sum(8 * row["bytes"] / row["bpp"] for row in at) / 1e6
-            lines.append(
-                f"| {quality} | {_mean(at, 'bpp'):.4f} | {_mean(at, 'psnr'):.3f} "
-                f"| {_mean(at, 'ms_ssim'):.5f} | {megapixels / _sum(at, 'encode_seconds'):.2f} "
-                f"| {megapixels / _sum(at, 'decode_seconds'):.2f} |"
-            )
+    tables = {m: {c.name: c for c in compare(results, m, "jpeg", published)} for m in results.metrics}
+    curves = curves_of(results, "psnr", published)
+    for other, curve in curves.items():
+        cells = [_compared(tables[metric].get(other)) for metric in results.metrics]
+        own = "" if other == vae else f"{bd_rate(curve, curves[vae]).percent:+.1f} %"
+        lines.append(f"| {other} | " + " | ".join(cells) + f" | {own} |")
+    lines += [""]
+    for metric in list(results.metrics)[1:]:
+        lines += [f"![Rate and {metric}](images/kodak-{metric}.svg)", ""]
+    lines += [
+        "Speeds against rate saved; with several jobs at once each is slower than alone, more so what",
+        "works in several threads (vaecodec, AVIF, JPEG XL). Speeds alone are below.",
+        "",
+        "![Speed and rate saved](images/kodak-speed.svg)",
+        "",
+    ]
+    for codec, settings in results.codecs.items():
+        lines += [f"### {codec}" + ("" if codec.startswith("vae ") else f" ({name})"), "", settings, ""]
+        columns = ["quality", "bpp", *results.metrics, "encode MP/s", "decode MP/s"]
+        lines += ["| " + " | ".join(columns) + " |", "|" + "---:|" * len(columns)]
+        for quality in results.qualities(codec):
+            rows = results.of(codec, quality)
+            values = [mean(row.metrics[m] or math.nan for row in rows) for m in results.metrics]
+            cells = [f"{mean(row.bpp for row in rows):.4f}", *(f"{value:.4f}" for value in values)]
+            cells += [f"{value:.2f}" for value in plots.speeds(results, codec, quality)]
+            lines.append(f"| {quality} | " + " | ".join(cells) + " |")
         lines.append("")
     return lines
 
 
-def _published() -> dict[str, list[tuple[float, float]]]:
-    """Curves published by the CompressAI project, from its repository (BSD-3-Clause-Clear)."""
-    path = ROOT / "benchmarks" / "reference" / "kodak-published.json"
-    curves = json.loads(path.read_text())["curves"]
-    return {
-        f"{name} (published)": [(p["bpp"], p["psnr"]) for p in points]
-        for name, points in curves.items()
-        if name != "jpeg"
-    }
+def _compared(c: Comparison | None) -> str:
+    if c is None or isinstance(c.of_means, str):
+        return ""
+    single = f" ({c.per_image:+.1f} %)" if c.images else ""
+    return f"{c.of_means.percent:+.1f} %{single}"
 
 
-def _sum(rows: list[dict[str, Any]], key: str) -> float:
-    return sum(row[key] for row in rows)
-
-
-def _mean(rows: list[dict[str, Any]], key: str) -> float:
-    return _sum(rows, key) / len(rows)
+def _plot(name: str, figure: Figure) -> None:
+    IMAGES.mkdir(exist_ok=True)
+    write_whole(IMAGES / f"{name}.svg", plots.render(figure, "svg"), force=True)
 
 
 def _of(rows: list[dict[str, Any]], image: str) -> list[dict[str, Any]]:
@@ -200,7 +228,7 @@ def main() -> None:
         "",
     ]
     for path in sorted(FOLDER.glob("kodak*.json")):
-        lines += kodak(json.loads(path.read_text()))
+        lines += kodak(read_results(path), path.stem.removeprefix("kodak-"))
     for path in sorted(FOLDER.glob("graphics*.json")):
         lines += graphics(json.loads(path.read_text()), path.stem.removeprefix("graphics-"))
     for path in sorted(FOLDER.glob("speed*.json")):

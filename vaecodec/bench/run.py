@@ -1,123 +1,238 @@
-"""Every image through every codec at every quality, as real files, and the means over images."""
+"""Every image through every codec at every quality, as real files, in one process or several."""
 
 from __future__ import annotations
 
+import hashlib
+import math
+import multiprocessing
+import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bitstream.errors import VaeError
-from vaecodec.bench.codecs import JPEG, BenchCodec
-from vaecodec.bench.metrics import Curve, ms_ssim, psnr
+from vaecodec.bench import cache as caching
+from vaecodec.bench import metrics as measuring
+from vaecodec.bench.cache import Cache
+from vaecodec.bench.codecs import BenchCodec
+from vaecodec.bench.codecs.pillow import JPEG
+from vaecodec.bench.results import Results, Row
 from vaecodec.pictures.reading import open_image
 
+Plan = Sequence[tuple[BenchCodec, Sequence[int]]]
+Failed = Callable[[str], None]
+Progress = Callable[[int, str], None]
 
-@dataclass(frozen=True)
-class Row:
-    """One image through one codec at one quality; `ms_ssim` is None where it was not measured."""
 
-    image: str
-    codec: str
-    quality: int
-    bytes: int
-    bpp: float
-    psnr: float
-    encode_seconds: float
-    decode_seconds: float
-    ms_ssim: float | None = None
+@lru_cache(maxsize=1)
+def read_picture(path: Path) -> np.ndarray:
+    """uint8 H x W x 3. Raises BadImage."""
+    return np.asarray(open_image(path).convert("RGB"))
 
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
+
+@contextmanager
+def guarded(what: str) -> Iterator[None]:
+    """Turn what a codec's library may raise into a VaeError that begins with `what`."""
+    try:
+        yield
+    except (VaeError, OSError, ValueError, RuntimeError) as error:
+        raise VaeError(f"{what} ({error})") from error
 
 
 def measure(
-    name: str, image: np.ndarray, codec: BenchCodec, quality: int, structure: bool = False
+    name: str, image: np.ndarray, codec: BenchCodec, quality: int, metrics: Sequence[str] = ("psnr",)
 ) -> Row:
-    """Encode to a real file's bytes, decode those, and compare (uint8 H x W x 3); with `structure`, by
-    MS-SSIM too."""
-    start = time.perf_counter()
-    data = codec.encode(image, quality)
-    middle = time.perf_counter()
-    decoded = codec.decode(data)
-    end = time.perf_counter()
-    bpp = 8 * len(data) / (image.shape[0] * image.shape[1])
+    """Encode to a real file's bytes, decode those, and compare (uint8 H x W x 3).
+
+    Raises VaeError naming the image, the codec and the cause.
+    """
+    with guarded(f"{name}: {codec.name} failed at quality {quality}"):
+        start = time.perf_counter()
+        data = codec.encode(image, quality)
+        middle = time.perf_counter()
+        decoded = codec.decode(data)
+        end = time.perf_counter()
+    if decoded.shape != image.shape:
+        raise VaeError(f"{name}: {codec.name} returned a picture of another size")
+    values = {metric: measuring.METRICS[metric].measure(image, decoded) for metric in metrics}
     return Row(
         name,
         codec.name,
         quality,
         len(data),
-        bpp,
-        psnr(image, decoded),
+        hashlib.sha256(data).hexdigest(),
+        image.shape[1],
+        image.shape[0],
         middle - start,
         end - middle,
-        ms_ssim(image, decoded) if structure else None,
+        {k: v if v is not None and math.isfinite(v) else None for k, v in values.items()},
     )
 
 
-def run(
-    paths: Sequence[Path],
-    codecs: Iterable[tuple[BenchCodec, Sequence[int]]],
-    progress: Callable[[int, str], None] = lambda *_: None,
-    failed: Callable[[str], None] = lambda _: None,
-    structure: bool = False,
-) -> list[Row]:
-    """Rows for all images; an unreadable image goes to `failed` and the others go on."""
-    rows: list[Row] = []
-    codecs = list(codecs)
-    for number, path in enumerate(paths):
-        progress(number, path.name)
+@dataclass(frozen=True)
+class Task:
+    """One call in a worker, whose result is known by `key`."""
+
+    key: str
+    text: str
+    call: Callable[[], dict[str, Any]]
+
+
+def _start_worker(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def each(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any] | VaeError]]:
+    """Every task with its result or the VaeError it raised, in the order they end; `jobs` at once."""
+    if jobs == 1:
+        for task in tasks:
+            yield task, _settled(task.call)
+        return
+    # Spawned: a forked process may hang in the threads that PyTorch had.
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, context, _start_worker, (threads,)) as pool:
+        rest = iter(tasks)
+        running: dict[Future[dict[str, Any] | VaeError], Task] = {}
         try:
-            image = np.asarray(open_image(path).convert("RGB"))
+            while True:
+                for task in islice(rest, 2 * jobs - len(running)):
+                    running[pool.submit(_settled, task.call)] = task
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _settled(call: Callable[[], dict[str, Any]]) -> dict[str, Any] | VaeError:
+    """What `call` returns or raises; a VaeError travels between processes as a value."""
+    try:
+        return call()
+    except VaeError as error:
+        return VaeError(str(error))
+
+
+def _measured(
+    path: Path, name: str, codec: BenchCodec, quality: int, versions: dict[str, str]
+) -> dict[str, Any]:
+    row = measure(name, read_picture(path), codec, quality, tuple(versions))
+    return {"versions": versions, "row": asdict(row)}
+
+
+def readable(paths: Sequence[tuple[Path, Path]], failed: Failed) -> list[tuple[Path, str, str]]:
+    """Path, name and picture id of those of `paths` that are images; the others go to `failed`.
+
+    Each path comes with the folder that its name starts from.
+    """
+    pictures = []
+    for path, folder in paths:
+        try:
+            name = path.relative_to(folder).as_posix()
+            pictures.append((path, name, caching.picture_id(read_picture(path))))
         except VaeError as error:
             failed(str(error))
-            continue
-        for codec, qualities in codecs:
-            rows += [measure(path.name, image, codec, q, structure) for q in qualities]
-    return rows
+    return pictures
 
 
-def mean_curve(rows: Sequence[Row], codec: str) -> Curve:
-    """(bits per pixel, PSNR) per quality, each a mean of per-image values, as CompressAI reports."""
-    qualities = sorted({row.quality for row in rows if row.codec == codec})
-    curve = []
-    for quality in qualities:
-        chosen = [row for row in rows if row.codec == codec and row.quality == quality]
-        curve.append(
-            (
-                float(np.mean([row.bpp for row in chosen])),
-                float(np.mean([row.psnr for row in chosen])),
-            )
-        )
-    return curve
+def finish(tasks: Sequence[Task], cache: Cache, jobs: int, failed: Failed, progress: Progress) -> None:
+    """Do what the cache lacks, and put it there; a task that fails is said and the others go on."""
+    for number, (task, value) in enumerate(each(tasks, jobs)):
+        progress(number, task.text)
+        if isinstance(value, VaeError):
+            failed(str(value))
+        else:
+            cache.put(task.key, value)
+
+
+def run(
+    pictures: Sequence[tuple[Path, str, str]],
+    plan: Plan,
+    metrics: Sequence[str] = ("psnr",),
+    *,
+    cache: Cache | None = None,
+    jobs: int = 1,
+    failed: Failed = lambda _: None,
+    progress: Callable[[int, int, str], None] = lambda *_: None,
+) -> Results:
+    """Rows for `pictures` (as from `readable`); what fails is said and left out.
+
+    `progress(done, total, text)`. With several `jobs` at once, seconds are longer than alone.
+    """
+    cache = cache or Cache(None)
+    versions = {name: measuring.METRICS[name].version for name in metrics}
+    keys: dict[tuple[str, str, int], str] = {}
+    tasks = []
+    for path, name, picture in pictures:
+        for codec, qualities in plan:
+            for quality in qualities:
+                key = caching.key(picture, codec, f"quality {quality}")
+                keys[name, codec.name, quality] = key
+                stored = cache.get(key)
+                if stored is None or any(
+                    stored["versions"].get(metric) != version for metric, version in versions.items()
+                ):
+                    call = partial(_measured, path, name, codec, quality, versions)
+                    tasks.append(Task(key, f"{name}, {codec.name} at {quality}", call))
+    total = len(keys)
+    finish(tasks, cache, jobs, failed, lambda n, text: progress(total - len(tasks) + n, total, text))
+    rows = []
+    for (name, codec_name, _), key in keys.items():
+        if (stored := cache.get(key)) is not None:
+            values = {metric: stored["row"]["metrics"].get(metric) for metric in metrics}
+            rows.append(Row(**{**stored["row"], "image": name, "codec": codec_name, "metrics": values}))
+    settings = {codec.name: codec.settings for codec, _ in plan}
+    return Results(machine(), jobs, settings, versions, rows)
 
 
 def machine() -> str:
     """The machine in words, for results."""
     import torch
 
-    return f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"torch {torch.__version__}"
+    )
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def jpeg_bytes_at(image: np.ndarray, target: float) -> float:
     """Size of the JPEG of `image` (uint8 H x W x 3) whose PSNR is `target` dB, log-interpolated
     between the two neighbouring qualities; NaN if no JPEG quality reaches it."""
     low, high = 0, 101  # PSNR is below the target at `low`, at or above it at `high`
-    found: dict[int, Row] = {}
+    found: dict[int, tuple[int, float]] = {}
     while high - low > 1:
         middle = (low + high) // 2
-        found[middle] = measure("", image, JPEG, middle)
-        if found[middle].psnr >= target:
+        row = measure("", image, JPEG, middle)
+        found[middle] = row.bytes, row.psnr
+        if found[middle][1] >= target:
             high = middle
         else:
             low = middle
     if high == 101:
-        return float("nan")
+        return math.nan
     if low == 0:
-        return float(found[high].bytes)
-    a, b = found[low], found[high]
-    share = (target - a.psnr) / (b.psnr - a.psnr)
-    return float(np.exp(np.log(a.bytes) + share * (np.log(b.bytes) - np.log(a.bytes))))
+        return float(found[high][0])
+    (below, a), (above, b) = found[low], found[high]
+    share = (target - a) / (b - a)
+    return float(np.exp(np.log(below) + share * (np.log(above) - np.log(below))))

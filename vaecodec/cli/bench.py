@@ -3,134 +3,293 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar, notice
-from vaecodec.files import check_output, expand, write_whole
+from vaecodec.files import expand
 from vaecodec.quality import DEFAULT_EFFORT, MAX_EFFORT
+
+if TYPE_CHECKING:
+    from vaecodec.bench.codecs import BenchCodec
+    from vaecodec.bench.curves import Curve
+    from vaecodec.bench.matched import Match
+    from vaecodec.bench.plots import References
+    from vaecodec.bench.results import Results
+    from vaecodec.bench.run import Failed, Plan
 
 
 @click.command("bench")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--qualities", metavar="Q,Q,...", help="Qualities of vaecodec to measure.")
 @click.option(
     "--codecs",
     default="vae,jpeg",
     show_default=True,
     metavar="NAME,...",
-    help="Of vae, jpeg, webp, avif; jpeg is always there, as the anchor.",
+    help="Of vae, jpeg, jpeg-444, webp, avif, jxl, jpeg2000. avif:6 is AVIF at speed 6, jxl:9 JPEG XL "
+    "at effort 9.",
 )
-@click.option("--ms-ssim", "structure", is_flag=True, help="Measure MS-SSIM as well.")
-@click.option("--json", "out", type=click.Path(path_type=Path), help="Write all figures to a file.")
+@click.option(
+    "--external",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE.toml",
+    help="A codec given as two command lines; docs/benchmarks.md says how.",
+)
+@click.option("--models", metavar="NAME,...", help="Models of vaecodec; 'all' for every one installed.")
 @click.option(
     "--efforts",
     default=str(DEFAULT_EFFORT),
     show_default=True,
-    metavar="N,N,...",
-    help="Efforts of vaecodec to measure, each as a codec of its own.",
+    metavar="N,...",
+    help="Efforts of vaecodec, each as a codec of its own.",
 )
-@options.model
+@click.option(
+    "--qualities",
+    multiple=True,
+    metavar="[CODEC=]Q,...",
+    help="Qualities of vaecodec, or of the codec named, from the worst to the best.",
+)
+@click.option(
+    "--metrics",
+    default="psnr",
+    show_default=True,
+    metavar="NAME,...",
+    help="Of psnr, psnr-y, ms-ssim, ssimulacra2, lpips.",
+)
+@click.option("--anchor", metavar="CODEC", help="What the others are compared with. [default: jpeg]")
+@click.option(
+    "--interpolation",
+    type=click.Choice(["akima", "pchip"]),
+    default="akima",
+    show_default=True,
+    help="For the BD-rate.",
+)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE.json",
+    help="Published curves to compare with.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write CSV, JSON, plots and report.html there, and what an interrupted run goes on from.",
+)
+@click.option(
+    "--side-by-side",
+    type=click.FloatRange(min=0),
+    default=0.5,
+    show_default=True,
+    metavar="BPP",
+    help="Size at which the report shows pictures side by side; 0 for no pictures.",
+)
+@click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes at once. More are faster together, but each is slower: speeds are worth less.",
+)
 @options.device
-@options.force
 def command(
     folder: Path,
-    qualities: str | None,
     codecs: str,
-    structure: bool,
-    out: Path | None,
+    external: Sequence[Path],
+    models: str | None,
     efforts: str,
-    model: str | None,
+    qualities: Sequence[str],
+    metrics: str,
+    anchor: str | None,
+    interpolation: str,
+    reference: Sequence[Path],
+    out: Path | None,
+    side_by_side: float,
+    jobs: int,
     device: str,
-    force: bool,
 ) -> int:
-    """Measure rate and distortion on all images of FOLDER: real files, against Pillow's JPEG."""
-    from PIL import Image
-
-    from vaecodec.bench.codecs import JPEG, OTHERS, BenchCodec, Vae
-    from vaecodec.bench.metrics import bd_rate
-    from vaecodec.bench.run import machine, mean_curve, run
-
-    names = list(dict.fromkeys(["jpeg", *codecs.split(",")]))
-    if unknown := [name for name in names if name != "vae" and name not in OTHERS]:
-        raise click.BadParameter(f"no codec is called {unknown[0]!r}", param_hint="--codecs")
-    if structure and importlib.util.find_spec("pytorch_msssim") is None:
-        raise VaeError("MS-SSIM needs the extra: pip install 'vaecodec[bench]'")
-    if not folder.exists():
-        raise VaeError(f"{folder}: no such folder of images")
-    found = expand(
-        [str(folder)], {e for e, n in Image.registered_extensions().items() if n in Image.OPEN}
-    )
-    if not found:
-        raise VaeError(f"{folder}: holds no image")
-    if out is not None:
-        check_output(out, force=force)
-    chosen = Vae.qualities if qualities is None else _numbers(qualities, "--qualities", 1, 100)
-    plan: list[tuple[BenchCodec, Sequence[int]]] = []
-    for name in names:
-        if name == "vae":
-            for effort in _numbers(efforts, "--efforts", 0, MAX_EFFORT):
-                plan.append((Vae(model, device, effort), chosen))
-        else:
-            plan.append((OTHERS[name], OTHERS[name].qualities))
+    """Measure rate and distortion on all images of FOLDER: real files of every codec, side by side."""
+    from vaecodec.bench import output
+    from vaecodec.bench.cache import NAME, Cache
+    from vaecodec.bench.matched import match_all
+    from vaecodec.bench.run import readable, run
+    from vaecodec.bench.summary import measured_table
 
     failures: list[str] = []
-    with ProgressBar(len(found), "images") as bar:
-        rows = run(
-            [path for path, _ in found],
-            plan,
-            bar.update,
-            failures.append,
-            structure,
-        )
-    for failure in failures:
-        notice(failure)
-    if not rows:
-        raise VaeError(f"{folder}: holds no readable image")
 
-    curves = {codec.name: mean_curve(rows, codec.name) for codec, _ in plan}
-    pixels = {row.image: 8 * row.bytes / row.bpp for row in rows}
-    click.echo(f"{len(pixels)} images, means of per-image values")
-    click.echo(
-        f"{'codec':<22}{'quality':>8}{'bpp':>9}{'PSNR dB':>9}{'encode MP/s':>13}{'decode MP/s':>13}"
-    )
-    for codec, levels in plan:
-        for quality, (bpp, db) in zip(sorted(levels), curves[codec.name], strict=True):
-            at = [row for row in rows if row.codec == codec.name and row.quality == quality]
-            megapixels = sum(pixels[row.image] for row in at) / 1e6
-            speeds = [
-                megapixels / sum(seconds)
-                for seconds in ([r.encode_seconds for r in at], [r.decode_seconds for r in at])
-            ]
-            click.echo(
-                f"{codec.name:<22}{quality:>8}{bpp:>9.4f}{db:>9.3f}{speeds[0]:>13.2f}{speeds[1]:>13.2f}"
-            )
-    rates: dict[str, float] = {}
-    for codec, _ in plan[1:]:
-        try:
-            rates[codec.name] = bd_rate(curves[JPEG.name], curves[codec.name])
-            text = f"{rates[codec.name]:+.2f} % (Akima, PSNR)"
-            click.echo(f"BD-rate of {codec.name} against {JPEG.name}: {text}")
-        except VaeError as error:
-            notice(f"{codec.name}: {error}")
-        except ImportError:
-            notice("the BD-rate needs the extra: pip install 'vaecodec[bench]'")
-            break
+    def failed(text: str) -> None:
+        failures.append(text)
+        notice(text)
+
+    plan = _plan(codecs, external, models, efforts, qualities, device, failed)
+    measured = _metrics(metrics, failed)
+    references = _references(reference, failed)
+    names = [codec.name for codec, _ in plan]
+    anchor = anchor or ("jpeg" if "jpeg" in names else names[0])
+    if anchor not in [*names, *references]:
+        raise click.BadParameter(f"no curve is called {anchor!r}", param_hint="--anchor")
+    found = _images(folder)
+    if (
+        importlib.util.find_spec("bjontegaard") is None
+        or importlib.util.find_spec("matplotlib") is None
+    ):
+        failed("BD-rates and plots need the extra: pip install 'vaecodec[bench]'")
+        out = None
     if out is not None:
-        about = {
-            "machine": machine(),
-            "codecs": {codec.name: codec.settings for codec, _ in plan},
-            "bd_rate_percent": rates,
-            "curves": curves,
-            "rows": [row.to_dict() for row in rows],
-        }
-        write_whole(out, (json.dumps(about, indent=1) + "\n").encode(), force=force)
+        output.prepare(out)
+    cache = Cache(None if out is None else out / NAME)
+
+    pictures = readable(found, failed)
+    if not pictures:
+        raise VaeError(f"{folder}: holds no readable image")
+    with ProgressBar(len(pictures) * sum(len(q) for _, q in plan), "files") as bar:
+        results = run(
+            pictures, plan, measured, cache=cache, jobs=jobs, failed=failed,
+            progress=lambda done, _, text: bar.update(done, text),
+        )  # fmt: skip
+    if not results.rows:
+        raise VaeError(f"{folder}: none of the codecs worked")
+    click.echo(
+        f"{len(results.images)} images, means of per-image values; {results.machine}; jobs: {jobs}"
+    )
+    click.echo(measured_table(results))
+    if importlib.util.find_spec("bjontegaard") is not None:
+        _compare(results, anchor, references, interpolation)
+    if out is not None:
+        matches: Mapping[str, Mapping[str, Match]] = {}
+        if side_by_side > 0:
+            with ProgressBar(len(pictures) * len(plan), "pictures") as bar:
+                matches = match_all(
+                    pictures, plan, side_by_side, cache=cache, jobs=jobs, failed=failed,
+                    progress=lambda done, _, text: bar.update(done, text),
+                )  # fmt: skip
+        output.write(
+            out, results, pictures, matches, bpp=side_by_side, anchor=anchor,
+            references=references, interpolation=interpolation,
+        )  # fmt: skip
+        click.echo(f"written: {out / 'report.html'}")
     return 1 if failures else 0
+
+
+def _images(folder: Path) -> list[tuple[Path, Path]]:
+    from PIL import Image
+
+    if not folder.exists():
+        raise VaeError(f"{folder}: no such folder of images")
+    readers = {e for e, n in Image.registered_extensions().items() if n in Image.OPEN}
+    if found := expand([str(folder)], readers):
+        return found
+    raise VaeError(f"{folder}: holds no image")
+
+
+def _plan(
+    codecs: str,
+    external: Sequence[Path],
+    models: str | None,
+    efforts: str,
+    qualities: Sequence[str],
+    device: str,
+    failed: Failed,
+) -> Plan:
+    """The codecs asked for and their qualities; one that cannot be used goes to `failed`."""
+    from vaecodec import weights
+    from vaecodec.bench.codecs import OTHERS, other
+    from vaecodec.bench.codecs.external import read_external
+    from vaecodec.bench.codecs.vae import Vae
+
+    chosen: list[BenchCodec] = []
+    for spec in dict.fromkeys(codecs.split(",")):
+        if spec == "vae":
+            names = (
+                [e.name for e in weights.registered()] if models == "all" else (models or "").split(",")
+            )
+            for name in names:
+                for effort in _numbers(efforts, "--efforts", 0, MAX_EFFORT):
+                    chosen.append(Vae(name or None, device, effort))
+            continue
+        name, _, _ = spec.partition(":")
+        if name not in OTHERS:
+            raise click.BadParameter(f"no codec is called {name!r}", param_hint="--codecs")
+        try:
+            chosen.append(other(spec))
+        except VaeError as error:
+            failed(str(error))
+    for path in external:
+        try:
+            chosen.append(read_external(path))
+        except VaeError as error:
+            failed(str(error))
+    if not chosen:
+        raise VaeError("none of the codecs asked for can be used")
+    doubled = {codec.name for codec in chosen if [c.name for c in chosen].count(codec.name) > 1}
+    if doubled:
+        raise click.BadParameter(f"two codecs are called {min(doubled)!r}", param_hint="--codecs")
+    given = dict(_quality_option(text) for text in qualities)
+    if unknown := given.keys() - {codec.name for codec in chosen} - {"vae"}:
+        raise click.BadParameter(f"no codec is called {min(unknown)!r}", param_hint="--qualities")
+    plan = []
+    for codec in chosen:
+        own = given.get(codec.name, given.get("vae") if isinstance(codec, Vae) else None)
+        plan.append((codec, codec.qualities if own is None else own))
+    return plan
+
+
+def _metrics(text: str, failed: Failed) -> list[str]:
+    from vaecodec.bench.metrics import METRICS, usable
+
+    measured = []
+    for name in dict.fromkeys(text.split(",")):
+        if name not in METRICS:
+            raise click.BadParameter(f"no metric is called {name!r}", param_hint="--metrics")
+        try:
+            measured.append(usable(name).name)
+        except VaeError as error:
+            failed(str(error))
+    if not measured:
+        raise VaeError("none of the metrics asked for can be measured")
+    return measured
+
+
+def _references(paths: Sequence[Path], failed: Failed) -> dict[str, Mapping[str, Curve]]:
+    from vaecodec.bench.curves import read_reference
+
+    references: dict[str, Mapping[str, Curve]] = {}
+    for path in paths:
+        try:
+            curves = read_reference(path)
+            references |= {f"{name} ({path.stem})": curve for name, curve in curves.items()}
+        except VaeError as error:
+            failed(str(error))
+    return references
+
+
+def _compare(results: Results, anchor: str, references: References, interpolation: str) -> None:
+    from vaecodec.bench.summary import compare, comparison_table
+
+    for metric in results.metrics:
+        comparisons = compare(results, metric, anchor, references, interpolation)
+        if comparisons:
+            click.echo(comparison_table(comparisons, metric, anchor, interpolation))
+
+
+def _quality_option(text: str) -> tuple[str, list[int]]:
+    """ "CODEC=Q,Q" or "Q,Q", which is for vaecodec."""
+    name, equals, numbers = text.rpartition("=")
+    if not equals or name == "vae":
+        return "vae", _numbers(numbers, "--qualities", 1, 100)
+    try:
+        values = list(dict.fromkeys(int(part) for part in numbers.split(",")))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not CODEC=Q,Q,...", param_hint="--qualities") from None
+    return name, values
 
 
 def _numbers(text: str, option: str, low: int, high: int) -> list[int]:

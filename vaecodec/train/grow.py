@@ -31,8 +31,8 @@ _HEAD = ("prior.layers.context_head.weight", "prior.layers.context_head.bias")
 
 
 def _block_name(name: str, model: TrainableCodec, grown: TrainableCodec) -> str:
-    """The name in `grown` of a parameter of `model`: new blocks come at the end of each half of a trunk,
-    so that the gain half-way stays where it was."""
+    """The name in `grown` of a parameter of `model`: new blocks come at the end of each half of a
+    trunk, so that the gain half-way stays where it was."""
     path = name.split(".")
     if "blocks" in path:
         old, new = (len(getattr(m.transforms, path[1]).trunk.blocks) for m in (model, grown))
@@ -45,8 +45,8 @@ def _block_name(name: str, model: TrainableCodec, grown: TrainableCodec) -> str:
 
 @torch.no_grad()
 def grown(model: TrainableCodec, config: ModelConfig, pictures: Tensor) -> TrainableCodec:
-    """A model of `config`, which may have more blocks and latent channels than `model`'s and is otherwise
-    alike, that decodes to the same pictures.
+    """A model of `config`, which may have more blocks and latent channels than `model`'s and is
+    otherwise alike, that decodes to the same pictures.
 
     New blocks begin as the identity. New latent channels carry what the old ones miss: the principal
     components of what is left of the features of `pictures` (uint8, N x H x W x 3) after linear
@@ -80,7 +80,9 @@ def grown(model: TrainableCodec, config: ModelConfig, pictures: Tensor) -> Train
     return large
 
 
-def _start_channels(model: TrainableCodec, large: TrainableCodec, new: Tensor, pictures: Tensor) -> None:
+def _start_channels(
+    model: TrainableCodec, large: TrainableCodec, new: Tensor, pictures: Tensor
+) -> None:
     """Directions, gains and Gaussians of the channels `new`, whose spectrum continues the old ones'."""
     analysis, t = model.transforms.analysis, large.transforms
     cells = space_to_depth(pictures.float() / 255 - 0.5, 8)
@@ -101,7 +103,9 @@ def _start_channels(model: TrainableCodec, large: TrainableCodec, new: Tensor, p
     t.analysis.tail.bias[new] = -(rows @ mean)
     t.whiten[new] = 1 / deviation.clamp(min=1e-6)
 
-    tables = [large.prior.table_layer(n) for n in ("latent.dequantise", "mean.quantise", "index.offset")]
+    tables = [
+        large.prior.table_layer(n) for n in ("latent.dequantise", "mean.quantise", "index.offset")
+    ]
     for knot in range(KNOTS):
         level = round(knot * (LEVELS - 1) / (KNOTS - 1))
         x = features(level)

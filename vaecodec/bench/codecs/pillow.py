@@ -1,0 +1,86 @@
+"""The formats that Pillow writes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import PIL
+from PIL import Image, features
+
+from bitstream.errors import VaeError
+
+
+@dataclass(frozen=True)
+class Pillow:
+    """A format that Pillow writes, with fixed options besides the quality."""
+
+    name: str
+    format: str
+    about: str
+    feature: str
+    qualities: Sequence[int]
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> str:
+        return (
+            f"Pillow {PIL.__version__}, {self.feature} {features.version(self.feature)}, {self.about}"
+        )
+
+    def encode(self, image: np.ndarray, quality: int) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, self.format, **self._with(quality))
+        return file.getvalue()
+
+    def _with(self, quality: int) -> dict[str, object]:
+        return {**self.options, "quality": quality}
+
+    def decode(self, data: bytes) -> np.ndarray:
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+class _Jpeg2000(Pillow):
+    """Its quality is the PSNR, in dB, that OpenJPEG aims at."""
+
+    def _with(self, quality: int) -> dict[str, object]:
+        return {**self.options, "quality_mode": "dB", "quality_layers": [quality]}
+
+
+_JPEG_QUALITIES = (5, 10, 15, 22, 32, 45, 58, 70, 80, 88, 94, 97)
+JPEG, JPEG_444 = (
+    Pillow(
+        name,
+        "JPEG",
+        f"{subsampling}, optimize, progressive",
+        "jpg",
+        _JPEG_QUALITIES,
+        {"optimize": True, "progressive": True, "subsampling": subsampling},
+    )
+    for name, subsampling in (("jpeg", "4:2:0"), ("jpeg-444", "4:4:4"))
+)
+WEBP = Pillow("webp", "WEBP", "method 6", "webp", (1, 10, 25, 45, 65, 80, 90, 96, 100), {"method": 6})
+JPEG_2000 = _Jpeg2000(
+    "jpeg2000",
+    "JPEG2000",
+    "9/7 wavelet, one layer, quality in dB",
+    "jpg_2000",
+    (24, 26, 28, 30, 32, 34, 36, 39, 42, 45),
+    {"irreversible": True},
+)
+
+
+def avif(speed: int = 4) -> Pillow:
+    """AVIF at 4:4:4. Raises VaeError where Pillow was built without it."""
+    if not features.check("avif"):
+        raise VaeError("avif: this Pillow cannot write AVIF; pip install 'pillow>=11.3'")
+    return Pillow(
+        "avif" if speed == 4 else f"avif speed {speed}",
+        "AVIF",
+        f"4:4:4, speed {speed}",
+        "avif",
+        (10, 25, 40, 55, 68, 78, 86, 92, 96),
+        {"subsampling": "4:4:4", "speed": speed},
+    )

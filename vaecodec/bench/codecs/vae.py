@@ -1,0 +1,60 @@
+"""This codec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+
+import vaecodec
+from vaecodec import weights
+from vaecodec.codec import Codec
+from vaecodec.quality import DEFAULT_EFFORT
+from vaecodec.weights import ModelEntry
+
+
+@dataclass(frozen=True)
+class Vae:
+    """This codec, with one model on one device; weights are loaded when first needed.
+
+    `effort`, `lossless`: as in `Codec.encode`. Rate-distortion curves take lossless=False: they compare
+    models, and have no place for a picture without distortion. Raises UnknownModel.
+    """
+
+    model: str | None = None
+    device: str | None = None
+    effort: int = DEFAULT_EFFORT
+    lossless: bool | None = False
+    qualities: Sequence[int] = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
+
+    def __post_init__(self) -> None:
+        assert self.name  # looks the model up
+
+    def __getstate__(self) -> dict[str, object]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def codec(self) -> Codec:
+        return Codec(self.model, self.device)
+
+    @cached_property
+    def _entry(self) -> ModelEntry:
+        return weights.find(self.model)
+
+    @property
+    def name(self) -> str:
+        name = f"vae {self._entry.name}"
+        return name if self.effort == DEFAULT_EFFORT else f"{name} effort {self.effort}"
+
+    @property
+    def settings(self) -> str:
+        identity = self._entry.card["id"]
+        return f"vaecodec {vaecodec.__version__}, model {identity}, effort {self.effort}"
+
+    def encode(self, image: np.ndarray, quality: int) -> bytes:
+        return self.codec.encode(image, quality, effort=self.effort, lossless=self.lossless)
+
+    def decode(self, data: bytes) -> np.ndarray:
+        return np.asarray(self.codec.decode(data).convert("RGB"))

@@ -1,0 +1,114 @@
+"""The same picture through every codec at about the same size, to be looked at side by side."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vaecodec.bench import cache as caching
+from vaecodec.bench.cache import Cache
+from vaecodec.bench.codecs import BenchCodec
+from vaecodec.bench.metrics import psnr
+from vaecodec.bench.run import Failed, Plan, Task, finish, guarded, read_picture
+
+#: Pixels of all pictures of a report together, originals included: what a browser opens in a moment.
+PIXELS = 24_000_000
+MAX_SIDE, MIN_SIDE = 512, 128
+
+
+@dataclass(frozen=True)
+class Match:
+    """A codec's largest file of a picture that is no larger than the target (or its smallest at all).
+
+    `picture`: the middle of what was decoded, as a lossless WebP in base64. `psnr` is of the whole.
+    """
+
+    quality: int
+    bytes: int
+    bpp: float
+    psnr: float | None
+    picture: str
+
+
+def side(images: int, codecs: int) -> int:
+    """The side of the cuts, in pixels, for `PIXELS` in all."""
+    room = int((PIXELS / max(1, images * (codecs + 1))) ** 0.5)
+    return max(MIN_SIDE, min(MAX_SIDE, room // 16 * 16))
+
+
+def cut(image: np.ndarray, side: int) -> str:
+    """The middle of `image` (uint8 H x W x 3), at most `side` wide and high, as base64 of a WebP."""
+    y, x = (max(0, (length - side) // 2) for length in image.shape[:2])
+    file = io.BytesIO()
+    Image.fromarray(image[y : y + side, x : x + side]).save(file, "WEBP", lossless=True, method=2)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def match(image: np.ndarray, codec: BenchCodec, bpp: float, side: int) -> Match:
+    """Search `codec`'s qualities, between the ends of its default ones, for `bpp` bits per pixel."""
+    worst, best = codec.qualities[0], codec.qualities[-1]
+    step = 1 if best >= worst else -1  # of some codecs, a larger number is a worse picture
+    target = bpp * image.shape[0] * image.shape[1] / 8
+    low, high = 0, abs(best - worst) + 1  # fits (or is the worst there is), does not fit
+    data = None
+    while high - low > 1:
+        middle = (low + high) // 2
+        tried = codec.encode(image, worst + step * middle)
+        if len(tried) <= target:
+            low, data = middle, tried
+        else:
+            high = middle
+    quality = worst + step * low
+    data = data or codec.encode(image, quality)
+    decoded = codec.decode(data)
+    decibels = psnr(image, decoded)
+    return Match(
+        quality,
+        len(data),
+        8 * len(data) / (image.shape[0] * image.shape[1]),
+        decibels if math.isfinite(decibels) else None,
+        cut(decoded, side),
+    )
+
+
+def _matched(path: Path, name: str, codec: BenchCodec, bpp: float, side: int) -> dict[str, Any]:
+    with guarded(f"{name}: {codec.name} failed at {bpp} bits per pixel"):
+        return asdict(match(read_picture(path), codec, bpp, side))
+
+
+def match_all(
+    pictures: Sequence[tuple[Path, str, str]],
+    plan: Plan,
+    bpp: float,
+    *,
+    cache: Cache,
+    jobs: int = 1,
+    failed: Failed = lambda _: None,
+    progress: Callable[[int, int, str], None] = lambda *_: None,
+) -> dict[str, dict[str, Match]]:
+    """Image name -> codec name -> match, for `pictures` as from `vaecodec.bench.run.readable`."""
+    pixels = side(len(pictures), len(plan))
+    keys, tasks = {}, []
+    for path, name, picture in pictures:
+        for codec, _ in plan:
+            key = caching.key(picture, codec, f"{bpp} bits per pixel, middle of {pixels}")
+            keys[name, codec.name] = key
+            if cache.get(key) is None:
+                call = partial(_matched, path, name, codec, bpp, pixels)
+                tasks.append(Task(key, f"{name}, {codec.name} at {bpp} bpp", call))
+    done = len(keys) - len(tasks)
+    finish(tasks, cache, jobs, failed, lambda n, text: progress(done + n, len(keys), text))
+    found: dict[str, dict[str, Match]] = {}
+    for (name, codec_name), key in keys.items():
+        if (stored := cache.get(key)) is not None:
+            found.setdefault(name, {})[codec_name] = Match(**stored)
+    return found

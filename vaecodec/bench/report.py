@@ -1,0 +1,109 @@
+"""One HTML file with everything of a run: curves, BD-rates, rows, pictures side by side.
+
+It loads nothing: template, data and pictures are in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import vaecodec
+from bitstream.errors import VaeError
+from vaecodec.bench.curves import bd_rate
+from vaecodec.bench.matched import Match
+from vaecodec.bench.metrics import METRICS
+from vaecodec.bench.plots import References, colours
+from vaecodec.bench.results import Results
+from vaecodec.bench.summary import curves_of
+
+TEMPLATE = Path(__file__).with_name("report.html")
+
+
+def _embed(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _matrix(results: Results, metric: str, references: References, interpolation: str) -> Any:
+    """BD-rate in percent of every curve (second key) against every other (first); None where the two
+    cannot be compared."""
+    curves = curves_of(results, metric, references)
+    matrix: dict[str, dict[str, float | None]] = {name: {} for name in curves}
+    for anchor, a in curves.items():
+        for test, t in curves.items():
+            try:
+                matrix[anchor][test] = round(bd_rate(a, t, interpolation).percent, 2)
+            except VaeError:
+                matrix[anchor][test] = None
+    return matrix
+
+
+def report(
+    results: Results,
+    *,
+    anchor: str,
+    references: References,
+    interpolation: str,
+    originals: Mapping[str, str],
+    matches: Mapping[str, Mapping[str, Match]],
+    bpp: float,
+) -> bytes:
+    """The HTML. `originals`: image name -> base64 of a WebP, cut as in `matches` (image -> codec)."""
+    palette = colours(results)
+    shown = [name for name in matches if name in originals]
+    data = {
+        "version": vaecodec.__version__,
+        "machine": results.machine,
+        "jobs": results.jobs,
+        "anchor": anchor,
+        "interpolation": interpolation,
+        "bpp": bpp,
+        "codecs": [
+            {"name": name, "settings": settings, "colour": palette[name]}
+            for name, settings in results.codecs.items()
+        ],
+        "metrics": [
+            {
+                "name": name,
+                "label": METRICS[name].label,
+                "version": version,
+                "curves": {
+                    curve: [[round(x, 5), round(y, 5)] for x, y in points]
+                    for curve, points in curves_of(results, name, references).items()
+                },
+                "bd": _matrix(results, name, references, interpolation),
+            }
+            for name, version in results.metrics.items()
+        ],
+        "rows": [
+            [row.image, row.codec, row.quality, row.bytes, round(row.bpp, 5)]
+            + [_rounded(row.metrics.get(name)) for name in results.metrics]
+            + [round(1000 * row.encode_seconds, 1), round(1000 * row.decode_seconds, 1)]
+            for row in results.rows
+        ],
+        "pictures": shown,
+    }
+    pictures = "\n".join(
+        f'<script type="application/json" id="picture-{number}">'
+        + _embed(
+            {
+                "original": originals[name],
+                "codecs": {codec: asdict(match) for codec, match in matches[name].items()},
+            }
+        )
+        + "</script>"
+        for number, name in enumerate(shown)
+    )
+    template = TEMPLATE.read_text(encoding="utf-8")
+    head, tail = template.split("<!-- DATA -->")
+    block = f'<script type="application/json" id="data">{_embed(data)}</script>\n{pictures}'
+    return (head + block + tail).encode()
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, 5)

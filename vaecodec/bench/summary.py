@@ -1,0 +1,98 @@
+"""Comparisons of all curves of a run, and the tables a terminal shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bitstream.errors import VaeError
+from vaecodec.bench.curves import BdRate, Curve, bd_rate, bd_rate_per_image, mean_curve
+from vaecodec.bench.metrics import METRICS
+from vaecodec.bench.plots import speeds
+from vaecodec.bench.results import Results
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One curve against the anchor: of the mean curves, or why there is none; and the mean of the
+    BD-rates of `images` single images (NaN for a published curve, which has none)."""
+
+    name: str
+    of_means: BdRate | str
+    per_image: float
+    images: int
+
+
+def curves_of(
+    results: Results, metric: str, references: Mapping[str, Mapping[str, Curve]]
+) -> dict[str, Curve]:
+    """All curves that have points of `metric`, measured ones first."""
+    curves = {name: mean_curve(results.rows, name, metric) for name in results.codecs}
+    curves |= {name: by_metric.get(metric, ()) for name, by_metric in references.items()}
+    return {name: curve for name, curve in curves.items() if curve}
+
+
+def compare(
+    results: Results,
+    metric: str,
+    anchor: str,
+    references: Mapping[str, Mapping[str, Curve]],
+    interpolation: str = "akima",
+) -> list[Comparison]:
+    """Every curve but the anchor against it."""
+    curves = curves_of(results, metric, references)
+    found = []
+    for name, curve in curves.items():
+        if name == anchor or anchor not in curves:
+            continue
+        try:
+            of_means: BdRate | str = bd_rate(curves[anchor], curve, interpolation)
+        except VaeError as error:
+            of_means = str(error)
+        single = (math.nan, 0)
+        if name in results.codecs:
+            single = bd_rate_per_image(results.rows, anchor, name, metric, interpolation)
+        found.append(Comparison(name, of_means, *single))
+    return found
+
+
+def measured_table(results: Results) -> str:
+    """A line per codec and quality: means over images of bits per pixel and metrics, and speeds."""
+    width = max(len(name) for name in results.codecs) + 2
+    head = f"{'codec':<{width}}{'quality':>8}{'bpp':>9}"
+    head += (
+        "".join(f"{name:>13}" for name in results.metrics) + f"{'encode MP/s':>13}{'decode MP/s':>13}"
+    )
+    lines = [head]
+    for codec in results.codecs:
+        for quality in results.qualities(codec):
+            rows = results.of(codec, quality)
+            bpp = sum(row.bpp for row in rows) / len(rows)
+            line = f"{codec:<{width}}{quality:>8}{bpp:>9.4f}"
+            for metric in results.metrics:
+                values = [row.metrics.get(metric) for row in rows]
+                finite = [value for value in values if value is not None]
+                text = f"{sum(finite) / len(finite):.4f}" if len(finite) == len(values) else "-"
+                line += f"{text:>13}"
+            lines.append(line + "".join(f"{value:>13.2f}" for value in speeds(results, codec, quality)))
+    return "\n".join(lines)
+
+
+def comparison_table(
+    comparisons: list[Comparison], metric: str, anchor: str, interpolation: str
+) -> str:
+    """A line per curve; what cannot be compared says why."""
+    lines = [f"BD-rate against {anchor} at equal {METRICS[metric].label} ({interpolation})"]
+    width = max(len(c.name) for c in comparisons) + 2
+    for c in comparisons:
+        if isinstance(c.of_means, str):
+            lines.append(f"  {c.name:<{width}}{c.of_means}")
+            continue
+        bd = c.of_means
+        line = f"  {c.name:<{width}}{bd.percent:+7.1f} %, {bd.low:.2f} to {bd.high:.2f}"
+        line += f" ({bd.overlap:.0%} of the shorter range)"
+        if c.images:
+            line += f"; mean of {c.images} images {c.per_image:+.1f} %"
+        lines.append(line)
+    return "\n".join(lines)
