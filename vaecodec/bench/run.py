@@ -135,12 +135,15 @@ def _measured(
 def readable(paths: Sequence[tuple[Path, Path]], failed: Failed) -> list[tuple[Path, str, str]]:
     """Path, name and picture id of those of `paths` that are images; the others go to `failed`.
 
-    Each path comes with the folder that its name starts from.
+    Each path comes with the folder that its name starts from; where two have one name, the second goes
+    by its whole path.
     """
-    pictures = []
+    pictures: list[tuple[Path, str, str]] = []
     for path, folder in paths:
         try:
             name = path.relative_to(folder).as_posix()
+            if any(name == taken for _, taken, _ in pictures):
+                name = path.as_posix()
             pictures.append((path, name, caching.picture_id(read_picture(path))))
         except VaeError as error:
             failed(str(error))

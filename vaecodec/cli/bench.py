@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command("bench")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("images", metavar="FOLDER", nargs=-1, required=True)
 @click.option(
     "--codecs",
     default="vae,jpeg",
@@ -101,7 +102,7 @@ if TYPE_CHECKING:
 )
 @options.device
 def command(
-    folder: Path,
+    images: Sequence[str],
     codecs: str,
     external: Sequence[Path],
     models: str | None,
@@ -116,7 +117,8 @@ def command(
     jobs: int,
     device: str,
 ) -> int:
-    """Measure rate and distortion on all images of FOLDER: real files of every codec, side by side."""
+    """Measure rate and distortion on all images of FOLDER (or several, or single files): real files of
+    every codec, side by side."""
     from vaecodec.bench import output
     from vaecodec.bench.cache import NAME, Cache
     from vaecodec.bench.matched import match_all
@@ -136,7 +138,8 @@ def command(
     anchor = anchor or ("jpeg" if "jpeg" in names else names[0])
     if anchor not in [*names, *references]:
         raise click.BadParameter(f"no curve is called {anchor!r}", param_hint="--anchor")
-    found = _images(folder)
+    found = _images(images)
+    where = ", ".join(images)
     if (
         importlib.util.find_spec("bjontegaard") is None
         or importlib.util.find_spec("matplotlib") is None
@@ -149,14 +152,14 @@ def command(
 
     pictures = readable(found, failed)
     if not pictures:
-        raise VaeError(f"{folder}: holds no readable image")
+        raise VaeError(f"{where}: no readable image")
     with ProgressBar(len(pictures) * sum(len(q) for _, q in plan), "files") as bar:
         results = run(
             pictures, plan, measured, cache=cache, jobs=jobs, failed=failed,
             progress=lambda done, _, text: bar.update(done, text),
         )  # fmt: skip
     if not results.rows:
-        raise VaeError(f"{folder}: none of the codecs worked")
+        raise VaeError(f"{where}: none of the codecs worked")
     click.echo(
         f"{len(results.images)} images, means of per-image values; {results.machine}; jobs: {jobs}"
     )
@@ -179,15 +182,16 @@ def command(
     return 1 if failures else 0
 
 
-def _images(folder: Path) -> list[tuple[Path, Path]]:
+def _images(inputs: Sequence[str]) -> list[tuple[Path, Path]]:
     from PIL import Image
 
-    if not folder.exists():
-        raise VaeError(f"{folder}: no such folder of images")
+    for name in inputs:
+        if not os.path.lexists(name):
+            raise VaeError(f"{name}: no such folder of images")
     readers = {e for e, n in Image.registered_extensions().items() if n in Image.OPEN}
-    if found := expand([str(folder)], readers):
+    if found := expand(inputs, readers):
         return found
-    raise VaeError(f"{folder}: holds no image")
+    raise VaeError(f"{', '.join(inputs)}: holds no image")
 
 
 def _plan(
