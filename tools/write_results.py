@@ -27,7 +27,7 @@ IMAGES = ROOT / "docs" / "images"
 REFERENCE = ROOT / "benchmarks" / "reference" / "kodak-published.json"
 KODAK_OPTIONS = (
     "--codecs", "vae,jpeg,jpeg-444,webp,avif,jxl,jpeg2000", "--efforts", "0,4",
-    "--metrics", "psnr,ms-ssim,ssimulacra2", "--jobs", "2",
+    "--metrics", "psnr,ms-ssim,ssimulacra2", "--side-by-side", "0", "--jobs", "2",
 )  # fmt: skip
 KODAK_COMMAND = f"vaecodec bench KODAK {' '.join(KODAK_OPTIONS)} --out DIR"
 

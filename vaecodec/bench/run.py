@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
@@ -44,7 +45,7 @@ def guarded(what: str) -> Iterator[None]:
     """Turn what a codec's library may raise into a VaeError that begins with `what`."""
     try:
         yield
-    except (VaeError, OSError, ValueError, RuntimeError) as error:
+    except (VaeError, OSError, ValueError, RuntimeError, MemoryError) as error:
         raise VaeError(f"{what} ({error})") from error
 
 
@@ -94,7 +95,10 @@ def _start_worker(threads: int) -> None:
 
 
 def each(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any] | VaeError]]:
-    """Every task with its result or the VaeError it raised, in the order they end; `jobs` at once."""
+    """Every task with its result or the VaeError it raised, in the order they end; `jobs` at once.
+
+    Raises VaeError if the system ends a worker, as it does when memory runs out.
+    """
     if jobs == 1:
         for task in tasks:
             yield task, _settled(task.call)
@@ -113,6 +117,11 @@ def each(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield running.pop(future), future.result()
+        except BrokenProcessPool as error:
+            raise VaeError(
+                "a worker process was ended from outside (was memory short?); with --out, what was "
+                "measured is kept: run the command again, with fewer --jobs"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -27,7 +27,7 @@ class JpegXl:
     """
 
     effort: int = 7
-    qualities: Sequence[int] = (5, 15, 30, 45, 60, 72, 82, 90, 95, 98)
+    qualities: Sequence[int] = (5, 20, 40, 60, 76, 88, 94, 98)
 
     def __post_init__(self) -> None:
         try:

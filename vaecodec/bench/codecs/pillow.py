@@ -49,25 +49,27 @@ class _Jpeg2000(Pillow):
         return {**self.options, "quality_mode": "dB", "quality_layers": [quality]}
 
 
-_JPEG_QUALITIES = (5, 10, 15, 22, 32, 45, 58, 70, 80, 88, 94, 97)
 JPEG, JPEG_444 = (
     Pillow(
         name,
         "JPEG",
         f"{subsampling}, optimize, progressive",
         "jpg",
-        _JPEG_QUALITIES,
+        qualities,
         {"optimize": True, "progressive": True, "subsampling": subsampling},
     )
-    for name, subsampling in (("jpeg", "4:2:0"), ("jpeg-444", "4:4:4"))
+    for name, subsampling, qualities in (
+        ("jpeg", "4:2:0", (5, 10, 15, 22, 32, 45, 58, 70, 80, 88, 94, 97)),
+        ("jpeg-444", "4:4:4", (5, 12, 22, 40, 60, 80, 92, 97)),
+    )
 )
-WEBP = Pillow("webp", "WEBP", "method 6", "webp", (1, 10, 25, 45, 65, 80, 90, 96, 100), {"method": 6})
+WEBP = Pillow("webp", "WEBP", "method 6", "webp", (1, 10, 25, 45, 65, 80, 91, 100), {"method": 6})
 JPEG_2000 = _Jpeg2000(
     "jpeg2000",
     "JPEG2000",
     "9/7 wavelet, one layer, quality in dB",
     "jpg_2000",
-    (24, 26, 28, 30, 32, 34, 36, 39, 42, 45),
+    (24, 27, 30, 33, 36, 40, 44),
     {"irreversible": True},
 )
 
