@@ -146,28 +146,49 @@ def graphics(figures: dict[str, Any], name: str) -> list[str]:
     return [*lines, ""]
 
 
+#: CompressAI's models in the speed suite.
+PEERS = ("mbt2018_mean", "cheng2020_anchor")
+
+
 def speed(figures: dict[str, Any]) -> list[str]:
-    """Medians of a pytest-benchmark file, in megapixels per second and against CompressAI."""
-    medians = {b["name"].removeprefix("test_"): b["stats"]["median"] for b in figures["benchmarks"]}
-    cpu = figures["machine_info"]["cpu"]
+    """A `tools/record_speed.py` file: megapixels per second, and ratios to CompressAI's models."""
+    medians = {row["name"]: row["median_seconds"] for row in figures["rows"]}
+    scaling = [row for row in figures["rows"] if "pixels" in row]
     megapixels = 768 * 512 / 1e6
     lines = [
         "## Speed",
         "",
-        "768 x 512 picture, after warm-up, everything included;",
-        f"{cpu['brand_raw']}, {cpu['count']} cores, no GPU. The last column: the time CompressAI's",
-        "mbt2018-mean (random weights) takes for the same in the same run, as a multiple. In brackets",
-        "the quality and, for encoding, the effort.",
+        "768 x 512 picture, after warm-up, everything included, medians;",
+        f"{figures['machine']}, no GPU.",
+        "The last columns: the time that CompressAI's models (random weights) take for the same in the",
+        "same run, as a multiple. In brackets the quality and, for encoding, the effort.",
         "",
-        "    make bench              # medians; benchmarks/results/ keeps those of the committed run",
+        "    python tools/record_speed.py FILE        # make bench: a short form",
         "",
-        "| | ms | MP/s | mbt2018-mean takes |",
-        "|---|---:|---:|---:|",
+        "| | ms | MP/s | mbt2018-mean takes | cheng2020-anchor takes |",
+        "|---|---:|---:|---:|---:|",
     ]
     for name, median in medians.items():
-        peer = medians.get(f"compressai_{'encode' if 'encode' in name else 'decode'}")
-        ratio = f"{peer / median:.1f} x" if peer and name.startswith("vae_") else ""
-        lines.append(f"| {name} | {1000 * median:.1f} | {megapixels / median:.2f} | {ratio} |")
+        if name in {row["name"] for row in scaling}:
+            continue
+        what = "encode" if "encode" in name else "decode"
+        ratios = ["", ""]
+        if name.startswith("vae_"):
+            peers = [medians.get(f"compressai_{what}[{peer}]") for peer in PEERS]
+            ratios = [f"{peer / median:.1f} x" if peer else "" for peer in peers]
+        cells = [f"{1000 * median:.1f}", f"{megapixels / median:.2f}", *ratios]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "How it grows at quality 60: with the picture (megapixels in brackets), the threads, and the number",
+        "of pictures in a batch (768 x 512 each).",
+        "",
+        "| | ms | MP/s |",
+        "|---|---:|---:|",
+    ]
+    for row in scaling:
+        seconds = row["median_seconds"]
+        lines.append(f"| {row['name']} | {1000 * seconds:.1f} | {row['pixels'] / 1e6 / seconds:.2f} |")
     return [*lines, ""]
 
 
