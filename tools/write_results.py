@@ -180,8 +180,8 @@ def speed(figures: dict[str, Any]) -> list[str]:
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "How it grows at quality 60: with the picture (megapixels in brackets), the threads, and the number",
-        "of pictures in a batch (768 x 512 each).",
+        "How it grows at quality 60: with the picture (megapixels in brackets), the threads, and the",
+        "number of pictures in a batch (768 x 512 each).",
         "",
         "| | ms | MP/s |",
         "|---|---:|---:|",
