@@ -12,6 +12,7 @@ import io
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,7 +22,7 @@ from vaecodec.bench.curves import bd_rate, mean_curve
 from vaecodec.bench.results import Results, read_results
 
 LIMIT = 2.0
-WRITE = {
+WRITE: dict[str, tuple[str, dict[str, Any]]] = {
     "jpeg": ("JPEG", {"optimize": True, "progressive": True, "subsampling": 2}),
     "webp": ("WEBP", {"method": 6}),
     "avif": ("AVIF", {"subsampling": "4:4:4", "speed": 4}),
