@@ -104,7 +104,7 @@ def match_all(
             keys[name, codec.name] = key
             if cache.get(key) is None:
                 call = partial(_matched, path, name, codec, bpp, pixels)
-                tasks.append(Task(key, f"{name}, {codec.name} at {bpp} bpp", call))
+                tasks.append(Task(key, f"{name}, {codec.name} at {bpp} bpp", codec, call))
     done = len(keys) - len(tasks)
     finish(tasks, cache, jobs, failed, lambda n, text: progress(done + n, len(keys), text))
     found: dict[str, dict[str, Match]] = {}

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from itertools import islice
@@ -81,17 +81,27 @@ def measure(
 
 @dataclass(frozen=True)
 class Task:
-    """One call in a worker, whose result is known by `key`."""
+    """One call in a worker, with `codec`, whose result is known by `key`."""
 
     key: str
     text: str
+    codec: BenchCodec
     call: Callable[[], dict[str, Any]]
 
 
-def _start_worker(threads: int) -> None:
+def _warm_up(codecs: Sequence[BenchCodec]) -> None:
+    """Let every codec load what it needs, so that no time measured contains it."""
+    for codec in codecs:
+        # What fails here fails again when it is measured, and is reported then.
+        with suppress(VaeError), guarded(codec.name):
+            codec.decode(codec.encode(np.zeros((64, 64, 3), np.uint8), codec.qualities[0]))
+
+
+def _start_worker(threads: int, codecs: Sequence[BenchCodec]) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    _warm_up(codecs)
 
 
 def each(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any] | VaeError]]:
@@ -99,14 +109,16 @@ def each(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any
 
     Raises VaeError if the system ends a worker, as it does when memory runs out.
     """
+    codecs = list({task.codec.name: task.codec for task in tasks}.values())
     if jobs == 1:
+        _warm_up(codecs)
         for task in tasks:
             yield task, _settled(task.call)
         return
     # Spawned: a forked process may hang in the threads that PyTorch had.
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, context, _start_worker, (threads,)) as pool:
+    with ProcessPoolExecutor(jobs, context, _start_worker, (threads, codecs)) as pool:
         rest = iter(tasks)
         running: dict[Future[dict[str, Any] | VaeError], Task] = {}
         try:
@@ -197,7 +209,7 @@ def run(
                     stored["versions"].get(metric) != version for metric, version in versions.items()
                 ):
                     call = partial(_measured, path, name, codec, quality, versions)
-                    tasks.append(Task(key, f"{name}, {codec.name} at {quality}", call))
+                    tasks.append(Task(key, f"{name}, {codec.name} at {quality}", codec, call))
     total = len(keys)
     finish(tasks, cache, jobs, failed, lambda n, text: progress(total - len(tasks) + n, total, text))
     rows = []

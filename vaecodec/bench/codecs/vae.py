@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -15,9 +15,15 @@ from vaecodec.quality import DEFAULT_EFFORT
 from vaecodec.weights import ModelEntry
 
 
+@cache
+def _loaded(model: str | None, device: str | None) -> Codec:
+    """One for all efforts, and for all tasks that a worker process is sent."""
+    return Codec(model, device)
+
+
 @dataclass(frozen=True)
 class Vae:
-    """This codec, with one model on one device; weights are loaded when first needed.
+    """This codec, with one model on one device; a process loads the weights when it first needs them.
 
     `effort`, `lossless`: as in `Codec.encode`. Rate-distortion curves take lossless=False: they compare
     models, and have no place for a picture without distortion. Raises UnknownModel.
@@ -36,10 +42,6 @@ class Vae:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
-    def codec(self) -> Codec:
-        return Codec(self.model, self.device)
-
-    @cached_property
     def _entry(self) -> ModelEntry:
         return weights.find(self.model)
 
@@ -54,7 +56,9 @@ class Vae:
         return f"vaecodec {vaecodec.__version__}, model {identity}, effort {self.effort}"
 
     def encode(self, image: np.ndarray, quality: int) -> bytes:
-        return self.codec.encode(image, quality, effort=self.effort, lossless=self.lossless)
+        return _loaded(self.model, self.device).encode(
+            image, quality, effort=self.effort, lossless=self.lossless
+        )
 
     def decode(self, data: bytes) -> np.ndarray:
-        return np.asarray(self.codec.decode(data).convert("RGB"))
+        return np.asarray(_loaded(self.model, self.device).decode(data).convert("RGB"))
