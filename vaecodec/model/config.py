@@ -47,7 +47,7 @@ class ModelConfig:
 SIZES = {
     config.size: config
     for config in (
-        ModelConfig("small", 128, 6, 6, 448, 96, 128, 128),
+        ModelConfig("small", 128, 6, 6, 320, 96, 128, 128),
         ModelConfig("base", 192, 6, 6, 448, 96, 160, 160),
         ModelConfig("large", 384, 7, 13, 448, 128, 192, 192),
     )

@@ -25,8 +25,12 @@ from torch import Tensor
 from bitstream.errors import VaeError
 from vaecodec.model.config import LEVELS, SIZES, ModelConfig, level_lambda
 from vaecodec.train.data import Pictures, load
-from vaecodec.train.grow import grown
-from vaecodec.train.model import TrainableCodec, initialise_from_pictures, log_lambda
+from vaecodec.train.model import (
+    TrainableCodec,
+    deepened,
+    initialise_from_pictures,
+    log_lambda,
+)
 from vaecodec.train.optimizers import Optimizers, clip_gradients, multiplies_in_bfloat16
 from vaecodec.train.workers import Workers
 
@@ -262,8 +266,7 @@ def build(stage: Stage, pictures: Pictures) -> tuple[TrainableCodec, dict]:
     template = SIZES.get(model.config.size, model.config)
     if model.config != template:
         try:
-            sample = pictures.crops(192, stage.patch, torch.Generator(stage.device).manual_seed(1))
-            model = grown(model.to(stage.device), template, sample)
+            model = deepened(model, template)
         except (RuntimeError, ValueError) as error:
             raise VaeError(f"{stage.resume}: does not fit size {template.size} ({error})") from error
     return model.to(stage.device), about

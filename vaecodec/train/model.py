@@ -213,13 +213,34 @@ class TrainableCodec(nn.Module):
         return Outcome(bpp + z_bpp, z_bpp, error)
 
 
+def deepened(model: TrainableCodec, config: ModelConfig) -> TrainableCodec:
+    """The same function with the blocks of `config`, which may be more and is otherwise alike.
+
+    New blocks begin as the identity, at the end of each half of a trunk: the gain half-way stays where
+    it was. Raises ValueError or RuntimeError if `config` differs in more than that.
+    """
+    deep = TrainableCodec(config)
+    weights = deep.weights()
+    for name, value in model.weights().items():
+        path = name.split(".")
+        if "blocks" in path:
+            old, new = (len(getattr(m.transforms, path[1]).trunk.blocks) for m in (model, deep))
+            if new < old:
+                raise ValueError(f"{old} blocks do not fit into {new}")
+            index = int(path[4])
+            path[4] = str(index + new // 2 - old // 2 if index >= old // 2 else index)
+        weights[".".join(path)] = value
+    deep.load_weights(weights)
+    return deep
+
+
 def log_lambda(level: Tensor) -> Tensor:
     """log lambda for a tensor of levels."""
     low, high = math.log(level_lambda(0)), math.log(level_lambda(LEVELS - 1))
     return low + (high - low) * level.float() / (LEVELS - 1)
 
 
-def principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def _principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, top `count` components (count x dim) and their standard deviations."""
     mean = rows.mean(dim=0)
     covariance = torch.cov(rows.T.double())
@@ -239,9 +260,9 @@ def initialise_from_pictures(model: TrainableCodec, pictures: Tensor) -> None:
     config, t = model.config, model.transforms
     c, m = config.channels, config.latent_channels
     cells = space_to_depth(pictures.cpu().float() / 255 - 0.5, 8)
-    mean, first, _ = principal_components(cells.reshape(-1, 192), c)
+    mean, first, _ = _principal_components(cells.reshape(-1, 192), c)
     coarse = space_to_depth((cells - mean) @ first.T, 2)
-    mean2, second, deviation = principal_components(coarse.reshape(-1, 4 * c), m)
+    mean2, second, deviation = _principal_components(coarse.reshape(-1, 4 * c), m)
     # Deal components out to the four channel quarters in turn, so that all carry alike.
     order = torch.arange(m).reshape(m // 4, 4).T.reshape(-1)
     second, deviation = second[order], deviation[order].clamp(min=1e-3)
