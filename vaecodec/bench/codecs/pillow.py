@@ -67,10 +67,10 @@ WEBP = Pillow("webp", "WEBP", "method 6", "webp", (1, 10, 25, 45, 65, 80, 91, 10
 JPEG_2000 = _Jpeg2000(
     "jpeg2000",
     "JPEG2000",
-    "9/7 wavelet, one layer, quality in dB",
+    "9/7 wavelet, decorrelated colours, one layer, quality in dB",
     "jpg_2000",
     (24, 27, 30, 33, 36, 40, 44),
-    {"irreversible": True},
+    {"irreversible": True, "mct": 1},  # Pillow's default codes R, G and B apart
 )
 
 
