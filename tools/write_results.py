@@ -94,7 +94,7 @@ def kodak(results: Results, name: str) -> list[str]:
             rows = results.of(codec, quality)
             values = [mean(row.metrics[m] or math.nan for row in rows) for m in results.metrics]
             cells = [f"{mean(row.bpp for row in rows):.4f}", *(f"{value:.4f}" for value in values)]
-            cells += [f"{value:.2f}" for value in plots.speeds(results, codec, quality)]
+            cells += [f"{value:.2f}" for value in results.speeds(codec, quality)]
             lines.append(f"| {quality} | " + " | ".join(cells) + " |")
         lines.append("")
     return lines

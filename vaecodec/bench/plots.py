@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -73,7 +72,7 @@ def speed(results: Results, anchor: str, metric: str = "psnr") -> Figure:
             saved = -bd_rate(anchor_curve, mean_curve(results.rows, name, metric)).percent
         except VaeError:
             continue
-        encode, decode = speeds(results, name)
+        encode, decode = results.speeds(name)
         axes.plot([encode, decode], [saved, saved], "-", lw=0.8, color=colour)
         axes.plot([encode], [saved], "o", color=colour, label=name)
         axes.plot([decode], [saved], "o", color=colour, mfc="white")
@@ -83,14 +82,6 @@ def speed(results: Results, anchor: str, metric: str = "psnr") -> Figure:
     axes.set_title(f"{results.machine}; {results.jobs} at once", fontsize=8)
     axes.legend(fontsize=8, frameon=False)
     return figure
-
-
-def speeds(results: Results, codec: str, quality: int | None = None) -> tuple[float, float]:
-    """Megapixels per second of encoding and decoding, all rows together; NaN without rows."""
-    rows = results.of(codec, quality)
-    pixels = sum(row.width * row.height for row in rows) / 1e6
-    encode, decode = (sum(r.encode_seconds for r in rows), sum(r.decode_seconds for r in rows))
-    return (pixels / encode, pixels / decode) if rows else (math.nan, math.nan)
 
 
 def render(figure: Figure, form: str) -> bytes:

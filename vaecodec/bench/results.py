@@ -70,6 +70,13 @@ class Results:
         """A codec's qualities, in the order they were run."""
         return list(dict.fromkeys(row.quality for row in self.of(codec)))
 
+    def speeds(self, codec: str, quality: int | None = None) -> tuple[float, float]:
+        """Megapixels per second of encoding and decoding, all rows together; NaN without rows."""
+        rows = self.of(codec, quality)
+        pixels = sum(row.width * row.height for row in rows) / 1e6
+        encode, decode = (sum(r.encode_seconds for r in rows), sum(r.decode_seconds for r in rows))
+        return (pixels / encode, pixels / decode) if rows else (math.nan, math.nan)
+
     def to_json(self) -> bytes:
         stored = {"version": VERSION, **asdict(self)}
         lines = ",\n".join(json.dumps(row) for row in stored.pop("rows"))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from bitstream.errors import VaeError
 from vaecodec.bench.curves import BdRate, Curve, bd_rate, bd_rate_per_image, mean_curve
 from vaecodec.bench.metrics import METRICS
-from vaecodec.bench.plots import speeds
 from vaecodec.bench.results import Results
 
 
@@ -75,7 +74,7 @@ def measured_table(results: Results) -> str:
                 finite = [value for value in values if value is not None]
                 text = f"{sum(finite) / len(finite):.4f}" if len(finite) == len(values) else "-"
                 line += f"{text:>13}"
-            lines.append(line + "".join(f"{value:>13.2f}" for value in speeds(results, codec, quality)))
+            lines.append(line + "".join(f"{value:>13.2f}" for value in results.speeds(codec, quality)))
     return "\n".join(lines)
 
 
