@@ -6,7 +6,6 @@ python tools/write_results.py
 from __future__ import annotations
 
 import json
-import math
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 
 from vaecodec.bench import plots
 from vaecodec.bench.curves import bd_rate, read_reference
-from vaecodec.bench.results import Results, read_results
+from vaecodec.bench.results import Results, mean_of, read_results
 from vaecodec.bench.summary import Comparison, compare, curves_of
 from vaecodec.files import write_whole
 
@@ -92,8 +91,11 @@ def kodak(results: Results, name: str) -> list[str]:
         lines += ["| " + " | ".join(columns) + " |", "|" + "---:|" * len(columns)]
         for quality in results.qualities(codec):
             rows = results.of(codec, quality)
-            values = [mean(row.metrics[m] or math.nan for row in rows) for m in results.metrics]
-            cells = [f"{mean(row.bpp for row in rows):.4f}", *(f"{value:.4f}" for value in values)]
+            means = [mean_of(rows, metric) for metric in results.metrics]
+            cells = [
+                f"{mean(row.bpp for row in rows):.4f}",
+                *("" if m is None else f"{m:.4f}" for m in means),
+            ]
             cells += [f"{value:.2f}" for value in results.speeds(codec, quality)]
             lines.append(f"| {quality} | " + " | ".join(cells) + " |")
         lines.append("")

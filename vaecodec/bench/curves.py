@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ import numpy as np
 
 from bitstream.errors import VaeError
 from vaecodec.bench.metrics import METRICS
-from vaecodec.bench.results import Row
+from vaecodec.bench.results import Row, mean_of
 from vaecodec.files import read_file
 
 #: Points (bits per pixel, quality on the metric's scale), better and dearer from one to the next.
 Curve = Sequence[tuple[float, float]]
-INTERPOLATIONS = ("akima", "pchip")
+#: Published curves: name -> metric -> curve.
+References = Mapping[str, Mapping[str, Curve]]
 #: Curves that share less than this of either one's range of quality are not compared.
 MIN_OVERLAP = 0.5
 
@@ -47,10 +48,8 @@ def mean_curve(rows: Sequence[Row], codec: str, metric: str = "psnr") -> Curve:
             by_quality.setdefault(row.quality, []).append(row)
     points = []
     for at in by_quality.values():
-        values = [row.metrics.get(metric) for row in at]
-        finite = [v for v in values if v is not None]
-        if len(finite) == len(values):
-            points.append((float(np.mean([r.bpp for r in at])), scale(float(np.mean(finite)))))
+        if (mean := mean_of(at, metric)) is not None:
+            points.append((float(np.mean([row.bpp for row in at])), scale(mean)))
     return sorted(points)
 
 

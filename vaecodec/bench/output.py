@@ -8,8 +8,8 @@ from pathlib import Path
 from bitstream.errors import VaeError
 from vaecodec.bench import plots
 from vaecodec.bench.cache import NAME
+from vaecodec.bench.curves import References
 from vaecodec.bench.matched import Match, cut, side
-from vaecodec.bench.plots import References
 from vaecodec.bench.report import report
 from vaecodec.bench.results import Results
 from vaecodec.bench.run import read_picture

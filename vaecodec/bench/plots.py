@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bitstream.errors import VaeError
-from vaecodec.bench.curves import Curve, bd_rate, mean_curve
+from vaecodec.bench.curves import References, bd_rate, mean_curve
 from vaecodec.bench.metrics import METRICS
 from vaecodec.bench.results import Results
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 COLOURS = (
     "#0072b2", "#000000", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c564b",
 )  # fmt: skip
-References = Mapping[str, Mapping[str, Curve]]
 
 
 def colours(results: Results) -> dict[str, str]:

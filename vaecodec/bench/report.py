@@ -14,10 +14,10 @@ from typing import Any
 
 import vaecodec
 from bitstream.errors import VaeError
-from vaecodec.bench.curves import bd_rate
+from vaecodec.bench.curves import References, bd_rate
 from vaecodec.bench.matched import Match
 from vaecodec.bench.metrics import METRICS
-from vaecodec.bench.plots import References, colours
+from vaecodec.bench.plots import colours
 from vaecodec.bench.results import Results
 from vaecodec.bench.summary import curves_of
 
@@ -76,6 +76,7 @@ def report(
                     curve: [[round(x, 5), round(y, 5)] for x, y in points]
                     for curve, points in curves_of(results, name, references).items()
                 },
+                "values": [_scaled(name, row.metrics.get(name)) for row in results.rows],
                 "bd": _matrix(results, name, references, interpolation),
             }
             for name, version in results.metrics.items()
@@ -103,6 +104,11 @@ def report(
     head, tail = template.split("<!-- DATA -->")
     block = f'<script type="application/json" id="data">{_embed(data)}</script>\n{pictures}'
     return (head + block + tail).encode()
+
+
+def _scaled(metric: str, value: float | None) -> float | None:
+    """The value on the scale of the curves."""
+    return None if value is None else round(METRICS[metric].scale(value), 5)
 
 
 def _rounded(value: float | None) -> float | None:

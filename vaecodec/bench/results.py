@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,12 @@ class Row:
         """In dB, infinite for an exact copy. Raises KeyError if it was not measured."""
         value = self.metrics["psnr"]
         return math.inf if value is None else value
+
+
+def mean_of(rows: Sequence[Row], metric: str) -> float | None:
+    """The mean of a metric; None if one of the rows has none."""
+    values = [value for row in rows if (value := row.metrics.get(metric)) is not None]
+    return sum(values) / len(values) if values and len(values) == len(rows) else None
 
 
 @dataclass

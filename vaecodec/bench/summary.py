@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bitstream.errors import VaeError
-from vaecodec.bench.curves import BdRate, Curve, bd_rate, bd_rate_per_image, mean_curve
+from vaecodec.bench.curves import BdRate, Curve, References, bd_rate, bd_rate_per_image, mean_curve
 from vaecodec.bench.metrics import METRICS
-from vaecodec.bench.results import Results
+from vaecodec.bench.results import Results, mean_of
 
 
 @dataclass(frozen=True)
@@ -23,9 +22,7 @@ class Comparison:
     images: int
 
 
-def curves_of(
-    results: Results, metric: str, references: Mapping[str, Mapping[str, Curve]]
-) -> dict[str, Curve]:
+def curves_of(results: Results, metric: str, references: References) -> dict[str, Curve]:
     """All curves that have points of `metric`, measured ones first."""
     curves = {name: mean_curve(results.rows, name, metric) for name in results.codecs}
     curves |= {name: by_metric.get(metric, ()) for name, by_metric in references.items()}
@@ -36,7 +33,7 @@ def compare(
     results: Results,
     metric: str,
     anchor: str,
-    references: Mapping[str, Mapping[str, Curve]],
+    references: References,
     interpolation: str = "akima",
 ) -> list[Comparison]:
     """Every curve but the anchor against it."""
@@ -70,10 +67,8 @@ def measured_table(results: Results) -> str:
             bpp = sum(row.bpp for row in rows) / len(rows)
             line = f"{codec:<{width}}{quality:>8}{bpp:>9.4f}"
             for metric in results.metrics:
-                values = [row.metrics.get(metric) for row in rows]
-                finite = [value for value in values if value is not None]
-                text = f"{sum(finite) / len(finite):.4f}" if len(finite) == len(values) else "-"
-                line += f"{text:>13}"
+                mean = mean_of(rows, metric)
+                line += f"{'-' if mean is None else f'{mean:.4f}':>13}"
             lines.append(line + "".join(f"{value:>13.2f}" for value in results.speeds(codec, quality)))
     return "\n".join(lines)
 

@@ -18,9 +18,8 @@ from vaecodec.quality import DEFAULT_EFFORT, MAX_EFFORT
 
 if TYPE_CHECKING:
     from vaecodec.bench.codecs import BenchCodec
-    from vaecodec.bench.curves import Curve
+    from vaecodec.bench.curves import Curve, References
     from vaecodec.bench.matched import Match
-    from vaecodec.bench.plots import References
     from vaecodec.bench.results import Results
     from vaecodec.bench.run import Failed, Plan
 
