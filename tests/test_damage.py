@@ -79,11 +79,11 @@ def test_mutated_files(codec: Codec) -> None:
         attempt(codec, mutations.mutate(random.choice(files), files, random), random.random() < 0.3)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "fuzz").glob("*.vae")), ids=lambda p: p.name)
-def test_what_fuzzing_reached(codec: Codec, path: Path) -> None:
+@pytest.mark.parametrize("name", mutations.corpus())
+def test_what_fuzzing_reached(codec: Codec, name: str) -> None:
     """One file for every outcome that coverage-guided fuzzing came to."""
     for recover in (False, True):
-        attempt(codec, path.read_bytes(), recover)
+        attempt(codec, mutations.corpus()[name], recover)
 
 
 def test_large_dimensions_in_a_small_file(codec: Codec, tiny: bytes) -> None:

@@ -15,6 +15,7 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
+from torch import nn
 
 if importlib.util.find_spec("compressai") is None:
     pytest.skip("the train extra is not installed", allow_module_level=True)
@@ -28,6 +29,7 @@ from vaecodec.model.config import LEVELS, SIZES
 from vaecodec.model.integer import IntegerArithmetic
 from vaecodec.model.load import load_model
 from vaecodec.model.prior import Prior
+from vaecodec.model.transforms import details_of, with_details
 from vaecodec.train.data import Pictures, load
 from vaecodec.train.export import build_model, integer_prior
 from vaecodec.train.loop import (
@@ -39,7 +41,13 @@ from vaecodec.train.loop import (
     stratified_levels,
 )
 from vaecodec.train.model import TrainableCodec, deepened, initialise_from_pictures
-from vaecodec.train.optimizers import Muon, clip_gradients, orthogonalise
+from vaecodec.train.optimizers import (
+    SHORTCUT_RATE,
+    Muon,
+    Optimizers,
+    clip_gradients,
+    orthogonalise,
+)
 from vaecodec.train.tables import FIT_LEVELS, gaussian_tables
 
 
@@ -75,13 +83,12 @@ def model(pictures: list[np.ndarray]) -> TrainableCodec:
     model = TrainableCodec(SIZES["small"])
     batch = torch.from_numpy(np.stack(pictures))
     initialise_from_pictures(model, batch)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizers = Optimizers(model)
     level = torch.tensor([5, 20, 35, 50])
     for step in range(6):
         outcome = model(batch[4 * step : 4 * step + 4], level)
         rate_distortion_loss(outcome.bpp, outcome.mse, level).backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        optimizers.step(1e-3)
     return model
 
 
@@ -97,6 +104,42 @@ def test_the_untrained_model_is_a_working_transform_codec(pictures: list[np.ndar
     assert rates == sorted(rates)
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 10
+
+
+def test_details_are_what_the_trunk_leaves(pictures: list[np.ndarray]) -> None:
+    """Before training: without rounding, most of the error of a latent without details is in them."""
+    torch.manual_seed(0)
+    model = TrainableCodec(SIZES["small"])
+    batch = torch.from_numpy(np.stack(pictures))
+    initialise_from_pictures(model, batch)
+    x, level = batch[:8].float() / 255 - 0.5, torch.full((8,), 63)
+    with torch.no_grad():
+        latent = model.transforms.latent(x, level)
+        count = model.config.detail_channels
+        details = details_of(latent, count)
+        none = latent.unflatten(-1, (4, -1))[..., : -count // 4].flatten(-2)
+        assert torch.equal(with_details(none, details), latent)
+        whole = model.transforms.synthesis(latent, level)
+        rest = model.transforms.synthesis(with_details(none, torch.zeros_like(details)), level)
+    left, error = (rest - x).square().mean(), (whole - x).square().mean()
+    assert error < 0.3 * left
+    assert float(details.square().sum()) == pytest.approx(
+        float((whole - rest).square().sum()), rel=1e-3
+    )
+
+
+def test_shortcuts_learn_slowly() -> None:
+    layers = nn.Sequential()
+    layers.shortcut, layers.mix = nn.Linear(8, 4, bias=False), nn.Linear(4, 4)
+    before = {name: p.detach().clone() for name, p in layers.named_parameters()}
+    optimizers = Optimizers(layers)
+    layers(torch.randn(3, 8)).square().sum().backward()
+    optimizers.step(0.01)
+    moved = {
+        name: float((p.detach() - before[name]).abs().max()) for name, p in layers.named_parameters()
+    }
+    assert moved["shortcut.weight"] == pytest.approx(0.01 * SHORTCUT_RATE, rel=0.01)
+    assert moved["mix.bias"] == pytest.approx(0.01, rel=0.01)
 
 
 def test_integer_prior_agrees_with_the_float_one(

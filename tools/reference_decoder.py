@@ -259,20 +259,24 @@ def synthesise(latent, config, tensors, level):
         taps = (padded[i : i + h, j : j + w] * weight[:, i, j] for i in range(3) for j in range(3))
         return sum(taps) + t[name + ".bias"]
 
-    x = latent / 64 * np.exp(interpolated(tensors, "transforms.log_latent_scale", level))
-    x = d2s(linear("head", x))
+    y = latent / 64 * np.exp(interpolated(tensors, "transforms.log_latent_scale", level))
+    x = d2s(linear("head", y))
     blocks = config["synthesis_blocks"]
     for i in range(blocks):
         block = f"trunk.blocks.{i}."
         if i == blocks // 2:
             x = x * np.exp(interpolated(t, "trunk.log_gain", level))
         g, h = np.split(interpolated(t, block + "gains", level), 2)
-        y = linear(block + "expand", x)
-        y = np.where(y < 0, y / 10, y)
-        x = x + g * linear(block + "project", depthwise(block + "depthwise", y))
+        u = linear(block + "expand", x)
+        u = np.where(u < 0, u / 10, u)
+        x = x + g * linear(block + "project", depthwise(block + "depthwise", u))
         a, b = np.split(linear(block + "gate", x), 2, axis=2)
         x = x + h * linear(block + "mix", a / (1 + np.exp(-b)))
-    return 255 * (d2s(linear("tail", x), 8) + 0.5)
+    picture = d2s(linear("tail", x), 8)
+    if count := config.get("detail_channels", 0):
+        details = y.reshape(*y.shape[:2], 4, -1)[..., -count // 4 :].reshape(*y.shape[:2], count)
+        picture = picture + d2s(details @ t["shortcut.weight"].T, 16)
+    return 255 * (picture + 0.5)
 
 
 # ---- VP8L (RFC 9649, section 3), for chunks L and A

@@ -2,7 +2,7 @@
 
     python tools/release_weights.py CHECKPOINT NAME DATA KODAK [RIVAL]
 
-CHECKPOINT: final.safetensors of a training stage. NAME: the new model's, such as small-3. DATA: what it
+CHECKPOINT: final.safetensors of a training stage. NAME: the new model's, such as small-5. DATA: what it
 was trained on; its held-out part decides. KODAK: folder of the Kodak images, reported only. RIVAL: the
 model to beat, by name or path; the newest registered one of the size, unless given.
 

@@ -10,19 +10,43 @@ from random import Random
 
 from bitstream.chunks import START, chunk, read_chunks, varint
 from bitstream.errors import VaeError
+from vaecodec import weights
 
 ROOT = Path(__file__).parent.parent.parent
 #: Larger seeds take longer to decode than they are worth.
 MAX_SEED = 4096
+#: The model that the files in tests/fuzz name.
+CORPUS_MODEL = bytes.fromhex("e8f03010")
 
 Chunks = list[tuple[bytes, bytes]]
 
 
 def seeds() -> list[bytes]:
     """The conformance files, and what fuzzing came to before where that is made of chunks."""
-    paths = sorted(ROOT.glob("tests/golden/*.vae")) + sorted(ROOT.glob("tests/fuzz/*.vae"))
-    files = [path.read_bytes() for path in paths if path.stat().st_size <= MAX_SEED]
-    return [data for data in files if _has_chunks(data)]
+    golden = [path.read_bytes() for path in sorted(ROOT.glob("tests/golden/*.vae"))]
+    files = [*golden, *corpus().values()]
+    return [data for data in files if len(data) <= MAX_SEED and _has_chunks(data)]
+
+
+def corpus() -> dict[str, bytes]:
+    """What coverage-guided fuzzing came to, by file name, as files of the default model: the one they
+    were made with is gone, and nothing behind their headers would be read."""
+    current = weights.find(None).id
+    return {
+        path.name: _renamed(path.read_bytes(), current)
+        for path in sorted(ROOT.glob("tests/fuzz/*.vae"))
+    }
+
+
+def _renamed(data: bytes, model: bytes) -> bytes:
+    try:
+        header = next(read_chunks(data), None)
+    except VaeError:
+        return data
+    if header is None:
+        return data
+    payload = header.payload.replace(CORPUS_MODEL, model)
+    return data[:START] + chunk(header.kind, payload) + data[header.end :]
 
 
 def _has_chunks(data: bytes) -> bool:

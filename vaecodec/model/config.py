@@ -29,7 +29,11 @@ def level_lambda(level: int | float) -> float:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Widths and depths of one model size; `latent_channels` must be a multiple of 4."""
+    """Widths and depths of one model size.
+
+    `latent_channels` includes `detail_channels`, of which the first models had none; both must be
+    multiples of 4.
+    """
 
     size: str
     channels: int
@@ -39,6 +43,7 @@ class ModelConfig:
     hyper_channels: int
     hyper_width: int
     prior_width: int
+    detail_channels: int = 0
 
     def to_dict(self) -> dict[str, int | str]:
         return asdict(self)
@@ -47,8 +52,8 @@ class ModelConfig:
 SIZES = {
     config.size: config
     for config in (
-        ModelConfig("small", 128, 6, 6, 320, 96, 128, 128),
-        ModelConfig("base", 192, 6, 6, 448, 96, 160, 160),
-        ModelConfig("large", 384, 7, 13, 448, 128, 192, 192),
+        ModelConfig("small", 128, 6, 6, 512, 96, 128, 128, 192),
+        ModelConfig("base", 192, 6, 6, 512, 96, 160, 160, 192),
+        ModelConfig("large", 384, 7, 13, 512, 128, 192, 192, 192),
     )
 }

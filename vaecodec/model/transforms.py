@@ -32,6 +32,17 @@ def depth_to_space(x: Tensor, factor: int) -> Tensor:
     return x.permute(0, 1, 3, 2, 4, 5).reshape(n, h * factor, w * factor, -1)
 
 
+def with_details(latent: Tensor, details: Tensor) -> Tensor:
+    """... x M-K and ... x K -> ... x M: every quarter of the channels ends with a quarter of the
+    details, so that the prior's steps share them evenly."""
+    return torch.cat((latent.unflatten(-1, (4, -1)), details.unflatten(-1, (4, -1))), -1).flatten(-2)
+
+
+def details_of(latent: Tensor, count: int) -> Tensor:
+    """The `count` details of a latent: ... x M -> ... x K."""
+    return latent.unflatten(-1, (4, -1))[..., (latent.shape[-1] - count) // 4 :].flatten(-2)
+
+
 class LevelTable(nn.Module):
     """A vector per quality level, interpolated linearly between `KNOTS` learned ones.
 
@@ -125,33 +136,50 @@ class Trunk(nn.Module):
 class Analysis(nn.Module):
     """Analysis transform: picture -> latent.
 
+    The details, K of its M channels, are linear in 16 x 16 pixels: what high rates need and the trunk,
+    C channels wide, has no room for.
+
     `forward(picture, level)`: float N x H x W x 3 in -0.5..0.5, H and W multiples of 16 -> float
     N x H/16 x W/16 x M, before the quantisation gain.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        details = config.detail_channels
         self.head = nn.Linear(192, config.channels)
         self.trunk = Trunk(config.channels, config.analysis_blocks)
-        self.tail = nn.Linear(4 * config.channels, config.latent_channels)
+        self.tail = nn.Linear(4 * config.channels, config.latent_channels - details)
+        self.shortcut = nn.Linear(768, details) if details else None
 
     def forward(self, picture: Tensor, level: Tensor) -> Tensor:
         x = self.trunk(self.head(space_to_depth(picture, 8)), level)
-        return self.tail(space_to_depth(x, 2))
+        latent = self.tail(space_to_depth(x, 2))
+        if self.shortcut is None:
+            return latent
+        return with_details(latent, self.shortcut(space_to_depth(picture, 16)))
 
 
 class Synthesis(nn.Module):
-    """Synthesis transform: dequantised latent -> picture, the mirror image of `Analysis`."""
+    """Synthesis transform: dequantised latent -> picture, the mirror image of `Analysis`.
+
+    The trunk reads the whole latent; the details are added to its picture besides.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.detail_channels = details = config.detail_channels
         self.head = nn.Linear(config.latent_channels, 4 * config.channels)
         self.trunk = Trunk(config.channels, config.synthesis_blocks)
         self.tail = nn.Linear(config.channels, 192)
+        self.shortcut = nn.Linear(details, 768, bias=False) if details else None
 
     def forward(self, latent: Tensor, level: Tensor) -> Tensor:
         x = self.trunk(depth_to_space(self.head(latent), 2), level)
-        return depth_to_space(self.tail(x), 8)
+        picture = depth_to_space(self.tail(x), 8)
+        if self.shortcut is None:
+            return picture
+        details = self.shortcut(details_of(latent, self.detail_channels))
+        return picture + depth_to_space(details, 16)
 
 
 class HyperAnalysis(nn.Module):

@@ -29,7 +29,15 @@ from vaecodec.model.prior import (
     split_quarters,
     step_quarters,
 )
-from vaecodec.model.transforms import KNOTS, LevelTable, Transforms, Trunk, space_to_depth
+from vaecodec.model.transforms import (
+    KNOTS,
+    LevelTable,
+    Transforms,
+    Trunk,
+    depth_to_space,
+    space_to_depth,
+    with_details,
+)
 from vaecodec.train.entropy_models import GaussianConditional, LowerBound, quantize_ste
 
 _SATURATION = fp.ACTIVATION_MAX / 2**fp.ACTIVATION_BITS
@@ -249,31 +257,49 @@ def _principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor, Ten
     return mean, vectors[:, top].T.float(), values[top].clamp(min=0).sqrt().float()
 
 
+def _dealt(mean: Tensor, components: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Components dealt out to the four channel quarters in turn, so that all carry alike."""
+    order = torch.arange(len(deviation)).reshape(-1, 4).T.reshape(-1)
+    return mean, components[order], deviation[order]
+
+
 @torch.no_grad()
 def initialise_from_pictures(model: TrainableCodec, pictures: Tensor) -> None:
-    """Start the transforms as a two-level PCA of 16 x 16 patches, the gains as the
-    high-resolution-optimal steps, and the prior as the matching Gaussians.
+    """Start the transforms as a two-level PCA of 16 x 16 patches and one of what it leaves (the
+    details), the gains as the high-resolution-optimal steps, and the prior as the matching Gaussians.
 
     `pictures`: uint8, N x H x W x 3. The decoder of the untrained model is the exact transpose of
     its encoder, so training starts from a working transform codec.
     """
     config, t = model.config, model.transforms
     c, m = config.channels, config.latent_channels
-    cells = space_to_depth(pictures.cpu().float() / 255 - 0.5, 8)
+    x = pictures.cpu().float() / 255 - 0.5
+    cells = space_to_depth(x, 8)
     mean, first, _ = _principal_components(cells.reshape(-1, 192), c)
     coarse = space_to_depth((cells - mean) @ first.T, 2)
-    mean2, second, deviation = _principal_components(coarse.reshape(-1, 4 * c), m)
-    # Deal components out to the four channel quarters in turn, so that all carry alike.
-    order = torch.arange(m).reshape(m // 4, 4).T.reshape(-1)
-    second, deviation = second[order], deviation[order].clamp(min=1e-3)
+    mean2, second, deviation = _dealt(
+        *_principal_components(coarse.reshape(-1, 4 * c), m - config.detail_channels)
+    )
+    kept = (coarse - mean2) @ second.T @ second + mean2
+    left = x - depth_to_space(depth_to_space(kept, 2) @ first + mean, 8)
+    _, third, spread = _dealt(
+        *_principal_components(space_to_depth(left, 16).reshape(-1, 768), config.detail_channels)
+    )
+    deviation = with_details(deviation, spread).clamp(min=1e-3)
     t.analysis.head.weight.copy_(first)
     t.analysis.head.bias.copy_(-(first @ mean))
     t.analysis.tail.weight.copy_(second)
     t.analysis.tail.bias.copy_(-(second @ mean2))
-    t.synthesis.head.weight.copy_(second.T)
+    unread = second.new_zeros(4 * c, config.detail_channels)
+    t.synthesis.head.weight.copy_(with_details(second.T, unread))
     t.synthesis.head.bias.copy_(mean2)
     t.synthesis.tail.weight.copy_(first.T)
     t.synthesis.tail.bias.copy_(mean)
+    # These components are orthogonal to all that the others span: details are linear in the picture.
+    if t.analysis.shortcut is not None and t.synthesis.shortcut is not None:
+        t.analysis.shortcut.weight.copy_(third)
+        t.analysis.shortcut.bias.zero_()
+        t.synthesis.shortcut.weight.copy_(third.T)
     t.whiten.copy_(1 / deviation)
 
     level = torch.linspace(0, LEVELS - 1, KNOTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ WIDE_LAYERS = (
     "transforms.analysis.tail",
     "transforms.synthesis.head",
 )
+#: Pixels are so correlated that equal steps of the weights that read them add up: at the full rate,
+#: the shortcuts make training diverge.
+SHORTCUT_RATE = 0.02
 GRADIENT_NORM = 1.0
 ADAM_BETAS = (0.9, 0.98)
 MUON_MOMENTUM = 0.95
@@ -79,21 +83,26 @@ class Optimizers:
     """Both parts, stepped together."""
 
     def __init__(self, model: nn.Module) -> None:
-        matrices = [
-            p
-            for name, p in model.named_parameters()
-            if p.ndim == 2 and "knots" not in name and not name.startswith(WIDE_LAYERS)
+        matrices, shortcuts, others = [], [], []
+        for name, p in model.named_parameters():
+            if name.endswith("shortcut.weight"):
+                shortcuts.append(p)
+            elif p.ndim == 2 and "knots" not in name and not name.startswith(WIDE_LAYERS):
+                matrices.append(p)
+            else:
+                others.append(p)
+        groups: list[dict[str, Any]] = [
+            {"params": others},
+            {"params": shortcuts, "share": SHORTCUT_RATE},
         ]
-        chosen = {id(p) for p in matrices}
-        others = [p for p in model.parameters() if id(p) not in chosen]
         fused = next(model.parameters()).is_cuda
-        self.parts = [Muon(matrices), torch.optim.Adam(others, betas=ADAM_BETAS, fused=fused)]
+        self.parts = [Muon(matrices), torch.optim.Adam(groups, betas=ADAM_BETAS, fused=fused)]
 
     def step(self, learning_rate: float) -> None:
         """Update the weights and drop the gradients."""
         for part in self.parts:
             for group in part.param_groups:
-                group["lr"] = learning_rate
+                group["lr"] = learning_rate * group.get("share", 1)
             part.step()
             part.zero_grad(set_to_none=True)
 
