@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools" / "fuzz"))
 import mutations  # noqa: E402
 
+CORPUS = mutations.corpus()
 SMALL = (ROOT / "tests" / "golden" / "lossless-grey.vae").read_bytes()
 
 
@@ -79,11 +80,11 @@ def test_mutated_files(codec: Codec) -> None:
         attempt(codec, mutations.mutate(random.choice(files), files, random), random.random() < 0.3)
 
 
-@pytest.mark.parametrize("name", mutations.corpus())
+@pytest.mark.parametrize("name", CORPUS)
 def test_what_fuzzing_reached(codec: Codec, name: str) -> None:
     """One file for every outcome that coverage-guided fuzzing came to."""
     for recover in (False, True):
-        attempt(codec, mutations.corpus()[name], recover)
+        attempt(codec, CORPUS[name], recover)
 
 
 def test_large_dimensions_in_a_small_file(codec: Codec, tiny: bytes) -> None:

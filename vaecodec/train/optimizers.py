@@ -15,8 +15,8 @@ WIDE_LAYERS = (
     "transforms.analysis.tail",
     "transforms.synthesis.head",
 )
-#: Pixels are so correlated that equal steps of the weights that read them add up: at the full rate,
-#: the shortcuts make training diverge.
+#: Of the learning rate. Pixels are so correlated that equal steps of the weights that read them add
+#: up, and the details' quantisation steps are fine.
 SHORTCUT_RATE = 0.02
 GRADIENT_NORM = 1.0
 ADAM_BETAS = (0.9, 0.98)
