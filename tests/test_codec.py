@@ -17,6 +17,7 @@ import vaecodec
 from bitstream import container
 from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
+from vaecodec.model.config import level_lambda
 from vaecodec.quality import level_of
 
 
@@ -49,6 +50,20 @@ def test_real_size_is_the_estimated_rate(codec: Codec, photo: np.ndarray) -> Non
         bits = model.latents.bits(blocks)
         size = 8 * len(codec.encode(photo, quality, effort=0))
         assert bits <= size <= 1.01 * bits + 8 * 32
+
+
+@pytest.mark.parametrize("quality", [10, 50, 97])
+def test_optimised_rounding_pays(codec: Codec, photo: np.ndarray, quality: int) -> None:
+    """R + lambda D against plain rounding."""
+    model, level, costs = codec._model(), level_of(quality), []
+    for error_bits in (None, float("inf")):
+        latent, hyper = model.analyse(photo[None], level)
+        coded = model.latents.quantise(latent, hyper, level, 12, 16, error_bits)
+        decoded = model.synthesise(coded.latent, level)[0].clamp(0, 255).numpy()
+        error = float(np.square(decoded - photo).mean())
+        bits = model.latents.bits(coded.blocks[0])
+        costs.append(bits / (192 * 256) + level_lambda(level) * error)
+    assert costs[0] < costs[1]
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

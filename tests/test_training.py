@@ -222,7 +222,7 @@ def test_shards_are_read_and_a_part_held_out(shard: Path, pictures: list[np.ndar
     assert len(held_out) == 1
     half = Image.fromarray(pictures[31]).resize((64, 64), Image.Resampling.LANCZOS)
     assert np.array_equal(held_out[0], np.asarray(half))
-    assert train.count == 39 * 3  # three sizes of each, all of them large enough
+    assert train.count == 39 * 4  # four sizes of each, all of them large enough
 
 
 def test_crops_are_pieces_of_the_pictures(pictures: list[np.ndarray]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from vaecodec.codec import Codec
-from vaecodec.model.latents import ERROR_BITS, LatentCoder
+from vaecodec.model.latents import LatentCoder
 from vaecodec.pictures.reading import open_image
 from vaecodec.quality import level_of
 from vaecodec.train.loop import read_model
@@ -47,7 +47,7 @@ def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict
             latent = (*model.analyse(crop[None], level), level, height // 16, width // 16)
             bits = [
                 coder.bits(coder.quantise(*latent, error_bits).blocks[0])
-                for coder, error_bits in ((plain, math.inf), (model.latents, ERROR_BITS))
+                for coder, error_bits in ((plain, math.inf), (model.latents, None))
             ]
             size = 8 * len(codec.encode(crop, quality, effort=0, lossless=False))
             totals += [float(outcome.bpp), *(value / (height * width) for value in (*bits, size))]

@@ -25,7 +25,7 @@ IMAGES = ROOT / "docs" / "images"
 #: Curves published by the CompressAI project, from its repository (BSD-3-Clause-Clear).
 REFERENCE = ROOT / "benchmarks" / "reference" / "kodak-published.json"
 KODAK_OPTIONS = (
-    "--codecs", "vae,jpeg,jpeg-444,webp,avif,jxl,jpeg2000", "--efforts", "0,4",
+    "--codecs", "vae,jpeg,jpeg-444,webp,avif,jxl,jpeg2000", "--efforts", "0,1,4",
     "--metrics", "psnr,ms-ssim,ssimulacra2", "--side-by-side", "0", "--jobs", "2",
 )  # fmt: skip
 KODAK_COMMAND = f"vaecodec bench KODAK {' '.join(KODAK_OPTIONS)} --out DIR"

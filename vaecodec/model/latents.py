@@ -24,6 +24,7 @@ from vaecodec.model.prior import (
     split_quarters,
     step_quarters,
 )
+from vaecodec.model.transforms import with_details
 
 #: Hyper-latent symbols an encoder writes are at most this large.
 _HYPER_MAX = 2**15 - 1
@@ -32,8 +33,12 @@ _LATENT_MAX = 2**13
 #: Symbols beyond this size are rated like one of this size.
 _RATED_MAX = 32
 #: Bits that a squared error of one step is worth when rounding. High-rate theory gives 6 / ln 2 for the
-#: optimal step; measured best on held-out pictures was far more cautious (docs/model.md).
+#: optimal step; measured best on held-out pictures is more cautious the lower the rate
+#: (docs/model.md): ERROR_BITS up to level HIGH_RATES, half of it every 30 levels above.
 ERROR_BITS = 60.0
+HIGH_RATES = 21
+#: For details, which are linear in the picture: nothing learned stands between theory and them.
+DETAIL_ERROR_BITS = 10.0
 
 
 #: The symbols of one group in order of coding, each block with its scale indices.
@@ -56,9 +61,14 @@ class LatentCoder:
     """
 
     def __init__(
-        self, arithmetic: IntegerArithmetic, tables: entropy.Tables, device: torch.device
+        self,
+        arithmetic: IntegerArithmetic,
+        tables: entropy.Tables,
+        device: torch.device,
+        details: int = 0,
     ) -> None:
         self._arithmetic = arithmetic
+        self._details = details
         self._tables = tables
         self._device = device
         levels = np.arange(_RATED_MAX + 1)
@@ -75,6 +85,12 @@ class LatentCoder:
         saved = self._saved_bits[index.long(), size.clamp(max=_RATED_MAX).long()]
         symbol -= symbol.sign() * (saved > error_bits * added)
         return symbol * (index >= self._tables.skip)
+
+    def _worth(self, channels: int, level: int) -> Tensor:
+        """Bits that a squared error of one step is worth, per channel, where no search follows."""
+        worth = torch.zeros(channels, dtype=torch.float64, device=self._device)
+        latent = worth[self._details :] + ERROR_BITS / 2 ** (max(0, level - HIGH_RATES) / 30)
+        return with_details(latent, worth[: self._details] + DETAIL_ERROR_BITS)
 
     def _start(self, z: Tensor, level: int, rows: int, columns: int) -> tuple[Prior, _Extent]:
         extent = _Extent(4 * z.shape[1], 4 * z.shape[2], rows, columns, self._device)
@@ -104,13 +120,13 @@ class LatentCoder:
         level: int,
         rows: int,
         columns: int,
-        error_bits: float | Tensor = ERROR_BITS,
+        error_bits: float | Tensor | None = None,
     ) -> Quantised:
         """Latents to symbols.
 
         `latent`: float, N x h x w x M, quantisation steps, h and w multiples of 4. `hyper`: float,
         N x h/4 x w/4 x Z, unrounded. `error_bits`: bits that a squared error of one step is worth,
-        for all or per channel (M); infinite for plain rounding.
+        for all or per channel (M); infinite for plain rounding, None for what is best without search.
         """
         z = torch.nan_to_num(hyper.double()).round().clamp(-_HYPER_MAX, _HYPER_MAX)
         y = torch.nan_to_num(latent.double()).clamp(-_LATENT_MAX, _LATENT_MAX) * 2**fp.STEP_BITS
@@ -121,7 +137,9 @@ class LatentCoder:
 
         prior, extent = self._start(z, level, rows, columns)
         parts = split_quarters(y)
-        worth = torch.as_tensor(error_bits, dtype=y.dtype, device=y.device).expand(y.shape[-1])
+        worth = self._worth(y.shape[-1], level)
+        if error_bits is not None:
+            worth = torch.zeros_like(worth) + error_bits
         worth = worth.reshape(4, 1, 1, 1, -1)  # by quarter
         decoded = torch.zeros_like(parts)
         for step in range(STEPS):

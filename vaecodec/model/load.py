@@ -41,7 +41,7 @@ class LoadedModel:
         self.transforms.to(device).eval().requires_grad_(False)
         self.curvature = tensors["encoder.curvature"].to(device)
         self.arithmetic = IntegerArithmetic(config, prior, device)
-        self.latents = LatentCoder(self.arithmetic, self.tables, device)
+        self.latents = LatentCoder(self.arithmetic, self.tables, device, config.detail_channels)
 
     @property
     def analysis_halo(self) -> int:

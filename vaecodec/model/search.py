@@ -3,7 +3,8 @@
 The analysis transform is one guess at the best latent of a picture. From there, every round moves each
 value along the gradient of the distortion and rounds anew, weighing bits against squared error: a
 proximal gradient step (Daubechies et al., 2004, with the rate in place of the l1 norm), kept where
-it lowers R + lambda D as the decoder will see it. The decoder knows nothing of this.
+it lowers R + lambda D as the decoder will see it. Its length comes from the curvature found on the
+way, per channel (Barzilai and Borwein, 1988). The decoder knows nothing of this.
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
 from vaecodec.tiling import Rectangle
 
-#: Steps are 1 / (2 x damping x curvature) of the gradient. The damping of the first round, and what it
-#: is multiplied by after a round that did not help and after one that did: bold, since steps that
-#: rounding undoes lead nowhere.
-DAMPING = 1.3
+#: Steps are 1 / (2 x damping x curvature) of the gradient, with the weights file's curvature and this
+#: damping in the first round, then with the measured one and none. Bold, since steps that rounding
+#: undoes lead nowhere.
+FIRST_DAMPING = 1.3
+#: What the damping is multiplied by after a round that did not help.
 AFTER_FAILURE = 1.3
-AFTER_SUCCESS = 0.9
+#: Share of the last change that helped, gone on with.
+MOMENTUM = 0.3
+#: With so many changed values, a channel's own curvature weighs as much as all channels' together.
+SHARED_CHANGES = 20
+#: The measured curvature is at most this many times the stored one, and at least one so-manieth.
+TRUST = 4.0
 
 
 class _Distortion:
@@ -40,23 +47,25 @@ class _Distortion:
         target = np.array(picture[inner.scaled(LATENT_STRIDE).slices()])
         self._target = torch.from_numpy(target).to(latent.device).float()
 
-    def __call__(self, decoded: Tensor) -> tuple[float, Tensor]:
-        """`decoded`: the group's latent, padded or not. The gradient has its shape."""
+    def __call__(self, decoded: Tensor, gradient: bool = True) -> tuple[float, Tensor]:
+        """`decoded`: the group's latent, padded or not. The gradient has its shape; zero if not asked
+        for."""
         rows, columns = self._inner.slices()
         used = decoded[:, : self._inner.height, : self._inner.width]
         latent = self._latent.clone()
         latent[:, rows, columns] = used
-        with torch.enable_grad():
-            latent.requires_grad_()
+        slope = torch.zeros_like(decoded)
+        with torch.set_grad_enabled(gradient):
+            latent.requires_grad_(gradient)
             picture = self._model.transforms.picture(latent, self._level)
             inside = picture[0, *self._inner.scaled(LATENT_STRIDE).slices()]
             height, width, _ = self._target.shape
             samples = ((inside[:height, :width] + 0.5) * 255).clamp(0, 255)
             error = (samples - self._target).square().sum()
-            (slope,) = torch.autograd.grad(error, latent)
-        gradient = torch.zeros_like(decoded)
-        gradient[:, : used.shape[1], : used.shape[2]] = slope[:, rows, columns]
-        return float(error.detach()), gradient
+        if gradient:
+            (found,) = torch.autograd.grad(error, latent)
+            slope[:, : used.shape[1], : used.shape[2]] = found[:, rows, columns]
+        return float(error.detach()), slope
 
 
 def refine(
@@ -83,16 +92,34 @@ def refine(
     best = model.latents.quantise(latent[:, *padded], hyper, *size)
     error, gradient = distortion(best.latent)
     lowest = model.latents.bits(best.blocks[0]) + bits_per_error * error
-    damping = DAMPING
-    for _ in range(rounds):
-        curvature = damping * model.curvature[level]
-        goal = best.latent - gradient / (2 * curvature)
-        tried = model.latents.quantise(goal, hyper, *size, bits_per_error * curvature)
-        error, slope = distortion(tried.latent)
+    curvature, damping = FIRST_DAMPING * model.curvature[level], 1.0
+    momentum = torch.zeros_like(gradient)
+    for left in reversed(range(rounds)):
+        strength = damping * curvature
+        goal = best.latent - gradient / (2 * strength) + momentum
+        tried = model.latents.quantise(goal, hyper, *size, bits_per_error * strength)
+        error, slope = distortion(tried.latent, left > 0)
         cost = model.latents.bits(tried.blocks[0]) + bits_per_error * error
+        change = tried.latent - best.latent
+        measured = _secant(change, slope - gradient, model.curvature[level])
+        curvature = measured if left == rounds - 1 else (curvature * measured).sqrt()
         if cost < lowest:
             best, gradient, lowest = tried, slope, cost
-            damping *= AFTER_SUCCESS
+            momentum = MOMENTUM * change
         else:
             damping *= AFTER_FAILURE
+            momentum.zero_()
     return best.blocks[0]
+
+
+def _secant(change: Tensor, bend: Tensor, stored: Tensor) -> Tensor:
+    """Curvature per channel (M) along `change` (1 x h x w x M, steps), over which the gradient changed by
+    `bend`, the fewer values of a channel changed the more drawn towards all channels' mean, relative to
+    `stored`."""
+    where = (0, 1, 2)
+    count, squares = (change != 0).sum(dim=where), change.square().sum(dim=where)
+    products = (change * bend).sum(dim=where) / (2 * stored)
+    own = (products / squares.clamp(min=1e-6)).clamp(1 / TRUST, TRUST)
+    common = (products.sum() / squares.sum().clamp(min=1e-6)).clamp(1 / TRUST, TRUST)
+    share = count / (count + SHARED_CHANGES)
+    return stored * own**share * common ** (1 - share)

@@ -19,10 +19,10 @@ from bitstream.errors import VaeError
 #: One picture in this many is held out from training, and decides between models.
 HOLD_OUT_EVERY = 32
 #: Sizes at which every picture is kept.
-PYRAMID = (1.0, 0.7, 0.5)
+PYRAMID = (1.0, 0.85, 0.7, 0.5)
 #: The largest of them at which a lossy source is: shrinking removes the traces of its compression,
 #: which would leave the high rates nothing to learn from.
-LOSSY_PYRAMID_MAX = 0.7
+LOSSY_PYRAMID_MAX = 0.85
 LOSSLESS = {"PNG", "BMP", "TIFF", "PPM"}
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ppm"}
 
