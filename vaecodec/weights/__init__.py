@@ -48,7 +48,7 @@ def _version(entry: ModelEntry) -> int:
 
 
 def find(name: str | None) -> ModelEntry:
-    """The model called `name`: a registered name ("small-3"), a size ("small", its newest model), a
+    """The model called `name`: a registered name ("small-4"), a size ("small", its newest model), a
     path to a `.safetensors` file, or None for the default. Raises UnknownModel."""
     entries = registered()
     if name is None:
