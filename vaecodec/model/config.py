@@ -31,8 +31,7 @@ def level_lambda(level: int | float) -> float:
 class ModelConfig:
     """Widths and depths of one model size.
 
-    `latent_channels` includes `detail_channels`, of which the first models had none; both must be
-    multiples of 4.
+    `latent_channels` includes `detail_channels`; both must be multiples of 4.
     """
 
     size: str
