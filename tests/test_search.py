@@ -55,7 +55,7 @@ def test_efforts_that_are_none(codec: Codec, photo: np.ndarray, effort: object) 
 
 
 def test_curvature_is_measured_per_channel() -> None:
-    """Of a sum of squares it is found exactly, within the bounds of trust; a channel that did not change
+    """Of a sum of squares it is found exactly, within the bounds of trust; one that did not change
     gets what the others have in common."""
     true = torch.tensor([1.0, 2.0, 3.0, 100.0, 0.01, 5.0])
     stored = torch.tensor([2.0, 2.0, 2.0, 2.0, 2.0, 2.0])

@@ -113,9 +113,9 @@ def refine(
 
 
 def _secant(change: Tensor, bend: Tensor, stored: Tensor) -> Tensor:
-    """Curvature per channel (M) along `change` (1 x h x w x M, steps), over which the gradient changed by
-    `bend`, the fewer values of a channel changed the more drawn towards all channels' mean, relative to
-    `stored`."""
+    """Curvature per channel (M) along `change` (1 x h x w x M, steps), over which the gradient changed
+    by `bend`: the fewer values of a channel changed, the more it is drawn towards the mean of all
+    channels, relative to `stored`."""
     where = (0, 1, 2)
     count, squares = (change != 0).sum(dim=where), change.square().sum(dim=where)
     products = (change * bend).sum(dim=where) / (2 * stored)
