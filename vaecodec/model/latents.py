@@ -86,7 +86,7 @@ class LatentCoder:
         symbol -= symbol.sign() * (saved > error_bits * added)
         return symbol * (index >= self._tables.skip)
 
-    def _worth(self, channels: int, level: int) -> Tensor:
+    def _worth(self, level: int, channels: int) -> Tensor:
         """Bits that a squared error of one step is worth, per channel, where no search follows."""
         worth = torch.zeros(channels, dtype=torch.float64, device=self._device)
         latent = worth[self._details :] + ERROR_BITS / 2 ** (max(0, level - HIGH_RATES) / 30)
@@ -137,9 +137,8 @@ class LatentCoder:
 
         prior, extent = self._start(z, level, rows, columns)
         parts = split_quarters(y)
-        worth = self._worth(y.shape[-1], level)
-        if error_bits is not None:
-            worth = torch.zeros_like(worth) + error_bits
+        worth = self._worth(level, y.shape[-1]) if error_bits is None else error_bits
+        worth = torch.as_tensor(worth, dtype=y.dtype, device=y.device).expand(y.shape[-1])
         worth = worth.reshape(4, 1, 1, 1, -1)  # by quarter
         decoded = torch.zeros_like(parts)
         for step in range(STEPS):
