@@ -101,8 +101,9 @@ def refine(
         error, slope = distortion(tried.latent, left > 0)
         cost = model.latents.bits(tried.blocks[0]) + bits_per_error * error
         change = tried.latent - best.latent
-        measured = _secant(change, slope - gradient, model.curvature[level])
-        curvature = measured if left == rounds - 1 else (curvature * measured).sqrt()
+        if left:
+            measured = _secant(change, slope - gradient, model.curvature[level])
+            curvature = measured if left == rounds - 1 else (curvature * measured).sqrt()
         if cost < lowest:
             best, gradient, lowest = tried, slope, cost
             momentum = MOMENTUM * change
