@@ -9,6 +9,7 @@ import click
 from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar
+from vaecodec.model.objective import TUNES
 
 
 @click.command("train")
@@ -53,6 +54,20 @@ from vaecodec.cli.report import ProgressBar
     show_default=True,
     help="Share of the stage after which the learning rate falls, linearly, to 0.",
 )
+@click.option(
+    "--tune",
+    type=click.Choice(TUNES),
+    default=TUNES[0],
+    show_default=True,
+    help="What is minimised besides the rate: what people see (SSIMULACRA2), or squared error.",
+)
+@click.option(
+    "--textures",
+    type=click.FloatRange(0, 1),
+    default=0.04,
+    show_default=True,
+    help="Share of the crops that get a drawn texture.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @options.device
 def command(
@@ -65,6 +80,8 @@ def command(
     patch: int | None,
     learning_rate: float,
     decay_from: float,
+    tune: str,
+    textures: float,
     seed: int,
     device: str,
 ) -> int:
@@ -88,7 +105,19 @@ def command(
 
     batch = batch or (192 if gpu else 16)
     stage = Stage(
-        data, out, size, minutes, chosen, batch, patch, learning_rate, decay_from, resume, seed
+        data=data,
+        out=out,
+        size=size,
+        minutes=minutes,
+        device=chosen,
+        batch=batch,
+        patch=patch,
+        learning_rate=learning_rate,
+        decay_from=decay_from,
+        resume=resume,
+        seed=seed,
+        tune=tune,
+        textures=textures,
     )
     with ProgressBar(minutes, "minutes") as bar:
         trained = train(stage, lambda done, text: bar.update(round(done, 1), text))

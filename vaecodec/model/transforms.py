@@ -112,24 +112,32 @@ class Block(nn.Module):
 class Trunk(nn.Module):
     """Blocks with a learned per-level, per-channel gain half-way.
 
+    `limits` (blocks + 1 x C) bound what enters the first block and what leaves each: a little beyond
+    the largest values that photographs reach, so that nothing else, in pictures or in files, grows
+    without end.
+
     With `mixed_precision` (training) the blocks compute in bfloat16 around a float32 residual path;
     the layers that carry the latent itself, before and after the trunk, stay in float32.
     """
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
+        self.limits: Tensor
         self.mixed_precision = False
         self.blocks = nn.ModuleList(Block(channels) for _ in range(blocks))
         self.log_gain = LevelTable(channels)
+        self.register_buffer("limits", torch.full((blocks + 1, channels), torch.inf))
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         middle = len(self.blocks) // 2
         gain = torch.exp(self.log_gain(level))
         blocks = cast("list[Block]", self.blocks)
         gains = [block.gains(level) for block in blocks]
+        first, *limits = self.limits
+        x = x.clamp(-first, first)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed_precision):
             for i, block in enumerate(blocks):
-                x = block(x * gain if i == middle else x, gains[i])
+                x = block(x * gain if i == middle else x, gains[i]).clamp(-limits[i], limits[i])
         return x
 
 

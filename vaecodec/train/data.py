@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from bitstream.errors import VaeError
+from vaecodec.train.workers import Workers
 
 #: One picture in this many is held out from training, and decides between models.
 HOLD_OUT_EVERY = 32
@@ -59,20 +60,27 @@ def _decode(item: tuple[str, bytes]) -> list[np.ndarray]:
 class Pictures:
     """Pictures in one flat tensor: `crops` draws random crops without leaving the device."""
 
-    def __init__(self, arrays: list[np.ndarray], device: torch.device) -> None:
-        self.count = len(arrays)
-        sizes = torch.tensor([array.shape[:2] for array in arrays])
+    def __init__(self, pixels: Tensor, sizes: Tensor, device: torch.device) -> None:
+        """`pixels`: uint8, P x 3, all pictures' rows in turn; `sizes`: int64, count x 2."""
         lengths = sizes.prod(dim=1)
-        flat = torch.empty(int(lengths.sum()), 3, dtype=torch.uint8)
-        starts = torch.cumsum(lengths, 0) - lengths
-        for i, array in enumerate(arrays):
-            start = int(starts[i])
-            flat[start : start + int(lengths[i])] = torch.from_numpy(array.reshape(-1, 3).copy())
-            arrays[i] = np.empty(0)  # halve the peak: the flat tensor has it now
-        self.pixels = flat.to(device)
+        self.count = len(sizes)
+        self.pixels = pixels.to(device)
         self.sizes = sizes.to(device)
-        self.starts = starts.to(device)
+        self.starts = (torch.cumsum(lengths, 0) - lengths).to(device)
         self.device = device
+
+    @staticmethod
+    def of(arrays: list[np.ndarray], device: torch.device) -> Pictures:
+        """Of uint8 arrays, H x W x 3, which are emptied: the peak of memory is halved."""
+        sizes = torch.tensor([array.shape[:2] for array in arrays])
+        pixels = torch.empty(int(sizes.prod(dim=1).sum()), 3, dtype=torch.uint8)
+        start = 0
+        for i, array in enumerate(arrays):
+            rows = torch.from_numpy(array.reshape(-1, 3).copy())
+            pixels[start : start + len(rows)] = rows
+            start += len(rows)
+            arrays[i] = np.empty(0)
+        return Pictures(pixels, sizes, device)
 
     def fits(self, side: int) -> bool:
         """Whether any picture has room for crops of `side`."""
@@ -128,4 +136,21 @@ def load(
             f"{path}: {count} pictures of at least {smallest} pixels a side are too few to train on "
             f"(at least {HOLD_OUT_EVERY} are needed, one in {HOLD_OUT_EVERY} is held out)"
         )
-    return Pictures(train, device), held_out, count
+    return Pictures.of(train, device), held_out, count
+
+
+def shared(pictures: Pictures | None, workers: Workers, folder: Path) -> Pictures:
+    """The first worker's pictures in all of them, in memory once: the others, which give None, map a
+    file in `folder` that is gone when this returns."""
+    if workers.count == 1:
+        assert pictures is not None
+        return pictures
+    file = folder / "pictures.partial"
+    if pictures is not None:
+        pictures.pixels.cpu().numpy().tofile(file)
+    sizes = workers.broadcast(None if pictures is None else pictures.sizes.cpu())
+    pixels = torch.from_file(str(file), True, 3 * int(sizes.prod(dim=1).sum()), dtype=torch.uint8)
+    workers.wait()
+    if workers.first:
+        file.unlink()
+    return Pictures(pixels.reshape(-1, 3), sizes, workers.device)

@@ -24,14 +24,19 @@ from torch import Tensor
 
 from bitstream.errors import VaeError
 from vaecodec.model.config import LEVELS, SIZES, ModelConfig, level_lambda
-from vaecodec.train.data import Pictures, load
+from vaecodec.model.objective import distortion, squared_error
+from vaecodec.model.ssimulacra2 import visual_error
+from vaecodec.train.data import Pictures, load, shared
+from vaecodec.train.limits import set_limits
 from vaecodec.train.model import (
+    Outcome,
     TrainableCodec,
     deepened,
     initialise_from_pictures,
     log_lambda,
 )
 from vaecodec.train.optimizers import Optimizers, clip_gradients, multiplies_in_bfloat16
+from vaecodec.train.textures import paste_textures
 from vaecodec.train.workers import Workers
 
 WARM_UP_STEPS = 100
@@ -41,6 +46,9 @@ FINISH_FROM = 0.9  # fake-quantised prior, transforms in full precision
 AVERAGE_DECAY = 0.998
 CHECKPOINT_SECONDS = 100
 FITTING_CROPS = 96
+#: Of photographs, roughly.
+USUAL_LOSS = 2.0
+LIMIT_CROPS = 384
 HELD_OUT_LEVELS = (3, 15, 27, 39, 51, 60)
 HELD_OUT_SIDE = 256  # at most; held-out pictures give the largest multiple of 64 below
 
@@ -50,6 +58,8 @@ class Stage:
     """What the user chooses for a training stage.
 
     `decay_from`: the share of the stage's time after which the learning rate falls, linearly, to 0.
+    `tune`: whose distortion is minimised (`vaecodec.model.objective`). `textures`: share of the crops
+    that get a drawn texture.
     """
 
     data: Path
@@ -63,6 +73,8 @@ class Stage:
     decay_from: float = 2 / 3
     resume: Path | None = None
     seed: int = 0
+    tune: str = "visual"
+    textures: float = 0.04
 
 
 def stratified_levels(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
@@ -72,11 +84,17 @@ def stratified_levels(count: int, generator: torch.Generator, device: torch.devi
     return (position * LEVELS).long().clamp(max=LEVELS - 1)
 
 
-def rate_distortion_loss(bpp: Tensor, mse: Tensor, level: Tensor) -> Tensor:
-    """Mean of R + lambda D, weighted by lambda^-0.5 so that high rates do not drown the low ones."""
+def rate_distortion_loss(bpp: Tensor, distortion: Tensor, level: Tensor, drawn: int = 0) -> Tensor:
+    """Mean of R + lambda D, weighted by lambda^-0.5 so that high rates do not drown the low ones.
+
+    The first `drawn` items have textures, which cost many times what photographs do: they count by
+    the logarithm of that.
+    """
     log_l = log_lambda(level)
     weight = torch.exp(-0.5 * (log_l - 0.5 * math.log(level_lambda(0) * level_lambda(LEVELS - 1))))
-    return (weight * (bpp + torch.exp(log_l) * mse)).mean()
+    loss = weight * (bpp + torch.exp(log_l) * distortion)
+    textures = USUAL_LOSS * torch.log1p(loss[:drawn] / USUAL_LOSS)
+    return torch.cat((textures, loss[drawn:])).mean()
 
 
 def learning_rate(stage: Stage, progress: float, step: int) -> float:
@@ -85,9 +103,11 @@ def learning_rate(stage: Stage, progress: float, step: int) -> float:
     return stage.learning_rate * max(decay, 0.0) * min(1.0, (step + 1) / WARM_UP_STEPS)
 
 
-def held_out_table(model: TrainableCodec, pictures: list[np.ndarray]) -> list[dict[str, float]]:
-    """Estimated bits per pixel and PSNR (dB, mean of per-picture values) per level, on the middle
-    of every held-out picture."""
+def held_out_table(
+    model: TrainableCodec, pictures: list[np.ndarray], tune: str
+) -> list[dict[str, float]]:
+    """Estimated bits per pixel, PSNR (dB), SSIMULACRA2's error, that of colours, and R + lambda D per
+    level: means over the middles of the held-out pictures."""
     device = next(model.parameters()).device
     crops = []
     for array in pictures:
@@ -101,10 +121,13 @@ def held_out_table(model: TrainableCodec, pictures: list[np.ndarray]) -> list[di
         for crop in crops:
             with torch.no_grad():
                 outcome = model(crop.to(device), torch.tensor([level], device=device), noise=False)
-            bpp, hyper_bpp, mse = (float(v) for v in (outcome.bpp, outcome.hyper_bpp, outcome.mse))
-            psnr = 10 * math.log10(255**2 / mse)
-            values.append((bpp, hyper_bpp, psnr, bpp + level_lambda(level) * mse))
-        names = ("bpp", "hyper_bpp", "psnr", "loss")
+            wanted, found = crop.to(device).float() / 255, outcome.picture
+            error = visual_error(wanted, found)
+            loss = outcome.bpp + level_lambda(level) * distortion(tune, wanted, found)
+            psnr = 10 * torch.log10(255**2 / squared_error(wanted, found))
+            row = (outcome.bpp, outcome.hyper_bpp, psnr, error.structure, 1e6 * error.colour, loss)
+            values.append([float(value) for value in row])
+        names = ("bpp", "hyper_bpp", "psnr", "structure", "colour", "loss")
         means = np.mean(values, axis=0).round(4).tolist()
         rows.append({"level": level, **dict(zip(names, means, strict=True))})
     return rows
@@ -148,16 +171,31 @@ def train(
         raise VaeError(f"{stage.out}: holds a training stage already; choose another folder")
     stage.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(stage.seed)
-    pictures, held_out, count = load(
-        stage.data, device, stage.patch, lambda n: progress(0.0, f"reading pictures: {n}")
-    )
+    read: Pictures | None = None
+    held_out: list[np.ndarray] = []
+    count = 0
+    if workers.first:
+        read, held_out, count = load(
+            stage.data, device, stage.patch, lambda n: progress(0.0, f"reading pictures: {n}")
+        )
+    pictures = shared(read, workers, stage.out)
+    del read
     generator = torch.Generator(device).manual_seed(stage.seed * workers.count + workers.rank)
     model, history = build(stage, pictures)
+    sample = pictures.crops(
+        LIMIT_CROPS, 64 * (stage.patch // 64), torch.Generator(device).manual_seed(3)
+    )
+    set_limits(model, sample)
     model.mixed_precision(multiplies_in_bfloat16(device))
     optimizers = Optimizers(model)
     current = model.weights()
     averaged = {k: v.detach().clone() for k, v in current.items()}
-    forward = torch.compile(model) if device.type == "cuda" else model
+
+    def forward_eagerly(picture: Tensor, level: Tensor) -> tuple[Outcome, Tensor]:
+        outcome = model(picture, level)
+        return outcome, distortion(stage.tune, picture.float() / 255, outcome.picture)
+
+    forward = torch.compile(forward_eagerly) if device.type == "cuda" else forward_eagerly
 
     past_steps, past_minutes = int(history["steps"]), float(history["minutes"])
     start = saved = logged = time.monotonic()
@@ -169,12 +207,14 @@ def train(
     def about() -> dict[str, object]:
         return {
             "size": model.config.size,
+            "tune": stage.tune,
             "config": model.config.to_dict(),
             "steps": past_steps + step,
             "minutes": round(past_minutes + (time.monotonic() - start) / 60, 1),
             "stages": [*history["stages"], stage_record(stage, step, start, count, workers.count)],
         }
 
+    chance = np.random.default_rng([stage.seed, workers.rank])
     while done < 1:
         large = done >= LARGE_PATCHES_FROM and room
         if done >= FINISH_FROM:
@@ -183,9 +223,11 @@ def train(
         batch = max(1, share // 4) if large else share
         side = 2 * stage.patch if large else stage.patch
         picture = pictures.crops(batch, side, generator)
+        drawn = int(chance.binomial(batch, stage.textures))
+        picture[:drawn] = paste_textures(picture[:drawn], chance)
         level = stratified_levels(batch, generator, device)
-        outcome = forward(picture, level)
-        loss = rate_distortion_loss(outcome.bpp, outcome.mse, level)
+        outcome, error = forward(picture, level)
+        loss = rate_distortion_loss(outcome.bpp, error, level, drawn)
         loss.backward()
         now = time.monotonic()
         done = workers.average(model.parameters(), (now - start) / (60 * stage.minutes))
@@ -241,11 +283,16 @@ def finish(
     model.load_weights(averaged)
     model.mixed_precision(False)
     model.prior.fake_quantise = True
-    rows = held_out_table(model, held_out)
+    rows = held_out_table(model, held_out, stage.tune)
     record = {**about, "held_out": rows, "held_out_score": held_out_score(rows)}
     save_checkpoint(stage.out / "final.safetensors", model.weights(), record)
     with (stage.out / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps({"held_out": rows, "held_out_score": record["held_out_score"]}) + "\n")
+
+
+def limiting_crops(pictures: Pictures, side: int) -> Tensor:
+    """Crops that `set_limits` reads: the same for the same pictures."""
+    return pictures.crops(LIMIT_CROPS, side, torch.Generator(pictures.device).manual_seed(3))
 
 
 def fitting_crops(pictures: Pictures, patch: int) -> list[np.ndarray]:
@@ -288,6 +335,8 @@ def stage_record(stage: Stage, steps: int, start: float, count: int, workers: in
         "patch": stage.patch,
         "learning_rate": stage.learning_rate,
         "decay_from": round(stage.decay_from, 3),
+        "tune": stage.tune,
+        "textures": stage.textures,
         "seed": stage.seed,
         "hardware": hardware,
         "torch": torch.__version__,

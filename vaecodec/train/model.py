@@ -144,11 +144,12 @@ class FloatArithmetic(nn.Module):
 
 @dataclass
 class Outcome:
-    """Per-sample results: bits per pixel (in all, and of the hyper-latent), MSE on 0..255."""
+    """Per-sample results: bits per pixel (in all, and of the hyper-latent), and the decoded picture
+    (float, N x H x W x 3, around 0..1, neither limited nor rounded)."""
 
     bpp: Tensor
     hyper_bpp: Tensor
-    mse: Tensor
+    picture: Tensor
 
 
 class TrainableCodec(nn.Module):
@@ -162,8 +163,9 @@ class TrainableCodec(nn.Module):
         self.gaussian = GaussianConditional(None, scale_bound=SCALE_MIN)
 
     def weights(self) -> dict[str, Tensor]:
-        """What defines the model: all parameters, and the whitening fixed at initialisation."""
-        return {**dict(self.named_parameters()), "transforms.whiten": self.transforms.whiten}
+        """What defines the model: all parameters, the whitening fixed at initialisation, and limits."""
+        fixed = {f"transforms.{name}": value for name, value in self.transforms.state_dict().items()}
+        return {**fixed, **dict(self.named_parameters())}
 
     @torch.no_grad()
     def load_weights(self, weights: dict[str, Tensor]) -> None:
@@ -189,7 +191,7 @@ class TrainableCodec(nn.Module):
         With `noise`, the rate is that of the latent under additive uniform noise (Balle et al.,
         2018); the distortion always sees rounded values (straight-through gradients).
         """
-        t, n = self.transforms, len(level)
+        t = self.transforms
         x = picture.float() / 255 - 0.5
         pixels = picture.shape[1] * picture.shape[2]
         natural = t.latent(x, level)
@@ -216,9 +218,7 @@ class TrainableCodec(nn.Module):
             indices.append(index)
         bits = self._bits(torch.stack(residuals), torch.stack(indices), noise)
         bpp = bits.sum(dim=(0, 1, 3, 4, 5)) / pixels
-        reconstruction = t.picture(merge_quarters(decoded), level)
-        error = (reconstruction.float() - x).square().reshape(n, -1).mean(dim=1) * 255**2
-        return Outcome(bpp + z_bpp, z_bpp, error)
+        return Outcome(bpp + z_bpp, z_bpp, t.picture(merge_quarters(decoded), level).float() + 0.5)
 
 
 def deepened(model: TrainableCodec, config: ModelConfig) -> TrainableCodec:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -18,12 +20,15 @@ class Workers:
     """The processes training together: this one's `rank`, and their `count` (1 without torchrun)."""
 
     def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.rank = int(os.environ.get("RANK", "0"))
         self.count = int(os.environ.get("WORLD_SIZE", "1"))
         if self.count > 1:
             if device.type == "cuda":
                 torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            distributed.init_process_group(
+                "nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=1)
+            )
 
     @property
     def first(self) -> bool:
@@ -44,7 +49,19 @@ class Workers:
         torch._foreach_copy_(gradients, means)
         return float(flat[0])
 
-    def close(self) -> None:
+    def broadcast(self, value: Any) -> Any:
+        """What the first process gives, in all."""
+        box = [value]
         if self.count > 1:
-            distributed.barrier()  # the first process may be evaluating still
+            distributed.broadcast_object_list(box)
+        return box[0]
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            distributed.barrier()
+
+    def close(self) -> None:
+        self.wait()  # the first process may be evaluating still
+        if self.count > 1:
             distributed.destroy_process_group()

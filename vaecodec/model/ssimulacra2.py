@@ -1,0 +1,187 @@
+"""The error that SSIMULACRA2 measures, before its polynomial, and a penalty on shifts of colour.
+
+SSIMULACRA2 (Sneyers, 2023) compares two pictures in the XYB colour space at six scales: the part of
+SSIM that is about structure, edges that appeared ("ring") and edges that were lost ("blur"), each as
+a mean and as a 4-norm over positions, summed with weights fitted to people's opinions. The sum is
+differentiable: models of tune `visual` are trained for it, and their encoder's search minimises it.
+It hardly sees colours of areas, which `colour_error` adds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+X, Y, B = range(3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Published weights of one channel at one scale: of means and of 4-norms over positions."""
+
+    channel: int
+    ssim: tuple[float, float] = (0.0, 0.0)
+    ring: tuple[float, float] = (0.0, 0.0)
+    blur: tuple[float, float] = (0.0, 0.0)
+
+
+#: From full resolution on, each scale half as large. Weights below 0.01 are left out, and with them
+#: most of the work: together they change a score by less than 0.01 points.
+SCALES = (
+    (Weights(channel=Y, ssim=(0, 7.466890328), blur=(0, 17.445833984)),),
+    (
+        Weights(channel=X, ssim=(0, 1.104172643)),
+        Weights(channel=Y, ssim=(0, 6.683678146), blur=(0, 1.027889938)),
+    ),
+    (
+        Weights(channel=X, ssim=(0, 1.842245552), ring=(0, 11.441172604)),
+        Weights(channel=Y, ssim=(225.205153008, 19.213238186)),
+    ),
+    (
+        Weights(channel=X, ssim=(0, 1.878759498), ring=(0, 10.949069906)),
+        Weights(channel=Y, ssim=(176.393175985, 24.433009999), ring=(0, 0.285208026)),
+        Weights(channel=B, ssim=(0, 8.826982765), ring=(0, 23.19243344)),
+    ),
+    (
+        Weights(channel=X, ring=(0.967793708, 0.998176698)),
+        Weights(channel=Y, ssim=(0, 34.779063445), ring=(0, 44.835625329)),
+        Weights(
+            channel=B,
+            ssim=(95.108049881, 0),
+            ring=(0.986397803, 171.26672559),
+            blur=(0.983438279, 0.980785887),
+        ),
+    ),
+)
+#: A picture's scales end before a side falls below this.
+SMALLEST_SIDE = 8
+SIGMA = 1.5
+RADIUS = 5
+STRUCTURE_CONSTANT = 0.0009
+#: Keeps the slope of a 4-norm finite where nothing differs.
+NORM_FLOOR = 1e-16
+#: Scales at which colours are compared: 2 and 4 pixels to one.
+COLOUR_SCALES = (1, 2)
+
+# Opsin absorbance of libjxl's XYB: linear sRGB to what the three kinds of cones absorb.
+_ABSORBANCE = (
+    (0.30, 0.622, 0.078),
+    (0.23, 0.692, 0.078),
+    (0.24342268924547819, 0.20476744424496821, 0.5518098665095536),
+)
+_BIAS = 0.0037930732552754493
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualError:
+    """Per picture (N): SSIMULACRA2's weighted error, and the mean squared error of colours."""
+
+    structure: Tensor
+    colour: Tensor
+
+
+def score(error: Tensor) -> Tensor:
+    """SSIMULACRA2's score (100: no difference seen) of `VisualError.structure`."""
+    e = 0.9562382616834844 * error
+    e = 2.326765642916932 * e - 0.020884521182843837 * e**2 + 6.248496625763138e-05 * e**3
+    return 100 - 10 * e.clamp(min=0) ** 0.6276336467831387
+
+
+def linear_light(samples: Tensor) -> Tensor:
+    """sRGB on the scale 0..1, N x H x W x 3, to linear light, planar: N x 3 x H x W."""
+    x = samples.permute(0, 3, 1, 2).clamp(0, 1)
+    bright = ((x.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
+    return torch.where(x <= 0.04045, x / 12.92, bright)
+
+
+def xyb(linear: Tensor) -> Tensor:
+    """Linear light, N x 3 x H x W, to XYB as SSIMULACRA2 scales it: all channels around 0..1."""
+    matrix = torch.tensor(_ABSORBANCE, device=linear.device)
+    mixed = torch.einsum("kc,nchw->nkhw", matrix, linear) + _BIAS
+    a, b, c = (mixed ** (1 / 3) - _BIAS ** (1 / 3)).unbind(1)
+    y = (a + b) / 2
+    return torch.stack((7 * (a - b) + 0.42, y + 0.01, c - y + 0.55), dim=1)
+
+
+@cache
+def _blur_matrix(side: int, mirror: bool, device: torch.device) -> Tensor:
+    """side x side: a Gaussian along one axis; beyond the edge lies the mirror image, or nothing."""
+    taps = torch.exp(-0.5 * (torch.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
+    taps = taps / taps.sum()
+    matrix = torch.zeros(side, side)
+    rows = torch.arange(side)
+    for offset, tap in zip(range(-RADIUS, RADIUS + 1), taps, strict=True):
+        place = (rows + offset) % (2 * side)
+        inside = place < side
+        place = torch.where(inside, place, 2 * side - 1 - place)
+        matrix[rows, place] += tap * (inside | mirror)
+    return matrix.to(device)
+
+
+def _blur(planes: Tensor) -> Tensor:
+    """... x H x W. As two matrix products: a convolution of single channels is slower on a CPU.
+
+    Edges are as in the package `ssimulacra2`: black left and right, mirrored above and below.
+    """
+    height, width = planes.shape[-2:]
+    along = planes @ _blur_matrix(width, False, planes.device).T
+    return _blur_matrix(height, True, planes.device) @ along
+
+
+def _pooled(values: Tensor, weights: tuple[float, float]) -> Tensor | float:
+    """N x H x W, not negative -> N."""
+    mean, norm = weights
+    total: Tensor | float = 0.0
+    if mean:
+        total = total + mean * values.mean(dim=(1, 2))
+    if norm:
+        fourth = values.square().square().mean(dim=(1, 2))
+        total = total + norm * (fourth + NORM_FLOOR) ** 0.25
+    return total
+
+
+def _channel_error(wanted: Tensor, found: Tensor, weights: Weights) -> Tensor | float:
+    """N x H x W each, one channel at one scale -> N."""
+    mean, mean_found = _blur(wanted), _blur(found)
+    total: Tensor | float = 0.0
+    if any(weights.ssim):
+        squares = torch.stack((wanted * wanted + found * found, wanted * found))
+        both, product = _blur(squares)
+        both = both - mean * mean - mean_found * mean_found + STRUCTURE_CONSTANT
+        product = 2 * (product - mean * mean_found) + STRUCTURE_CONSTANT
+        ssim = 1 - (1 - (mean - mean_found) ** 2) * product / both
+        total = total + _pooled(ssim.clamp(min=0), weights.ssim)
+    if any(weights.ring) or any(weights.blur):
+        edges = (1 + (found - mean_found).abs()) / (1 + (wanted - mean).abs()) - 1
+        total = total + _pooled(edges.clamp(min=0), weights.ring)
+        total = total + _pooled((-edges).clamp(min=0), weights.blur)
+    return total
+
+
+def visual_error(wanted: Tensor, found: Tensor) -> VisualError:
+    """Compare pictures, float N x H x W x 3, sRGB on the scale 0..1 (`found` is limited to it)."""
+    light, light_found = linear_light(wanted), linear_light(found)
+    structure = wanted.new_zeros(len(wanted))
+    colour = wanted.new_zeros(len(wanted))
+    for scale, weights in enumerate(SCALES):
+        if scale:
+            light, light_found = _halved(light), _halved(light_found)
+        if min(light.shape[2:]) < SMALLEST_SIDE:
+            break
+        reference, other = xyb(light), xyb(light_found)
+        for channel in weights:
+            c = channel.channel
+            structure = structure + _channel_error(reference[:, c], other[:, c], channel)
+        if scale in COLOUR_SCALES:
+            shift = (reference - other)[:, (X, B)]
+            colour = colour + shift.square().sum(dim=1).mean(dim=(1, 2)) / len(COLOUR_SCALES)
+    return VisualError(structure=structure, colour=colour)
+
+
+def _halved(planes: Tensor) -> Tensor:
+    """Means of 2 x 2 samples; at an odd edge, of what there is."""
+    return F.avg_pool2d(planes, 2, ceil_mode=True, count_include_pad=False)
