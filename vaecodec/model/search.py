@@ -16,6 +16,7 @@ from torch import Tensor
 from vaecodec.model.config import LATENT_STRIDE, level_lambda
 from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
+from vaecodec.model.objective import distortion
 from vaecodec.tiling import Rectangle
 
 #: Steps are 1 / (2 x damping x curvature) of the gradient, with the weights file's curvature and this
@@ -33,7 +34,8 @@ TRUST = 4.0
 
 
 class _Distortion:
-    """Squared error (0..255 samples, summed) of the decoded picture within one group, and its gradient.
+    """Distortion of the decoded picture within one group, and its gradient: that of the model's tune, times
+    the number of samples, so that it is the squared error (0..255 samples, summed) or of its size.
 
     `picture`: uint8, H x W x 3, of the group and what surrounds it; `latent`: 1 x h x w x M, in steps,
     of the same; `inner`: where in the latent the group lies. What surrounds the group stays as it is.
@@ -45,7 +47,7 @@ class _Distortion:
         self._model, self._latent, self._inner = model, latent, inner
         self._level = model.levels(1, level)
         target = np.array(picture[inner.scaled(LATENT_STRIDE).slices()])
-        self._target = torch.from_numpy(target).to(latent.device).float()
+        self._target = torch.from_numpy(target).to(latent.device).float()[None] / 255
 
     def __call__(self, decoded: Tensor, gradient: bool = True) -> tuple[float, Tensor]:
         """`decoded`: the group's latent, padded or not. The gradient has its shape; zero if not asked
@@ -58,10 +60,10 @@ class _Distortion:
         with torch.set_grad_enabled(gradient):
             latent.requires_grad_(gradient)
             picture = self._model.transforms.picture(latent, self._level)
-            inside = picture[0, *self._inner.scaled(LATENT_STRIDE).slices()]
-            height, width, _ = self._target.shape
-            samples = ((inside[:height, :width] + 0.5) * 255).clamp(0, 255)
-            error = (samples - self._target).square().sum()
+            inside = picture[:, *self._inner.scaled(LATENT_STRIDE).slices()]
+            _, height, width, _ = self._target.shape
+            samples = (inside[:, :height, :width] + 0.5).clamp(0, 1)
+            error = distortion(self._model.tune, self._target, samples).sum() * self._target.numel()
         if gradient:
             (found,) = torch.autograd.grad(error, latent)
             slope[:, : used.shape[1], : used.shape[2]] = found[:, rows, columns]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaecodec.model.config import LEVELS
 from vaecodec.model.load import LoadedModel
+from vaecodec.model.objective import distortion
 from vaecodec.train.tables import FIT_LEVELS
 
 PICTURES = 8
@@ -17,11 +18,11 @@ PICTURES = 8
 
 def measure_curvature(model: LoadedModel, pictures: Sequence[np.ndarray]) -> Tensor:
     """Damping that keeps a gradient step of each latent value from overshooting, per level and channel:
-    float32, LEVELS x M, in squared error (0..255 samples, summed) per squared step.
+    float32, LEVELS x M, in distortion (that of the model's tune, times the number of samples) per
+    squared step.
 
-    With J the Jacobian of the synthesis transform, the norm of the rows of J^T J, its diagonal and all
-    that couples values: the root mean square of J^T J v over random signs v (Hutchinson's estimator)
-    and over positions. `pictures`: uint8, H x W x 3, sides multiples of 64.
+    With H half the Hessian of the distortion, the norm of the rows of H, its diagonal and all that couples
+    values: the root mean square of H v over random signs v (Hutchinson's estimator) and over positions. `pictures`: uint8, H x W x 3, sides multiples of 64.
     """
     generator = torch.Generator().manual_seed(0)
     measured = [_row_norms(model, pictures[:PICTURES], level, generator) for level in FIT_LEVELS]
@@ -36,14 +37,16 @@ def _row_norms(
     squares = []
     for picture in pictures:
         rows, columns = picture.shape[0] // 16, picture.shape[1] // 16
-        found = model.analyse(picture[None], level)
-        latent = model.latents.quantise(*found, level, rows, columns).latent
-
-        def synthesis(steps: Tensor) -> Tensor:
-            return 255 * model.transforms.picture(steps, model.levels(1, level))
+        analysed = model.analyse(picture[None], level)
+        latent = model.latents.quantise(*analysed, level, rows, columns).latent
 
         signs = torch.randint(0, 2, latent.shape, generator=generator) * 2.0 - 1
-        change = torch.func.jvp(synthesis, (latent,), (signs,))[1]
-        transposed = torch.func.vjp(synthesis, latent)[1]
-        squares.append(transposed(change)[0].square().mean(dim=(0, 1, 2)))
+        wanted = torch.from_numpy(picture.copy())[None].float() / 255
+        with torch.enable_grad():
+            latent.requires_grad_()
+            found = model.transforms.picture(latent, model.levels(1, level)) + 0.5
+            error = distortion(model.tune, wanted, found).sum() * wanted.numel()
+            (slope,) = torch.autograd.grad(error, latent, create_graph=True)
+            (bend,) = torch.autograd.grad(slope, latent, signs)
+        squares.append((bend / 2).square().mean(dim=(0, 1, 2)))
     return torch.stack(squares).mean(dim=0).sqrt()
