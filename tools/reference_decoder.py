@@ -62,7 +62,7 @@ def group_rectangles(height, width, side):
 def read_weights(path):
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
-    types = {"F32": "<f4", "I32": "<i4", "I16": "<i2"}
+    types = {"F32": "<f4", "F16": "<f2", "I32": "<i4", "I16": "<i2"}
     entries = json.loads(data[8:start])
     config = json.loads(entries.pop("__metadata__")["config"])
     tensors = {}

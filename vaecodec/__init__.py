@@ -65,6 +65,7 @@ def encode(
     quality: int = DEFAULT_QUALITY,
     *,
     effort: int = DEFAULT_EFFORT,
+    tune: str | None = None,
     lossless: bool | None = None,
     strip: bool = False,
     model: str | None = None,
@@ -74,12 +75,13 @@ def encode(
 
     `image`: a PIL image, a path, or a uint8 array (H x W grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA).
     `quality`: 1..100. `effort`: rounds of search for a smaller file of the same quality, 0 (fastest) to
-    32. `lossless`: store it without loss; None where that is smaller (drawings, screenshots), False
-    never. `strip`: leave out colour profile, EXIF and XMP. `model`, `device`: see `Codec`; loaded
+    32. `tune`: "visual" (the default) weighs distortion as people see it, "psnr" as squared error.
+    `lossless`: store it without loss; None where that is smaller (drawings, screenshots), False never.
+    `strip`: leave out colour profile, EXIF and XMP. `model`, `device`: see `Codec`; loaded
     models are kept. Raises VaeError.
     """
     codec = _codec(model, device)
-    return codec.encode(image, quality, effort=effort, lossless=lossless, strip=strip)
+    return codec.encode(image, quality, effort=effort, tune=tune, lossless=lossless, strip=strip)
 
 
 def decode(

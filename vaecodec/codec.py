@@ -24,6 +24,7 @@ from vaecodec.pictures.inpaint import fill
 from vaecodec.pictures.reading import ImageLike, Picture
 from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_QUALITY, check_effort, level_of
 from vaecodec.tiling import GROUP, Rectangle, groups
+from vaecodec.weights import ModelEntry
 
 SHRINKS = (1, 2, 4, 8)
 #: Pixels that pass through the transforms at once; bounds the memory of a batch.
@@ -49,20 +50,22 @@ class Codec:
     """Encodes with one model and decodes the files of any; keeps loaded weights.
 
     `model`: a name as `vaecodec models` lists it, a size, a path to a `.safetensors` file, or None
-    for the default. `device`: "auto", "cpu", "cuda" or a torch device. Weights are loaded on first
-    use. Raises UnknownModel or VaeError.
+    for the default; a size or None leaves the tune to `encode`. `device`: "auto", "cpu", "cuda" or a
+    torch device. Weights are loaded on first use. Raises UnknownModel or VaeError.
     """
 
     def __init__(self, model: str | None = None, device: str | torch.device | None = None) -> None:
         self.device = pick_device(device)
+        self._name = model
         self.entry = weights.find(model)
         self._loaded: dict[bytes, LoadedModel] = {}
 
     def _model(self, model_id: bytes | None = None) -> LoadedModel:
         if model_id is None or model_id == self.entry.id:
-            entry = self.entry
-        else:
-            entry = weights.find_id(model_id)
+            return self._load(self.entry)
+        return self._load(weights.find_id(model_id))
+
+    def _load(self, entry: ModelEntry) -> LoadedModel:
         if entry.id not in self._loaded:
             self._loaded[entry.id] = load_model(entry, self.device)
         return self._loaded[entry.id]
@@ -73,6 +76,7 @@ class Codec:
         quality: int = DEFAULT_QUALITY,
         *,
         effort: int = DEFAULT_EFFORT,
+        tune: str | None = None,
         lossless: bool | None = None,
         strip: bool = False,
     ) -> bytes:
@@ -81,11 +85,15 @@ class Codec:
         `image`: a PIL image, a path, or a uint8 array (H x W grey, or H x W x 2 with alpha, 3 RGB, 4
         RGBA). `quality`: 1..100; transparency is exact at all. `effort`: rounds of search for a smaller
         file of the same quality, 0 (fastest) to MAX_EFFORT; each takes about twice as long as encoding
-        without. `lossless`: store the picture without loss, whatever the quality; None does so where it
-        makes the file smaller (drawings, screenshots), False never. `strip`: leave out colour profile,
-        EXIF and XMP. Raises BadImage or VaeError.
+        without. `tune`: "visual" weighs distortion as people see it, "psnr" as squared error; None is
+        the model's own, by default the first. `lossless`: store the picture without loss, whatever the
+        quality; None does so where it makes the file smaller (drawings, screenshots), False never.
+        `strip`: leave out colour profile, EXIF and XMP. Raises BadImage or VaeError (the latter also
+        for another tune than the model's).
         """
-        return self.encode_batch([image], quality, effort=effort, lossless=lossless, strip=strip)[0]
+        return self.encode_batch(
+            [image], quality, effort=effort, tune=tune, lossless=lossless, strip=strip
+        )[0]
 
     def decode(
         self,
@@ -119,12 +127,15 @@ class Codec:
         quality: int = DEFAULT_QUALITY,
         *,
         effort: int = DEFAULT_EFFORT,
+        tune: str | None = None,
         lossless: bool | None = None,
         strip: bool = False,
     ) -> list[bytes]:
         """Encode many pictures as `encode` does; those of equal size pass the networks together."""
         level = level_of(quality)
         check_effort(effort)
+        own = tune in (None, self.entry.tune)
+        entry = self.entry if own else weights.find(self._name, tune)
         pictures = [reading.to_picture(image) for image in batch]
         if strip:
             pictures = [picture.stripped() for picture in pictures]
@@ -135,10 +146,11 @@ class Codec:
             lot = [_visible(pictures[i]) for i in chosen]
             # A large picture is a lot of its own, and not worth a copy.
             samples = lot[0][None] if len(lot) == 1 else np.stack(lot)
-            for i, streams in zip(chosen, self._encode_alike(samples, level, effort), strict=True):
+            coded = self._encode_alike(entry, samples, level, effort)
+            for i, streams in zip(chosen, coded, strict=True):
                 picture = pictures[i]
                 planes = [] if picture.alpha is None else alpha.encode(picture.alpha)
-                header = _header(picture, self.entry.id, level)
+                header = _header(picture, entry.id, level)
                 out[i] = container.pack(header, streams, planes, picture.metadata)
         if lossless is None:
             for i, picture in enumerate(pictures):
@@ -147,9 +159,11 @@ class Codec:
         return out
 
     @torch.no_grad()
-    def _encode_alike(self, pictures: np.ndarray, level: int, effort: int) -> list[list[bytes]]:
+    def _encode_alike(
+        self, entry: ModelEntry, pictures: np.ndarray, level: int, effort: int
+    ) -> list[list[bytes]]:
         """Streams of all groups for each of N pictures (uint8, N x H x W x 3)."""
-        model = self._model()
+        model = self._load(entry)
         rows, columns = _latent_size(pictures.shape[1], pictures.shape[2])
         streams: list[list[bytes]] = [[] for _ in pictures]
         for group in groups(rows, columns):

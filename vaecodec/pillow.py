@@ -3,9 +3,9 @@
     import vaecodec.pillow
     Image.open("photo.vae").save("again.vae", quality=80, effort=2)
 
-Options of `save`: quality, effort, lossless, model, device as for `vaecodec.encode`; icc_profile, exif
-and xmp replace what the image has (None or empty leaves it out). Opening parses the file; pixels are
-decoded when they are first used.
+Options of `save`: quality, effort, tune, lossless, model, device as for `vaecodec.encode`; icc_profile,
+exif and xmp replace what the image has (None or empty leaves it out). Opening parses the file; pixels
+are decoded when they are first used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MODES = {
     container.GREY_ALPHA: "LA",
     container.RGB_ALPHA: "RGBA",
 }
-_OPTIONS = ("quality", "effort", "lossless", "model", "device")
+_OPTIONS = ("quality", "effort", "tune", "lossless", "model", "device")
 
 
 class VaeImageFile(ImageFile.ImageFile):

@@ -1,4 +1,4 @@
-"""The user's quality, 1..100, the model's quality levels, 0..63, and the encoder's effort."""
+"""What the user chooses: quality, 1..100 (levels 0..63 of the model), effort and tune."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ DEFAULT_QUALITY = 60
 #: Rounds of search in the encoder (`vaecodec.model.search`).
 DEFAULT_EFFORT = 0
 MAX_EFFORT = 32
+#: What a model's distortion is in training: as people see it, or squared error.
+TUNES = ("visual", "psnr")
+DEFAULT_TUNE = "visual"
 _TOP_LEVEL = 63
 
 
@@ -22,6 +25,12 @@ def level_of(quality: int) -> int:
 def check_effort(effort: int) -> None:
     """Raises VaeError outside 0..MAX_EFFORT."""
     _check("effort", effort, 0, MAX_EFFORT)
+
+
+def check_tune(tune: str) -> None:
+    """Raises VaeError for what is none of TUNES."""
+    if tune not in TUNES:
+        raise VaeError(f"no tune is called {tune!r}; there are: {', '.join(TUNES)}")
 
 
 def _check(name: str, value: int, low: int, high: int) -> None:

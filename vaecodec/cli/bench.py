@@ -14,7 +14,7 @@ from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar, notice
 from vaecodec.files import expand
-from vaecodec.quality import DEFAULT_EFFORT, MAX_EFFORT
+from vaecodec.quality import DEFAULT_EFFORT, MAX_EFFORT, TUNES, check_tune
 
 if TYPE_CHECKING:
     from vaecodec.bench.codecs import BenchCodec
@@ -42,6 +42,11 @@ if TYPE_CHECKING:
     help="A codec given as two command lines; docs/benchmarks.md says how.",
 )
 @click.option("--models", metavar="NAME,...", help="Models of vaecodec; 'all' for every one installed.")
+@click.option(
+    "--tunes",
+    metavar="NAME,...",
+    help=f"Of {', '.join(TUNES)}: tunes of vaecodec, each as a codec of its own. [default: the model's]",
+)
 @click.option(
     "--efforts",
     default=str(DEFAULT_EFFORT),
@@ -105,6 +110,7 @@ def command(
     codecs: str,
     external: Sequence[Path],
     models: str | None,
+    tunes: str | None,
     efforts: str,
     qualities: Sequence[str],
     metrics: str,
@@ -130,7 +136,7 @@ def command(
         failures.append(text)
         notice(text)
 
-    plan = _plan(codecs, external, models, efforts, qualities, device, failed)
+    plan = _plan(codecs, external, _vaes(models, tunes, efforts, device), qualities, failed)
     measured = _metrics(metrics, failed)
     references = _references(reference, failed)
     names = [codec.name for codec, _ in plan]
@@ -196,14 +202,12 @@ def _images(inputs: Sequence[str]) -> list[tuple[Path, Path]]:
 def _plan(
     codecs: str,
     external: Sequence[Path],
-    models: str | None,
-    efforts: str,
+    vaes: Sequence[BenchCodec],
     qualities: Sequence[str],
-    device: str,
     failed: Failed,
 ) -> Plan:
-    """The codecs asked for and their qualities; one that cannot be used goes to `failed`."""
-    from vaecodec import weights
+    """The codecs asked for and their qualities; one that cannot be used goes to `failed`. `vaes`: what
+    "vae" stands for."""
     from vaecodec.bench.codecs import OTHERS, other
     from vaecodec.bench.codecs.external import read_external
     from vaecodec.bench.codecs.vae import Vae
@@ -211,12 +215,7 @@ def _plan(
     chosen: list[BenchCodec] = []
     for spec in dict.fromkeys(codecs.split(",")):
         if spec == "vae":
-            names = (
-                [e.name for e in weights.registered()] if models == "all" else (models or "").split(",")
-            )
-            for name in names:
-                for effort in _numbers(efforts, "--efforts", 0, MAX_EFFORT):
-                    chosen.append(Vae(name or None, device, effort))
+            chosen += vaes
             continue
         name, _, _ = spec.partition(":")
         if name not in OTHERS:
@@ -243,6 +242,29 @@ def _plan(
         own = given.get(codec.name, given.get("vae") if isinstance(codec, Vae) else None)
         plan.append((codec, codec.qualities if own is None else own))
     return plan
+
+
+def _vaes(models: str | None, tunes: str | None, efforts: str, device: str) -> list[BenchCodec]:
+    """This codec with every model, tune and effort asked for."""
+    from vaecodec import weights
+    from vaecodec.bench.codecs.vae import Vae
+
+    wanted: list[str | None] = [None] if tunes is None else [*dict.fromkeys(tunes.split(","))]
+    for tune in wanted:
+        if tune is not None:
+            check_tune(tune)
+    chosen: list[tuple[str | None, str | None]]
+    if models == "all":
+        chosen = [(e.name, e.tune) for e in weights.registered() if tunes is None or e.tune in wanted]
+    else:
+        names = [None] if models is None else models.split(",")
+        chosen = [(name, tune) for name in names for tune in wanted]
+    numbers = _numbers(efforts, "--efforts", 0, MAX_EFFORT)
+    return [
+        Vae(model=name, device=device, effort=effort, tune=tune)
+        for name, tune in chosen
+        for effort in numbers
+    ]
 
 
 def _metrics(text: str, failed: Failed) -> list[str]:

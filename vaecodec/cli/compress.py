@@ -25,6 +25,7 @@ from vaecodec.quality import DEFAULT_QUALITY
     help="From 1 (smallest) to 100 (best).",
 )
 @options.effort
+@options.tune
 @click.option(
     "--lossless/--no-lossless",
     default=None,
@@ -39,6 +40,7 @@ def command(
     output: str | None,
     quality: int,
     effort: int,
+    tune: str | None,
     lossless: bool | None,
     strip: bool,
     model: str | None,
@@ -53,6 +55,7 @@ def command(
     from PIL import Image
 
     from bitstream.container import MAX_PIXELS
+    from vaecodec import weights
     from vaecodec.codec import Codec
     from vaecodec.pictures.reading import read_picture
 
@@ -60,12 +63,13 @@ def command(
     # Formats that Pillow only writes (PDF, for one) are no inputs.
     readable = {e for e, name in Image.registered_extensions().items() if name in Image.OPEN}
     pairs = output_paths(expand(inputs, readable), output, ".vae")
+    weights.find(model, tune)  # what there is none of is said once, before any file
     codec = Codec(model, device)
 
     def work(source: Path, target: Path) -> bytes:
         picture = read_picture(source)
         if picture.notices:
             notice(f"{source}: not kept in the .vae file: {', '.join(picture.notices)}")
-        return codec.encode(picture, quality, effort=effort, lossless=lossless, strip=strip)
+        return codec.encode(picture, quality, effort=effort, tune=tune, lossless=lossless, strip=strip)
 
     return convert(pairs, work, force)

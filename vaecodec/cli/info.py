@@ -18,7 +18,7 @@ def describe(data: bytes) -> dict[str, object]:
     parsed = container.parse(data)
     header = parsed.header
     try:
-        model = None if header.lossless else weights.find_id(header.model_id).name
+        model = None if header.lossless else weights.find_id(header.model_id)
     except UnknownModel:
         model = None
     picture = sum(len(stream) for stream in (*parsed.streams, *parsed.alphas))
@@ -29,7 +29,8 @@ def describe(data: bytes) -> dict[str, object]:
         "depth": header.depth,
         "version": parsed.version,
         "lossless": header.lossless,
-        "model": model,
+        "model": None if model is None else model.name,
+        "tune": None if model is None else model.tune,
         "model_id": container.model_id_text(header.model_id),
         "level": header.level,
         "groups": header.group_count,
@@ -59,6 +60,7 @@ def command(file: Path, as_json: bool) -> int:
     carried = ", ".join(f"{name} ({size} bytes unpacked)" for name, size in metadata.items())
     coding = {
         "model": f"{about['model'] or 'not installed'} ({about['model_id']})",
+        **({} if about["tune"] is None else {"tune": about["tune"]}),
         "quality level": f"{about['level']} of 0..63",
         "groups": about["groups"],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from bitstream.container import MAX_PIXELS
-from vaecodec.quality import DEFAULT_EFFORT, MAX_EFFORT
+from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_TUNE, MAX_EFFORT, TUNES
 
 model = click.option(
     "--model", metavar="NAME", help="Model name, size, or path to a .safetensors file."
@@ -24,6 +24,11 @@ effort = click.option(
     default=DEFAULT_EFFORT,
     show_default=True,
     help="Rounds of search for a smaller file of the same quality; 0 is fastest.",
+)
+tune = click.option(
+    "--tune",
+    type=click.Choice(TUNES),
+    help=f"Distortion as people see it, or as squared error. [default: {DEFAULT_TUNE}, or the model's]",
 )
 inputs = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 max_pixels = click.option(

@@ -22,12 +22,16 @@ from vaecodec.weights import ModelEntry
 class LoadedModel:
     """One model on one device: from pictures to latents and back, and the latents' coder.
 
-    `tensors`: the contents of a weights file. Raises KeyError, ValueError or RuntimeError if they are
-    not those of `config`. `curvature`: LEVELS x M, as `vaecodec.model.search` uses it.
+    `tensors`: the contents of a weights file; transforms may be in half precision, and are held in
+    single. `tune`: one of `vaecodec.quality.TUNES`. Raises KeyError, ValueError or RuntimeError if the
+    tensors are not those of `config`. `curvature`: LEVELS x M, as `vaecodec.model.search` uses it.
     """
 
-    def __init__(self, config: ModelConfig, tensors: dict[str, Tensor], device: torch.device) -> None:
+    def __init__(
+        self, config: ModelConfig, tune: str, tensors: dict[str, Tensor], device: torch.device
+    ) -> None:
         self.config = config
+        self.tune = tune
         self.device = device
         prior, tables = _section(tensors, "prior."), _section(tensors, "entropy.")
         _check_layout(config, prior)
@@ -88,7 +92,7 @@ def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
         with safe_open(entry.path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return LoadedModel(ModelConfig(**json.loads(metadata["config"])), tensors, device)
+        return LoadedModel(ModelConfig(**json.loads(metadata["config"])), entry.tune, tensors, device)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise VaeError(f"{entry.path}: not a vaecodec model ({error})") from error
 

@@ -8,6 +8,7 @@ import math
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from vaecodec.model import fixed_point as fp
 from vaecodec.model.config import LEVELS, SCALES, ModelConfig
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.prior import LinearSpec, TableSpec, prior_layers
+from vaecodec.quality import check_tune
 from vaecodec.train.curvature import measure_curvature
 from vaecodec.train.loop import read_model
 from vaecodec.train.model import FloatArithmetic
@@ -39,6 +41,14 @@ def _integers(x: Tensor, scale: float, peak: int, dtype: torch.dtype, name: str)
     if float(rounded.abs().max()) > peak:
         raise VaeError(f"layer {name} does not fit its integer format; train on with smaller weights")
     return rounded.to(dtype).contiguous()
+
+
+def _halves(x: Tensor, name: str) -> Tensor:
+    """In half precision, which halves the file and costs nothing to speak of (docs/model.md)."""
+    rounded = x.half().contiguous()
+    if not bool(rounded.isfinite().all()):
+        raise VaeError(f"layer {name} does not fit half precision; train on with smaller weights")
+    return rounded
 
 
 @torch.no_grad()
@@ -84,23 +94,27 @@ def _integer_table(name: str, table: Tensor) -> Tensor:
     return _integers(table.exp().clamp(max=fp.GAIN_MAX / scale), scale, fp.GAIN_MAX, torch.int32, name)
 
 
-def build_model(checkpoint: Path, pictures: Sequence[np.ndarray]) -> tuple[bytes, dict[str, object]]:
-    """The bytes of the model's `.safetensors` file, and the record of its training.
+def build_model(checkpoint: Path, pictures: Sequence[np.ndarray]) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of the model's `.safetensors` file, and the record of its training, with its tune.
 
-    `pictures`: uint8 H x W x 3 with sides a multiple of 64, to fit the frequency tables to.
+    `pictures`: uint8 H x W x 3 with sides a multiple of 64, to fit the frequency tables to. Raises
+    VaeError if the checkpoint is not one, or its weights do not fit their formats.
     """
     model, about = read_model(checkpoint)
+    about = {"tune": "psnr", **about}  # what checkpoints from before there were tunes do not say
+    check_tune(about["tune"])
     config = model.config
     tensors = {
-        **{f"transforms.{k}": v.contiguous() for k, v in model.transforms.state_dict().items()},
+        **{f"transforms.{k}": _halves(v, k) for k, v in model.transforms.state_dict().items()},
         **{f"prior.{k}": v for k, v in integer_prior(config, model.prior).items()},
         **as_tensors(gaussian_tables()),
         "encoder.curvature": torch.ones(LEVELS, config.latent_channels),
     }
-    loaded = LoadedModel(config, tensors, torch.device("cpu"))
+    loaded = LoadedModel(config, about["tune"], tensors, torch.device("cpu"))
     tensors |= as_tensors(fitted_tables(loaded, pictures))
     tensors["encoder.curvature"] = measure_curvature(loaded, pictures)
-    return save(tensors, {"config": json.dumps(config.to_dict())}), about
+    metadata = {"config": json.dumps(config.to_dict()), "tune": about["tune"]}
+    return save(tensors, metadata), about
 
 
 def export(checkpoint: Path, out: Path, pictures: Sequence[np.ndarray]) -> Path:

@@ -1,8 +1,8 @@
 """The models shipped with the package, and loading of any model file.
 
-A model is NAME.safetensors with its card NAME.json beside it: how it was trained, what it reaches,
-and the SHA-256 of the weights, whose first four bytes are the id that `.vae` files carry. Models are
-added, never changed: a file once written decodes for ever.
+A model is NAME.safetensors, NAME being SIZE-TUNE-VERSION, with its card NAME.json beside it: how it was
+trained, what it reaches, and the SHA-256 of the weights, whose first four bytes are the id that `.vae`
+files carry. Models are added, never changed: a file once written decodes for ever.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from bitstream.container import model_id_text
 from bitstream.errors import UnknownModel, VaeError
+from vaecodec.quality import DEFAULT_TUNE, TUNES, check_tune
 
 FOLDER = Path(__file__).parent
 #: Sizes in order of preference, for callers who name no model.
@@ -33,6 +36,11 @@ class ModelEntry:
     def id(self) -> bytes:
         return bytes.fromhex(self.card["id"])
 
+    @property
+    def tune(self) -> str:
+        """One of `vaecodec.quality.TUNES`."""
+        return str(self.card["tune"])
+
 
 def registered() -> list[ModelEntry]:
     """All models in the package, by name."""
@@ -43,29 +51,41 @@ def registered() -> list[ModelEntry]:
     return entries
 
 
-def _version(entry: ModelEntry) -> int:
-    return int(entry.name.rpartition("-")[2])
+def _preference(entry: ModelEntry) -> tuple[bool, int, int]:
+    """The larger, the sooner a model is taken where several would do: tune, size, version."""
+    size, version = entry.card["size"], entry.name.rpartition("-")[2]
+    return entry.tune == DEFAULT_TUNE, -PREFERENCE.index(size), int(version)
 
 
-def find(name: str | None) -> ModelEntry:
-    """The model called `name`: a registered name ("small-4"), a size ("small", its newest model), a
-    path to a `.safetensors` file, or None for the default. Raises UnknownModel."""
+def find(name: str | None, tune: str | None = None) -> ModelEntry:
+    """The model called `name`, of tune `tune`.
+
+    `name`: a registered name ("small-visual-5"), a size ("small", its newest model), a path to a
+    `.safetensors` file, or None for the preferred size that has the tune. `tune`: one of TUNES, or None
+    for the model's own; of a size, for the default one where it has that. Raises UnknownModel, and
+    VaeError where the model named has another tune.
+    """
+    if tune is not None:
+        check_tune(tune)
     entries = registered()
-    if name is None:
-        for size in PREFERENCE:
-            if any(entry.card["size"] == size for entry in entries):
-                return find(size)
-        raise UnknownModel("this installation of vaecodec contains no model")
-    if name.endswith(".safetensors"):
-        return from_path(Path(name))
-    for entry in entries:
-        if entry.name == name:
-            return entry
-    of_size = [entry for entry in entries if entry.card["size"] == name]
-    if not of_size:
-        known = ", ".join(entry.name for entry in entries)
-        raise UnknownModel(f"no model is called {name!r}; there are: {known}")
-    return max(of_size, key=_version)
+    if name is not None and name.endswith(".safetensors"):
+        found = [from_path(Path(name))]
+    else:
+        found = [entry for entry in entries if name in (None, entry.name, entry.card["size"])]
+    fitting = [entry for entry in found if tune in (None, entry.tune)]
+    if fitting:
+        return fitting[0] if len(fitting) == 1 else max(fitting, key=_preference)
+    known = _listed(entries)
+    if not found:
+        called = "" if name is None else f" called {name!r}"
+        raise UnknownModel(f"no model{called} is installed; there are: {known}")
+    own = " and ".join(sorted({entry.tune for entry in found}))
+    what = "every model installed" if name is None else name
+    raise VaeError(f"{what} is of tune {own}, not {tune}; there are: {known}")
+
+
+def _listed(entries: list[ModelEntry]) -> str:
+    return ", ".join(f"{entry.name} (tune {entry.tune})" for entry in entries) or "none"
 
 
 def find_id(model_id: bytes) -> ModelEntry:
@@ -84,6 +104,14 @@ def from_path(path: Path) -> ModelEntry:
     """A model file outside the package, card or none. Raises VaeError if it cannot be read."""
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with safe_open(path, "np") as file:
+            tune = (file.metadata() or {})["tune"]
     except OSError as error:
         raise VaeError(f"{path}: cannot read the model ({error.strerror})") from error
-    return ModelEntry(path.stem, path, {"id": digest[:8], "sha256": digest})
+    except SafetensorError as error:
+        raise VaeError(f"{path}: not a vaecodec model ({error})") from error
+    except KeyError as error:
+        raise VaeError(f"{path}: not a vaecodec model (its metadata name no tune)") from error
+    if tune not in TUNES:
+        raise VaeError(f"{path}: its tune {tune!r} is none of {', '.join(TUNES)}")
+    return ModelEntry(path.stem, path, {"id": digest[:8], "sha256": digest, "tune": tune})

@@ -17,7 +17,7 @@ from vaecodec.weights import ModelEntry
 
 @cache
 def _loaded(model: str | None, device: str | None) -> Codec:
-    """One for all efforts, and for all tasks that a worker process is sent."""
+    """One for all efforts and tunes, and for all tasks that a worker process is sent."""
     return Codec(model, device)
 
 
@@ -25,13 +25,15 @@ def _loaded(model: str | None, device: str | None) -> Codec:
 class Vae:
     """This codec, with one model on one device; a process loads the weights when it first needs them.
 
-    `effort`, `lossless`: as in `Codec.encode`. Rate-distortion curves take lossless=False: they compare
-    models, and have no place for a picture without distortion. Raises UnknownModel.
+    `effort`, `tune`, `lossless`: as in `Codec.encode`. Rate-distortion curves take
+    lossless=False: they compare models, and have no place for a picture without distortion. Raises
+    UnknownModel, and VaeError for a model of another tune.
     """
 
     model: str | None = None
     device: str | None = None
     effort: int = DEFAULT_EFFORT
+    tune: str | None = None
     lossless: bool | None = False
     qualities: Sequence[int] = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 
@@ -43,7 +45,7 @@ class Vae:
 
     @cached_property
     def _entry(self) -> ModelEntry:
-        return weights.find(self.model)
+        return weights.find(self.model, self.tune)
 
     @property
     def name(self) -> str:
@@ -57,7 +59,7 @@ class Vae:
 
     def encode(self, image: np.ndarray, quality: int) -> bytes:
         return _loaded(self.model, self.device).encode(
-            image, quality, effort=self.effort, lossless=self.lossless
+            image, quality, effort=self.effort, tune=self.tune, lossless=self.lossless
         )
 
     def decode(self, data: bytes) -> np.ndarray:
