@@ -10,6 +10,7 @@ import skimage.data
 from hypothesis import settings
 from PIL import Image
 
+from vaecodec import weights
 from vaecodec.codec import Codec
 
 # No test may depend on how fast the machine is.
@@ -26,6 +27,12 @@ def photo() -> np.ndarray:
 @pytest.fixture(scope="session")
 def codec() -> Codec:
     return Codec(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def psnr_codec() -> Codec:
+    """One whose model is trained for squared error."""
+    return Codec(weights.find(None, "psnr").name, "cpu")
 
 
 @pytest.fixture

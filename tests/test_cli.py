@@ -23,6 +23,7 @@ from vaecodec.bench.metrics import psnr
 from vaecodec.bench.results import read_results
 from vaecodec.cli.main import main
 from vaecodec.files import write_whole
+from vaecodec.quality import TUNES
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -54,7 +55,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_there_and_back(run: Run, photo_file: Path, photo: np.ndarray) -> None:
-    assert run("compress", photo_file) == (0, "", "")
+    assert run("compress", photo_file, "--tune", "psnr") == (0, "", "")
     vae = photo_file.with_suffix(".vae")
     back = photo_file.with_name("back.png")
     assert run("decompress", vae, "-o", back) == (0, "", "")
@@ -328,10 +329,32 @@ def test_info(run: Run, vae_file: Path) -> None:
     assert about["bytes"]["file"] == vae_file.stat().st_size
     assert about["bytes"]["picture"] + about["bytes"]["container"] == about["bytes"]["file"]
     assert about["bits_per_pixel"] == round(8 * vae_file.stat().st_size / (256 * 192), 4)
-    assert about["model"] is not None
+    default = weights.find(None)
+    assert (about["model"], about["tune"]) == (default.name, default.tune)
     code, out, _ = run("info", vae_file)
     assert code == 0
     assert "256 x 192, RGB" in out
+    rows = dict(line.split(":", 1) for line in out.splitlines())
+    assert rows["model"].split() == [default.name, f"({default.card['id']})"]
+    assert rows["tune"].strip() == default.tune
+
+
+def test_tunes(run: Run, photo_file: Path) -> None:
+    out = photo_file.with_suffix(".vae")
+    for tune in TUNES:
+        assert run("compress", photo_file, "--tune", tune, "--force") == (0, "", "")
+        about = json.loads(run("info", out, "--json")[1])
+        assert (about["model"], about["tune"]) == (weights.find(None, tune).name, tune)
+        assert run("decompress", out, "--force") == (0, "", "")
+    own = weights.find(None, "psnr").name
+    assert run("compress", photo_file, "--model", own, "--force") == (0, "", "")
+    assert json.loads(run("info", out, "--json")[1])["tune"] == "psnr"
+    out.unlink()
+    code, _, err = run("compress", photo_file, "--model", own, "--tune", "visual")
+    assert code == 2
+    assert f"{own} is of tune psnr, not visual; there are: " in err
+    assert run("compress", photo_file, "--tune", "ssim")[0] == 2
+    assert not out.exists()
 
 
 def test_lossless(run: Run, photo_file: Path, photo: np.ndarray) -> None:
@@ -367,8 +390,12 @@ def test_a_model_that_is_not_installed(run: Run, tmp_path: Path, photo_file: Pat
 def test_models_and_version(run: Run) -> None:
     code, out, _ = run("models")
     assert code == 0
-    assert weights.find(None).name in out
-    assert "*" in out
+    rows = {line.split()[0]: line for line in out.splitlines()[1:]}
+    assert set(rows) == {entry.name for entry in weights.registered()}
+    for entry in weights.registered():
+        assert f" {entry.tune} " in rows[entry.name]
+        assert rows[entry.name].endswith(" *") == (entry == weights.find(None))
+    assert rows[weights.find(None, "psnr").name].endswith(" with --tune psnr")
     assert vaecodec.__version__ in run("--version")[1]
     assert "compress" in run("--help")[1]
 
@@ -443,10 +470,21 @@ def test_bench_without_what_was_asked_for(
     assert code == 0
     assert text.count("effort 1 ") >= 2
     assert "effort 0" not in text  # the default has no suffix
+    code, text, err = run("bench", images, *small, "--tunes", "visual,psnr", "--models", "small")
+    assert code == 0
+    for tune in TUNES:
+        assert text.count(f"vae {weights.find('small', tune).name} ") >= 2
+    code, text, err = run("bench", images, *small, "--tunes", "psnr", "--models", "all")
+    assert code == 0
+    for entry in weights.registered():
+        assert (f"vae {entry.name} " in text) == (entry.tune == "psnr")
+    own = weights.find("small", "psnr").name
     for wrong, message in (
         (("--efforts", "2,99"), "'2,99' is not a list of numbers from 0 to 32"),
         (("--codecs", "vae,gif"), "no codec is called 'gif'"),
         (("--codecs", "jpeg", "--codecs", "webp,gif:3"), "no codec is called 'gif'"),
+        (("--tunes", "psnr,ssim"), "no tune is called 'ssim'; there are: visual, psnr"),
+        (("--models", own, "--tunes", "visual"), f"{own} is of tune psnr, not visual"),
         (("--metrics", "psnr,mse"), "no metric is called 'mse'"),
         (("--qualities", "0,5"), "'0,5' is not a list of numbers from 1 to 100"),
         (("--qualities", "webp=5"), "no codec is called 'webp'"),

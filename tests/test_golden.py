@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from bitstream import container
 from vaecodec import weights
 from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
+from vaecodec.quality import TUNES
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -88,6 +90,9 @@ def test_model_cards_are_true() -> None:
         assert entry.card["sha256"] == digest
         assert entry.card["id"] == digest[:8]
         assert entry.card["name"] == entry.name
+        assert entry.tune in TUNES
+        with safe_open(entry.path, "np") as file:
+            assert file.metadata().get("tune", entry.tune) == entry.tune
         assert entry.path.stat().st_size <= 24 * 2**20
         for key in ("size", "steps", "minutes", "stages", "held_out", "git_commit"):
             assert entry.card[key]

@@ -17,11 +17,15 @@ from PIL import Image, UnidentifiedImageError
 
 import vaecodec
 import vaecodec.pillow
+from vaecodec.quality import TUNES
 
 photo = Image.open("photo.png")
 photo.info["icc_profile"] = b"profile"
 photo.save("photo.vae", quality=50)
 assert Path("photo.vae").read_bytes() == vaecodec.encode(photo, 50)
+for tune in TUNES:
+    photo.save("tuned.vae", quality=50, tune=tune)
+    assert Path("tuned.vae").read_bytes() == vaecodec.encode(photo, 50, tune=tune)
 assert Image.MIME["VAE"] == "image/x-vae"
 
 with Image.open("photo.vae") as image:
@@ -54,6 +58,8 @@ for name, content, kind in (
         image.load()
 with pytest.raises(OSError, match="bad.vae: quality must be"):
     photo.save("bad.vae", quality=101)
+with pytest.raises(OSError, match="bad.vae: no tune is called 'ssim'; there are: visual, psnr"):
+    photo.save("bad.vae", tune="ssim")
 with pytest.raises(OSError, match="mode F"):
     Image.new("F", (4, 4)).save("bad.vae")
 """

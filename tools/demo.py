@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("-q", "--quality", type=int, nargs="+", default=[30, 60, 90])
     arguments = parser.parse_args()
 
-    codec = Vae(lossless=None)
+    codec = Vae(tune="psnr", lossless=None)  # files are compared at equal PSNR
     OUT.mkdir(exist_ok=True)
     table = Table(title=f"{codec.settings}; files in {OUT}/")
     for column in ("file", "quality", "JPEG bytes", ".vae bytes", "saved", "bpp", "PSNR dB",

@@ -1,10 +1,11 @@
 """Turn a float checkpoint into a registered model, if it deserves to be one.
 
-    python tools/release_weights.py CHECKPOINT NAME DATA KODAK [RIVAL]
+    python tools/release_weights.py CHECKPOINT VERSION DATA KODAK [RIVAL]
 
-CHECKPOINT: final.safetensors of a training stage. NAME: the new model's, such as small-5. DATA: what it
-was trained on; its held-out part decides. KODAK: folder of the Kodak images, reported only. RIVAL: the
-model to beat, by name or path; the newest registered one of the size, unless given.
+CHECKPOINT: final.safetensors of a training stage, whose size and tune make the model's name, such as
+small-psnr-5, with VERSION. DATA: what it was trained on; its held-out part decides. KODAK: folder of
+the Kodak images, reported only. RIVAL: the model to beat, of the same tune, by name or path; the newest
+registered one of the same size and tune, unless given.
 
 In order: export; real files of the held-out pictures, against the rival (a model that does not beat it
 is refused); integer against float prior; the model's golden files; the tests of determinism and
@@ -19,6 +20,7 @@ import math
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import compare_priors
@@ -35,8 +37,8 @@ from vaecodec.files import write_whole
 from vaecodec.model.config import level_lambda
 from vaecodec.quality import level_of
 from vaecodec.train.data import load
-from vaecodec.train.export import export
-from vaecodec.train.loop import fitting_crops
+from vaecodec.train.export import export, tune_of
+from vaecodec.train.loop import fitting_crops, read_model
 
 ROOT = Path(__file__).parent.parent
 QUALITIES = (5, 25, 45, 65, 85, 97)
@@ -55,35 +57,49 @@ def middles(pictures: list[np.ndarray]) -> list[np.ndarray]:
     return cut
 
 
-def score(model: str, pictures: list[np.ndarray]) -> float:
+def squared_error(picture: np.ndarray, decoded: np.ndarray) -> float:
+    """Mean over all samples (uint8, H x W x 3)."""
+    return 255**2 / 10 ** (psnr(picture, decoded) / 10)
+
+
+#: Tune -> the distortion that lambda multiplies, of a decoded picture (uint8, H x W x 3).
+DISTORTIONS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {"psnr": squared_error}
+
+
+def score(model: str, tune: str, pictures: list[np.ndarray]) -> float:
     """Mean over qualities and pictures of log2(R + lambda D), from real files; lower is better."""
-    codec, values = Codec(model, "cpu"), []
+    codec, distortion, values = Codec(model, "cpu"), DISTORTIONS[tune], []
     for quality in QUALITIES:
         multiplier = level_lambda(level_of(quality))
         for picture in pictures:
-            data = codec.encode(picture, quality, effort=0, lossless=False)
+            data = codec.encode(picture, quality, effort=0, tune=tune, lossless=False)
             rate = 8 * len(data) / (picture.shape[0] * picture.shape[1])
             decoded = np.asarray(codec.decode(data).convert("RGB"))
-            error = 255**2 / 10 ** (psnr(picture, decoded) / 10)
-            values.append(math.log2(rate + multiplier * error))
+            values.append(math.log2(rate + multiplier * distortion(picture, decoded)))
     return round(float(np.mean(values)), 4)
 
 
-def main(checkpoint: str, name: str, data: str, kodak: str, rival: str | None = None) -> None:
-    size = name.rpartition("-")[0]
+def main(checkpoint: str, version: str, data: str, kodak: str, rival: str | None = None) -> None:
+    about = read_model(Path(checkpoint))[1]
+    size, tune = about["size"], tune_of(about)
+    name = f"{size}-{tune}-{version}"
+    if tune not in DISTORTIONS:
+        raise SystemExit(f"{name}: there is no measure yet that models of tune {tune} are compared by")
     if any(entry.name == name for entry in weights.registered()):
         raise SystemExit(f"{name}: registered already; a released model never changes")
-    if rival is None and any(entry.card["size"] == size for entry in weights.registered()):
-        rival = weights.find(size).name
+    if rival is not None:
+        weights.find(rival, tune)
+    elif (size, tune) in ((e.card["size"], e.tune) for e in weights.registered()):
+        rival = weights.find(size, tune).name
     pictures, held_out, _ = load(Path(data), torch.device("cpu"), PATCH)
     crops, held_out = fitting_crops(pictures, PATCH), middles(held_out)
 
     with tempfile.TemporaryDirectory() as folder:
         model = export(Path(checkpoint), Path(folder) / f"{name}.safetensors", crops)
         card = json.loads(model.with_suffix(".json").read_text())
-        card["held_out_files"] = {name: score(str(model), held_out)}
+        card["held_out_files"] = {name: score(str(model), tune, held_out)}
         if rival is not None:
-            card["held_out_files"][weights.find(rival).name] = score(rival, held_out)
+            card["held_out_files"][weights.find(rival).name] = score(rival, tune, held_out)
         print("held-out files, log2(R + lambda D):", card["held_out_files"])
         if card["held_out_files"][name] > min(card["held_out_files"].values()):
             raise SystemExit(f"{name}: does not beat the registered model on held-out pictures")

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--tunes",
     metavar="NAME,...",
-    help=f"Of {', '.join(TUNES)}: tunes of vaecodec, each as a codec of its own. [default: the model's]",
+    help=f"Tunes of vaecodec ({', '.join(TUNES)}), each as a codec of its own. [default: the model's]",
 )
 @click.option(
     "--efforts",
@@ -136,7 +136,8 @@ def command(
         failures.append(text)
         notice(text)
 
-    plan = _plan(codecs, external, _vaes(models, tunes, efforts, device), qualities, failed)
+    vaes = _vaes(models, tunes, efforts, device) if "vae" in codecs.split(",") else []
+    plan = _plan(codecs, external, vaes, qualities, failed)
     measured = _metrics(metrics, failed)
     references = _references(reference, failed)
     names = [codec.name for codec, _ in plan]

@@ -94,6 +94,16 @@ def _integer_table(name: str, table: Tensor) -> Tensor:
     return _integers(table.exp().clamp(max=fp.GAIN_MAX / scale), scale, fp.GAIN_MAX, torch.int32, name)
 
 
+def tune_of(about: dict[str, Any]) -> str:
+    """The tune in a checkpoint's record; one from before there were tunes is trained for PSNR.
+
+    Raises VaeError if there is no such tune.
+    """
+    tune = str(about.get("tune", "psnr"))
+    check_tune(tune)
+    return tune
+
+
 def build_model(checkpoint: Path, pictures: Sequence[np.ndarray]) -> tuple[bytes, dict[str, Any]]:
     """The bytes of the model's `.safetensors` file, and the record of its training, with its tune.
 
@@ -101,20 +111,18 @@ def build_model(checkpoint: Path, pictures: Sequence[np.ndarray]) -> tuple[bytes
     VaeError if the checkpoint is not one, or its weights do not fit their formats.
     """
     model, about = read_model(checkpoint)
-    about = {"tune": "psnr", **about}  # what checkpoints from before there were tunes do not say
-    check_tune(about["tune"])
-    config = model.config
+    tune, config = tune_of(about), model.config
     tensors = {
         **{f"transforms.{k}": _halves(v, k) for k, v in model.transforms.state_dict().items()},
         **{f"prior.{k}": v for k, v in integer_prior(config, model.prior).items()},
         **as_tensors(gaussian_tables()),
         "encoder.curvature": torch.ones(LEVELS, config.latent_channels),
     }
-    loaded = LoadedModel(config, about["tune"], tensors, torch.device("cpu"))
+    loaded = LoadedModel(config, tune, tensors, torch.device("cpu"))
     tensors |= as_tensors(fitted_tables(loaded, pictures))
     tensors["encoder.curvature"] = measure_curvature(loaded, pictures)
-    metadata = {"config": json.dumps(config.to_dict()), "tune": about["tune"]}
-    return save(tensors, metadata), about
+    metadata = {"config": json.dumps(config.to_dict()), "tune": tune}
+    return save(tensors, metadata), {"tune": tune, **about}
 
 
 def export(checkpoint: Path, out: Path, pictures: Sequence[np.ndarray]) -> Path:

@@ -75,17 +75,14 @@ def find(name: str | None, tune: str | None = None) -> ModelEntry:
     fitting = [entry for entry in found if tune in (None, entry.tune)]
     if fitting:
         return fitting[0] if len(fitting) == 1 else max(fitting, key=_preference)
-    known = _listed(entries)
+    if not entries:
+        raise UnknownModel("this installation of vaecodec contains no model")
+    known = ", ".join(f"{entry.name} (tune {entry.tune})" for entry in entries)
     if not found:
-        called = "" if name is None else f" called {name!r}"
-        raise UnknownModel(f"no model{called} is installed; there are: {known}")
+        raise UnknownModel(f"no model is called {name!r}; there are: {known}")
     own = " and ".join(sorted({entry.tune for entry in found}))
     what = "every model installed" if name is None else name
     raise VaeError(f"{what} is of tune {own}, not {tune}; there are: {known}")
-
-
-def _listed(entries: list[ModelEntry]) -> str:
-    return ", ".join(f"{entry.name} (tune {entry.tune})" for entry in entries) or "none"
 
 
 def find_id(model_id: bytes) -> ModelEntry:
