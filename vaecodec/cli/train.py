@@ -9,7 +9,7 @@ import click
 from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar
-from vaecodec.model.objective import TUNES
+from vaecodec.quality import DEFAULT_TUNE, TUNES
 
 
 @click.command("train")
@@ -57,7 +57,7 @@ from vaecodec.model.objective import TUNES
 @click.option(
     "--tune",
     type=click.Choice(TUNES),
-    default=TUNES[0],
+    default=DEFAULT_TUNE,
     show_default=True,
     help="What is minimised besides the rate: what people see (SSIMULACRA2), or squared error.",
 )

@@ -24,7 +24,9 @@ class LoadedModel:
 
     `tensors`: the contents of a weights file; transforms may be in half precision, and are held in
     single. `tune`: one of `vaecodec.quality.TUNES`. Raises KeyError, ValueError or RuntimeError if the
-    tensors are not those of `config`. `curvature`: LEVELS x M, as `vaecodec.model.search` uses it.
+    tensors are not those of `config`. For the encoder, per level: `curvature` (LEVELS x M), as `vaecodec.model.search` uses it; `ranges`
+    (LEVELS x M), beyond which no latent of a photograph lies, in steps; `distortion` (LEVELS), the mean
+    squared error of 0..255 samples that is usual.
     """
 
     def __init__(
@@ -41,9 +43,12 @@ class LoadedModel:
         if len(self.tables.supports) != SCALES:
             raise ValueError(f"{SCALES} frequency tables expected")
         self.transforms = Transforms(config)
-        self.transforms.load_state_dict(_section(tensors, "transforms."))
+        state = {**self.transforms.state_dict(), **_section(tensors, "transforms.")}  # TODO strict
+        self.transforms.load_state_dict(state)
         self.transforms.to(device).eval().requires_grad_(False)
         self.curvature = tensors["encoder.curvature"].to(device)
+        self.ranges = tensors["encoder.ranges"].to(device)
+        self.distortion = tensors["encoder.distortion"].to(device)
         self.arithmetic = IntegerArithmetic(config, prior, device)
         self.latents = LatentCoder(self.arithmetic, self.tables, device, config.detail_channels)
 

@@ -6,8 +6,6 @@ from torch import Tensor
 
 from vaecodec.model.ssimulacra2 import visual_error
 
-TUNES = ("visual", "psnr")
-
 #: Tune `visual`: share of the mean squared error; the rest is of SSIMULACRA2's error times
 #: STRUCTURE_WEIGHT, which makes slopes against the rate alike (docs/experiments.md).
 MSE_SHARE = 0.25

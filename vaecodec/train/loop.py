@@ -26,6 +26,7 @@ from bitstream.errors import VaeError
 from vaecodec.model.config import LEVELS, SIZES, ModelConfig, level_lambda
 from vaecodec.model.objective import distortion, squared_error
 from vaecodec.model.ssimulacra2 import visual_error
+from vaecodec.quality import DEFAULT_TUNE
 from vaecodec.train.data import Pictures, load, shared
 from vaecodec.train.limits import set_limits
 from vaecodec.train.model import (
@@ -73,7 +74,7 @@ class Stage:
     decay_from: float = 2 / 3
     resume: Path | None = None
     seed: int = 0
-    tune: str = "visual"
+    tune: str = DEFAULT_TUNE
     textures: float = 0.04
 
 
