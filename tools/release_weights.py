@@ -38,6 +38,7 @@ from vaecodec.model.config import level_lambda
 from vaecodec.quality import level_of
 from vaecodec.train.data import load
 from vaecodec.train.export import export, tune_of
+from vaecodec.train.fitting import Fitting
 from vaecodec.train.loop import fitting_crops, read_model
 
 ROOT = Path(__file__).parent.parent
@@ -92,10 +93,11 @@ def main(checkpoint: str, version: str, data: str, kodak: str, rival: str | None
     elif (size, tune) in ((e.card["size"], e.tune) for e in weights.registered()):
         rival = weights.find(size, tune).name
     pictures, held_out, _ = load(Path(data), torch.device("cpu"), PATCH)
-    crops, held_out = fitting_crops(pictures, PATCH), middles(held_out)
+    fitting = Fitting()
+    crops, held_out = fitting_crops(pictures, PATCH, fitting.crops), middles(held_out)
 
     with tempfile.TemporaryDirectory() as folder:
-        model = export(Path(checkpoint), Path(folder) / f"{name}.safetensors", crops)
+        model = export(Path(checkpoint), Path(folder) / f"{name}.safetensors", crops, fitting)
         card = json.loads(model.with_suffix(".json").read_text())
         card["held_out_files"] = {name: score(str(model), tune, held_out)}
         if rival is not None:

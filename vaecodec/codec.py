@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from bitstream.errors import CorruptFile, VaeError
 from bitstream.recovery import salvage
 from vaecodec import weights
 from vaecodec.model.config import LATENT_STRIDE
+from vaecodec.model.damping import Analysed, Window, damped, strange
 from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.search import refine
@@ -147,11 +149,13 @@ class Codec:
             # A large picture is a lot of its own, and not worth a copy.
             samples = lot[0][None] if len(lot) == 1 else np.stack(lot)
             coded = self._encode_alike(entry, samples, level, effort)
-            for i, streams in zip(chosen, coded, strict=True):
+            for i, item in zip(chosen, coded, strict=True):
                 picture = pictures[i]
                 planes = [] if picture.alpha is None else alpha.encode(picture.alpha)
                 header = _header(picture, entry.id, level)
-                out[i] = container.pack(header, streams, planes, picture.metadata)
+                out[i] = container.pack(header, item.streams, planes, picture.metadata)
+                if lossless is None and not item.sound and exact.fits(*picture.samples.shape[:2]):
+                    out[i] = _without_loss(picture)
         if lossless is None:
             for i, picture in enumerate(pictures):
                 if exact.promising(picture.samples):
@@ -161,30 +165,41 @@ class Codec:
     @torch.no_grad()
     def _encode_alike(
         self, entry: ModelEntry, pictures: np.ndarray, level: int, effort: int
-    ) -> list[list[bytes]]:
+    ) -> list[_Coded]:
         """Streams of all groups for each of N pictures (uint8, N x H x W x 3)."""
         model = self._load(entry)
         rows, columns = _latent_size(pictures.shape[1], pictures.shape[2])
-        streams: list[list[bytes]] = [[] for _ in pictures]
+        coded = [_Coded() for _ in pictures]
         for group in groups(rows, columns):
             wide = group.widened(model.analysis_halo, rows, columns)
             samples = pictures[:, *wide.scaled(LATENT_STRIDE).slices()]
-            latent, hyper = model.analyse(samples, level)
             inner = group.within(wide)
-            row, column = (slice(start, start + GROUP) for start in (inner.top, inner.left))
-            hyper = hyper[:, *(slice(s.start // 4, s.stop // 4) for s in (row, column))]
+            window = Window(
+                inner=inner,
+                rows=slice(inner.top, inner.top + GROUP),
+                columns=slice(inner.left, inner.left + GROUP),
+            )
+            latent, hyper = model.analyse(samples, level)
+            latents, hypers = latent.split(1), window.hyper(hyper).split(1)
+            analysed = [
+                damped(model, picture, level, window)
+                if strange(model, y, level)
+                else Analysed(picture=picture, latent=y, hyper=z)
+                for picture, y, z in zip(samples, latents, hypers, strict=True)
+            ]
+            for item, found in zip(coded, analysed, strict=True):
+                item.sound &= found.sound
             if effort == 0:
-                coded = model.latents.quantise(
-                    latent[:, row, column], hyper, level, group.height, group.width
+                latent = torch.cat([found.latent for found in analysed])
+                hyper = torch.cat([found.hyper for found in analysed])
+                blocks = model.latents.quantise(
+                    latent[:, window.rows, window.columns], hyper, level, group.height, group.width
                 ).blocks
             else:
-                coded = [
-                    refine(model, picture, y, z, level, inner, (row, column), effort)
-                    for picture, y, z in zip(samples, latent.split(1), hyper.split(1), strict=True)
-                ]
-            for item, blocks in zip(streams, coded, strict=True):
-                item.append(model.latents.encode(blocks))
-        return streams
+                blocks = [refine(model, found, level, window, effort) for found in analysed]
+            for item, symbols in zip(coded, blocks, strict=True):
+                item.streams.append(model.latents.encode(symbols))
+        return coded
 
     def decode_batch(
         self, batch: Sequence[bytes], *, max_pixels: int = container.MAX_PIXELS
@@ -273,6 +288,14 @@ class Codec:
             target = out[:, *inner.within(region).slices()]
             target[:] = samples.clamp(0, 255).round().to(torch.uint8).cpu().numpy()
         return out
+
+
+@dataclass
+class _Coded:
+    """A picture's streams, by group, and whether what they decode to is as it should be."""
+
+    streams: list[bytes] = field(default_factory=list)
+    sound: bool = True
 
 
 def _header(picture: Picture, model_id: bytes, level: int) -> Header:

@@ -10,6 +10,7 @@ from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar
 from vaecodec.quality import DEFAULT_TUNE, TUNES
+from vaecodec.train.fitting import Fitting
 
 
 @click.command("train")
@@ -69,6 +70,13 @@ from vaecodec.quality import DEFAULT_TUNE, TUNES
     help="Share of the crops that get a drawn texture.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--fitting-crops",
+    type=click.IntRange(1),
+    default=Fitting().crops,
+    show_default=True,
+    help="Crops of DATA that the exported model's frequency tables are fitted to.",
+)
 @options.device
 def command(
     data: Path,
@@ -83,6 +91,7 @@ def command(
     tune: str,
     textures: float,
     seed: int,
+    fitting_crops: int,
     device: str,
 ) -> int:
     """Train a model on DATA: a folder of images or tar shards, or one shard.
@@ -118,12 +127,13 @@ def command(
         seed=seed,
         tune=tune,
         textures=textures,
+        fitting=Fitting(crops=fitting_crops),
     )
     with ProgressBar(minutes, "minutes") as bar:
         trained = train(stage, lambda done, text: bar.update(round(done, 1), text))
     if trained is None:  # another process of this run exports
         return 0
     final, crops = trained
-    model = export(final, out / "model.safetensors", crops)
+    model = export(final, out / "model.safetensors", crops, stage.fitting)
     click.echo(f"{model}: ready for --model, its card is {model.with_suffix('.json')}")
     return 0

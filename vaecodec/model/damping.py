@@ -44,8 +44,8 @@ class Analysed:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Where a group lies in what surrounds it, in latent positions: `inner`, as far as the picture goes,
-    and `rows` and `columns` up to multiples of a hyper-latent position."""
+    """Where a group lies in what surrounds it, in latent positions: `inner`, as far as the picture
+    goes, and `rows` and `columns` up to whole positions of the hyper-latent."""
 
     inner: Rectangle
     rows: slice

@@ -24,9 +24,11 @@ class LoadedModel:
 
     `tensors`: the contents of a weights file; transforms may be in half precision, and are held in
     single. `tune`: one of `vaecodec.quality.TUNES`. Raises KeyError, ValueError or RuntimeError if the
-    tensors are not those of `config`. For the encoder, per level: `curvature` (LEVELS x M), as `vaecodec.model.search` uses it; `ranges`
-    (LEVELS x M), beyond which no latent of a photograph lies, in steps; `distortion` (LEVELS), the mean
-    squared error of 0..255 samples that is usual.
+    tensors are not those of `config`.
+
+    For the encoder, per level: `curvature` (LEVELS x M), as `vaecodec.model.search` uses it; `ranges`
+    (LEVELS x M), beyond which latents of photographs hardly lie, in steps; `distortion` (LEVELS), the
+    mean squared error of 0..255 samples that is usual.
     """
 
     def __init__(

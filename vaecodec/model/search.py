@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vaecodec.model.config import LATENT_STRIDE, level_lambda
+from vaecodec.model.damping import Analysed, Window
 from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
@@ -34,8 +35,8 @@ TRUST = 4.0
 
 
 class _Distortion:
-    """Distortion of the decoded picture within one group, and its gradient: that of the model's tune, times
-    the number of samples, so that it is the squared error (0..255 samples, summed) or of its size.
+    """Distortion of the decoded picture within one group, and its gradient: that of the model's tune,
+    times the number of samples, so that it is the squared error (0..255 samples, summed) or of its size.
 
     `picture`: uint8, H x W x 3, of the group and what surrounds it; `latent`: 1 x h x w x M, in steps,
     of the same; `inner`: where in the latent the group lies. What surrounds the group stays as it is.
@@ -70,37 +71,24 @@ class _Distortion:
         return float(error.detach()), slope
 
 
-def refine(
-    model: LoadedModel,
-    picture: np.ndarray,
-    latent: Tensor,
-    hyper: Tensor,
-    level: int,
-    inner: Rectangle,
-    padded: tuple[slice, slice],
-    rounds: int,
-) -> Blocks:
-    """Symbols of one group after `rounds` rounds.
-
-    `picture`: uint8, H x W x 3, of the group and what surrounds it, as is `latent` (1 x h x w x M, as
-    `LoadedModel.analyse` gives it); `hyper`: the group's own. `inner`: where the group lies in
-    `latent`, `padded`: the same, up to multiples of 4 positions.
-    """
-    rows, columns = (-(-side // LATENT_STRIDE) for side in picture.shape[:2])
-    distortion = _Distortion(model, picture, latent[:, :rows, :columns], inner, level)
+def refine(model: LoadedModel, group: Analysed, level: int, window: Window, rounds: int) -> Blocks:
+    """Symbols of one group, which lies in what surrounds it as `window` says, after `rounds` rounds."""
+    inner, latent = window.inner, group.latent
+    rows, columns = (-(-side // LATENT_STRIDE) for side in group.picture.shape[:2])
+    measure = _Distortion(model, group.picture, latent[:, :rows, :columns], inner, level)
     bits_per_error = level_lambda(level) / 3  # lambda is per pixel and mean of three samples
     size = (level, inner.height, inner.width)
 
-    best = model.latents.quantise(latent[:, *padded], hyper, *size)
-    error, gradient = distortion(best.latent)
+    best = model.latents.quantise(latent[:, window.rows, window.columns], group.hyper, *size)
+    error, gradient = measure(best.latent)
     lowest = model.latents.bits(best.blocks[0]) + bits_per_error * error
     curvature, damping = FIRST_DAMPING * model.curvature[level], 1.0
     momentum = torch.zeros_like(gradient)
     for left in reversed(range(rounds)):
         strength = damping * curvature
         goal = best.latent - gradient / (2 * strength) + momentum
-        tried = model.latents.quantise(goal, hyper, *size, bits_per_error * strength)
-        error, slope = distortion(tried.latent, left > 0)
+        tried = model.latents.quantise(goal, group.hyper, *size, bits_per_error * strength)
+        error, slope = measure(tried.latent, left > 0)
         cost = model.latents.bits(tried.blocks[0]) + bits_per_error * error
         change = tried.latent - best.latent
         if left:

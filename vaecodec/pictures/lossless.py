@@ -23,6 +23,8 @@ _RIFF_HEADER = 20  # "RIFF", size, "WEBP", "VP8L", size
 # Photographs have at most a fifth of their neighbours equal (Kodak), drawings at least four fifths.
 _FLAT = 0.5
 _EVERY_ROW = 8
+#: Pages dithered to a few colours have no equal neighbours, and are smallest without loss all the same.
+_FEW_COLOURS = 64
 _OPTIONS = {"lossless": True, "quality": 80, "method": 4, "exact": True}
 
 
@@ -32,11 +34,24 @@ def fits(height: int, width: int) -> bool:
 
 
 def promising(samples: np.ndarray) -> bool:
-    """Whether a picture (uint8, H x W x C) has enough flat areas for `encode` to be worth its time."""
+    """Whether a picture (uint8, H x W x C) has enough flat areas, or few enough colours, for `encode`
+    to be worth its time."""
     rows = samples[::_EVERY_ROW]
     if rows.shape[1] < 2 or not fits(*samples.shape[:2]):
         return False
-    return bool((rows[:, 1:] == rows[:, :-1]).all(axis=2).mean() >= _FLAT)
+    flat = (rows[:, 1:] == rows[:, :-1]).all(axis=2).mean() >= _FLAT
+    return bool(flat) or _colours(rows) <= _FEW_COLOURS
+
+
+def _colours(samples: np.ndarray) -> int:
+    """How many colours there are; more than `_FEW_COLOURS` in one row are enough to know."""
+    weights = 256 ** np.arange(samples.shape[2], dtype=np.int64)
+    seen: set[int] = set()
+    for row in samples:
+        seen.update(np.unique(row @ weights).tolist())
+        if len(seen) > _FEW_COLOURS:
+            break
+    return len(seen)
 
 
 def encode(samples: np.ndarray) -> bytes:

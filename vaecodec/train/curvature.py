@@ -8,27 +8,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaecodec.model.config import LEVELS
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
-from vaecodec.train.tables import FIT_LEVELS
-
-PICTURES = 8
+from vaecodec.train.ranges import between_levels
 
 
-def measure_curvature(model: LoadedModel, pictures: Sequence[np.ndarray]) -> Tensor:
+def measure_curvature(
+    model: LoadedModel, pictures: Sequence[np.ndarray], levels: Sequence[int]
+) -> Tensor:
     """Damping that keeps a gradient step of each latent value from overshooting, per level and channel:
     float32, LEVELS x M, in distortion (that of the model's tune, times the number of samples) per
     squared step.
 
-    With H half the Hessian of the distortion, the norm of the rows of H, its diagonal and all that couples
-    values: the root mean square of H v over random signs v (Hutchinson's estimator) and over positions. `pictures`: uint8, H x W x 3, sides multiples of 64.
+    With H half the Hessian of the distortion, the norm of the rows of H, its diagonal and all that
+    couples values: the root mean square of H v over random signs v (Hutchinson's estimator) and over
+    positions.
+    `pictures`: uint8, H x W x 3, sides multiples of 64. `levels`: where it is measured, ascending;
+    those between are interpolated.
     """
     generator = torch.Generator().manual_seed(0)
-    measured = [_row_norms(model, pictures[:PICTURES], level, generator) for level in FIT_LEVELS]
-    logs = torch.stack(measured).log().numpy()
-    between = [np.interp(range(LEVELS), FIT_LEVELS, channel) for channel in logs.T]
-    return torch.from_numpy(np.exp(np.stack(between, axis=1))).float()
+    measured = [_row_norms(model, pictures, level, generator) for level in levels]
+    return between_levels(torch.stack(measured), levels)
 
 
 def _row_norms(

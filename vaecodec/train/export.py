@@ -23,8 +23,10 @@ from vaecodec.model.load import LoadedModel
 from vaecodec.model.prior import LinearSpec, TableSpec, prior_layers
 from vaecodec.quality import check_tune
 from vaecodec.train.curvature import measure_curvature
+from vaecodec.train.fitting import Fitting
 from vaecodec.train.loop import read_model
 from vaecodec.train.model import FloatArithmetic
+from vaecodec.train.ranges import measure_ranges
 from vaecodec.train.tables import as_tensors, fitted_tables, gaussian_tables
 
 
@@ -104,10 +106,13 @@ def tune_of(about: dict[str, Any]) -> str:
     return tune
 
 
-def build_model(checkpoint: Path, pictures: Sequence[np.ndarray]) -> tuple[bytes, dict[str, Any]]:
+def build_model(
+    checkpoint: Path, pictures: Sequence[np.ndarray], fitting: Fitting
+) -> tuple[bytes, dict[str, Any]]:
     """The bytes of the model's `.safetensors` file, and the record of its training, with its tune.
 
-    `pictures`: uint8 H x W x 3 with sides a multiple of 64, to fit the frequency tables to. Raises
+    `pictures`: uint8 H x W x 3 with sides a multiple of 64, to fit the frequency tables to;
+    curvature is measured on the first `fitting.probes` of them. Raises
     VaeError if the checkpoint is not one, or its weights do not fit their formats.
     """
     model, about = read_model(checkpoint)
@@ -116,22 +121,26 @@ def build_model(checkpoint: Path, pictures: Sequence[np.ndarray]) -> tuple[bytes
         **{f"transforms.{k}": _halves(v, k) for k, v in model.transforms.state_dict().items()},
         **{f"prior.{k}": v for k, v in integer_prior(config, model.prior).items()},
         **as_tensors(gaussian_tables()),
+        # Measured below, with the model itself.
         "encoder.curvature": torch.ones(LEVELS, config.latent_channels),
+        "encoder.ranges": torch.ones(LEVELS, config.latent_channels),
+        "encoder.distortion": torch.ones(LEVELS),
     }
     loaded = LoadedModel(config, tune, tensors, torch.device("cpu"))
-    tensors |= as_tensors(fitted_tables(loaded, pictures))
-    tensors["encoder.curvature"] = measure_curvature(loaded, pictures)
+    tensors |= as_tensors(fitted_tables(loaded, pictures, fitting.levels))
+    tensors |= measure_ranges(loaded, pictures, fitting.levels)
+    tensors["encoder.curvature"] = measure_curvature(loaded, pictures[: fitting.probes], fitting.levels)
     metadata = {"config": json.dumps(config.to_dict()), "tune": tune}
     return save(tensors, metadata), {"tune": tune, **about}
 
 
-def export(checkpoint: Path, out: Path, pictures: Sequence[np.ndarray]) -> Path:
+def export(checkpoint: Path, out: Path, pictures: Sequence[np.ndarray], fitting: Fitting) -> Path:
     """Write the model and its card (`OUT.json`) beside it; return the model's path.
 
-    `out`: ends in .safetensors. `pictures`: see `build_model`. Raises VaeError if the checkpoint is
-    not one.
+    `out`: ends in .safetensors. `pictures`, `fitting`: see `build_model`. Raises VaeError if the
+    checkpoint is not one.
     """
-    data, about = build_model(checkpoint, pictures)
+    data, about = build_model(checkpoint, pictures, fitting)
     digest = hashlib.sha256(data).hexdigest()
     card = {"name": out.stem, "id": digest[:8], "sha256": digest, "git_commit": _commit(), **about}
     write_whole(out, data, force=True)

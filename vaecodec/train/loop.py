@@ -13,7 +13,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from vaecodec.model.objective import distortion, squared_error
 from vaecodec.model.ssimulacra2 import visual_error
 from vaecodec.quality import DEFAULT_TUNE
 from vaecodec.train.data import Pictures, load, shared
+from vaecodec.train.fitting import Fitting
 from vaecodec.train.limits import set_limits
 from vaecodec.train.model import (
     Outcome,
@@ -46,10 +47,8 @@ LARGE_PATCHES_FROM = 0.8
 FINISH_FROM = 0.9  # fake-quantised prior, transforms in full precision
 AVERAGE_DECAY = 0.998
 CHECKPOINT_SECONDS = 100
-FITTING_CROPS = 96
 #: Of photographs, roughly.
 USUAL_LOSS = 2.0
-LIMIT_CROPS = 384
 HELD_OUT_LEVELS = (3, 15, 27, 39, 51, 60)
 HELD_OUT_SIDE = 256  # at most; held-out pictures give the largest multiple of 64 below
 
@@ -76,6 +75,7 @@ class Stage:
     seed: int = 0
     tune: str = DEFAULT_TUNE
     textures: float = 0.04
+    fitting: Fitting = field(default_factory=Fitting)
 
 
 def stratified_levels(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
@@ -183,10 +183,7 @@ def train(
     del read
     generator = torch.Generator(device).manual_seed(stage.seed * workers.count + workers.rank)
     model, history = build(stage, pictures)
-    sample = pictures.crops(
-        LIMIT_CROPS, 64 * (stage.patch // 64), torch.Generator(device).manual_seed(3)
-    )
-    set_limits(model, sample)
+    set_limits(model, limiting_crops(pictures, stage.patch, stage.fitting.limits))
     model.mixed_precision(multiplies_in_bfloat16(device))
     optimizers = Optimizers(model)
     current = model.weights()
@@ -270,7 +267,7 @@ def train(
     workers.close()
     if not workers.first:
         return None
-    return stage.out / "final.safetensors", fitting_crops(pictures, stage.patch)
+    return stage.out / "final.safetensors", fitting_crops(pictures, stage.patch, stage.fitting.crops)
 
 
 def finish(
@@ -291,16 +288,16 @@ def finish(
         log.write(json.dumps({"held_out": rows, "held_out_score": record["held_out_score"]}) + "\n")
 
 
-def limiting_crops(pictures: Pictures, side: int) -> Tensor:
-    """Crops that `set_limits` reads: the same for the same pictures."""
-    return pictures.crops(LIMIT_CROPS, side, torch.Generator(pictures.device).manual_seed(3))
+def limiting_crops(pictures: Pictures, side: int, count: int) -> Tensor:
+    """`count` crops that `set_limits` reads: the same for the same pictures."""
+    return pictures.crops(count, side, torch.Generator(pictures.device).manual_seed(3))
 
 
-def fitting_crops(pictures: Pictures, patch: int) -> list[np.ndarray]:
-    """Crops that frequency tables are fitted to: the same for the same pictures."""
+def fitting_crops(pictures: Pictures, patch: int, count: int) -> list[np.ndarray]:
+    """`count` crops that frequency tables are fitted to: the same for the same pictures."""
     side = 2 * patch if pictures.fits(2 * patch) else patch
     generator = torch.Generator(pictures.device).manual_seed(2)
-    return list(pictures.crops(FITTING_CROPS, side, generator).cpu().numpy())
+    return list(pictures.crops(count, side, generator).cpu().numpy())
 
 
 def build(stage: Stage, pictures: Pictures) -> tuple[TrainableCodec, dict]:

@@ -19,8 +19,6 @@ SKIP = 4
 SUPPORT_DEVIATIONS = 6
 #: Weight of the Gaussian in a fitted table, in symbols.
 PRIOR_SYMBOLS = 2000
-#: Levels at which what is fitted at export is measured.
-FIT_LEVELS = tuple(range(0, 64, 7))
 
 
 def _table(weights: np.ndarray) -> np.ndarray:
@@ -46,9 +44,9 @@ def gaussian_tables() -> Tables:
     return Tables(supports, np.concatenate(tables), SKIP)
 
 
-def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray]) -> Tables:
+def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray], levels: Sequence[int]) -> Tables:
     """Tables that blend each Gaussian with the symbols `model` makes of `pictures` (uint8,
-    H x W x 3, sides multiples of 64) over the range of quality levels.
+    H x W x 3, sides multiples of 64) at these quality levels.
 
     What a scale index stands for is then what the prior means by it: real distributions have
     heavier tails. Tables are kept symmetric.
@@ -57,7 +55,7 @@ def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray]) -> Tables:
     counts = [np.zeros(2 * int(support) + 2) for support in old.supports]
     for picture in pictures:
         rows, columns = picture.shape[0] // 16, picture.shape[1] // 16
-        for level in FIT_LEVELS:
+        for level in levels:
             latent, hyper = model.analyse(picture[None], level)
             (blocks,) = model.latents.quantise(latent, hyper, level, rows, columns).blocks
             for symbols, indices in blocks:

@@ -32,6 +32,7 @@ from vaecodec.model.prior import Prior
 from vaecodec.model.transforms import details_of, with_details
 from vaecodec.train.data import Pictures, load
 from vaecodec.train.export import build_model, integer_prior
+from vaecodec.train.fitting import Fitting
 from vaecodec.train.loop import (
     Stage,
     learning_rate,
@@ -48,7 +49,7 @@ from vaecodec.train.optimizers import (
     clip_gradients,
     orthogonalise,
 )
-from vaecodec.train.tables import FIT_LEVELS, gaussian_tables
+from vaecodec.train.tables import gaussian_tables
 
 
 @pytest.fixture(scope="module")
@@ -179,25 +180,25 @@ def test_curvature_is_that_of_the_synthesis_transform(
     about = {"config": model.config.to_dict()}
     save_checkpoint(tmp_path / "final.safetensors", model.weights(), about)
     path = tmp_path / "model.safetensors"
-    path.write_bytes(build_model(tmp_path / "final.safetensors", pictures[:2])[0])
-    loaded, level = load_model(weights.from_path(path), torch.device("cpu")), FIT_LEVELS[5]
+    level, fitting = 35, Fitting(levels=(21, 35, 49))
+    path.write_bytes(build_model(tmp_path / "final.safetensors", pictures[:2], fitting)[0])
+    loaded = load_model(weights.from_path(path), torch.device("cpu"))
     assert loaded.curvature.shape == (LEVELS, model.config.latent_channels)
     assert bool((loaded.curvature > 0).all())
 
     def synthesis(steps: torch.Tensor) -> torch.Tensor:
-        return 255 * loaded.transforms.picture(steps, torch.tensor([level]))
+        return 255 * loaded.transforms.picture(steps, torch.full((len(steps),), level))
 
     for channel in (3, 200):
         squares = []
         for picture in pictures[:2]:
             found = loaded.analyse(picture[None], level)
-            latent = loaded.latents.quantise(*found, level, 8, 8).latent
-            transposed = torch.func.vjp(synthesis, latent)[1]
-            for row, column in np.ndindex(8, 8):
-                unit = torch.zeros_like(latent)
-                unit[0, row, column, channel] = 1
-                change = torch.func.jvp(synthesis, (latent,), (unit,))[1]
-                squares.append(float(transposed(change)[0].square().sum()))
+            latent = loaded.latents.quantise(*found, level, 8, 8).latent.repeat(64, 1, 1, 1)
+            units = torch.zeros_like(latent)  # each with another of the 8 x 8 positions set
+            units[..., channel] = torch.eye(64).view(64, 8, 8)
+            change = torch.func.jvp(synthesis, (latent,), (units,))[1]
+            (columns,) = torch.func.vjp(synthesis, latent)[1](change)
+            squares.extend(columns.square().sum(dim=(1, 2, 3)).tolist())
         estimate = float(loaded.curvature[level, channel])
         assert estimate == pytest.approx(math.sqrt(np.mean(squares)), rel=0.3)
 
@@ -294,7 +295,7 @@ def test_gradients_are_clipped_and_broken_ones_dropped() -> None:
 def test_a_stage_from_the_command_line(shard: Path, tmp_path: Path, pictures: list[np.ndarray]) -> None:
     """Train for seconds, resume for seconds, and use the result as a model."""
     first, second = tmp_path / "one", tmp_path / "two"
-    options = ["--batch", "2", "--patch", "64", "--device", "cpu"]
+    options = ["--batch", "2", "--patch", "64", "--device", "cpu", "--fitting-crops", "2"]
     arguments = ["train", str(shard), "--minutes", "0.04", "--out", str(first), *options]
     assert group.main(arguments, standalone_mode=False) == 0
     trunk = first / "trunk.safetensors"
@@ -354,4 +355,4 @@ def test_bad_training_input(tmp_path: Path) -> None:
     with pytest.raises(VaeError, match="not a vaecodec training checkpoint"):
         read_model(tmp_path / "x.png")
     with pytest.raises(VaeError, match="not a vaecodec training checkpoint"):
-        build_model(tmp_path / "x.png", [])
+        build_model(tmp_path / "x.png", [], Fitting())
