@@ -19,6 +19,9 @@ from vaecodec.model.config import LATENT_STRIDE
 from vaecodec.model.load import LoadedModel
 from vaecodec.tiling import Rectangle
 
+#: Share of a position's channels that may be beyond their ranges: at most 6 of 512 are in photographs of
+#: the Kodak set, 30 to 170 in a one-pixel checker, a dithered area, noise or a mosaic of full colours.
+BEYOND = 1 / 32
 #: Share of a damped cell's contrast that is left after each round.
 SHARES = (0.5, 0.25, 0.0)
 #: A cell may have this many times the mean squared error that is usual at its level, besides as much as
@@ -58,9 +61,10 @@ class Window:
 
 
 def strange(model: LoadedModel, latent: Tensor, level: int) -> bool:
-    """Whether any value of `latent` (N x h x w x M, steps) is beyond what photographs give."""
-    peaks = torch.nan_to_num(latent, nan=torch.inf).abs().amax(dim=(0, 1, 2))
-    return bool((peaks > model.ranges[level]).any())
+    """Whether anywhere in `latent` (N x h x w x M, steps) more channels are beyond their ranges than
+    photographs ever have there."""
+    beyond = ~(latent.abs() <= model.ranges[level])  # what is not a number is
+    return bool(beyond.sum(dim=3).max() > BEYOND * model.config.latent_channels)
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ TRUST = 4.0
 
 class _Distortion:
     """Distortion of the decoded picture within one group, and its gradient: that of the model's tune,
-    times the number of samples, so that it is the squared error (0..255 samples, summed) or of its size.
+    times the number of samples, so that it is the squared error (0..255 samples, summed) or alike.
 
     `picture`: uint8, H x W x 3, of the group and what surrounds it; `latent`: 1 x h x w x M, in steps,
     of the same; `inner`: where in the latent the group lies. What surrounds the group stays as it is.
