@@ -19,8 +19,8 @@ from vaecodec.model.config import LATENT_STRIDE
 from vaecodec.model.load import LoadedModel
 from vaecodec.tiling import Rectangle
 
-#: Share of a position's channels that may be beyond their ranges: at most 6 of 512 are in photographs of
-#: the Kodak set, 30 to 170 in a one-pixel checker, a dithered area, noise or a mosaic of full colours.
+#: Share of a position's channels that may be beyond their ranges: at most 6 of 512 are in Kodak's
+#: photographs, 30 to 170 in a one-pixel checker, a dithered area, noise or a mosaic of full colours.
 BEYOND = 1 / 32
 #: Share of a damped cell's contrast that is left after each round.
 SHARES = (0.5, 0.25, 0.0)
