@@ -20,7 +20,6 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import compare_priors
@@ -30,16 +29,16 @@ import torch
 import write_results
 
 from vaecodec import weights
-from vaecodec.bench.metrics import psnr
 from vaecodec.cli.main import group
 from vaecodec.codec import Codec
 from vaecodec.files import write_whole
 from vaecodec.model.config import level_lambda
+from vaecodec.model.objective import distortion
 from vaecodec.quality import level_of
 from vaecodec.train.data import load
-from vaecodec.train.export import export, tune_of
+from vaecodec.train.export import export, read_checkpoint
 from vaecodec.train.fitting import Fitting
-from vaecodec.train.loop import fitting_crops, read_model
+from vaecodec.train.loop import fitting_crops
 
 ROOT = Path(__file__).parent.parent
 QUALITIES = (5, 25, 45, 65, 85, 97)
@@ -58,34 +57,29 @@ def middles(pictures: list[np.ndarray]) -> list[np.ndarray]:
     return cut
 
 
-def squared_error(picture: np.ndarray, decoded: np.ndarray) -> float:
-    """Mean over all samples (uint8, H x W x 3)."""
-    return 255**2 / 10 ** (psnr(picture, decoded) / 10)
-
-
-#: Tune -> the distortion that lambda multiplies, of a decoded picture (uint8, H x W x 3).
-DISTORTIONS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {"psnr": squared_error}
+def error(tune: str, picture: np.ndarray, decoded: np.ndarray) -> float:
+    """What models of `tune` minimise beside the rate, of a decoded picture (uint8, H x W x 3)."""
+    wanted, found = (torch.tensor(x[None]).float() / 255 for x in (picture, decoded))
+    return float(distortion(tune, wanted, found))
 
 
 def score(model: str, tune: str, pictures: list[np.ndarray]) -> float:
     """Mean over qualities and pictures of log2(R + lambda D), from real files; lower is better."""
-    codec, distortion, values = Codec(model, "cpu"), DISTORTIONS[tune], []
+    codec, values = Codec(model, "cpu"), []
     for quality in QUALITIES:
         multiplier = level_lambda(level_of(quality))
         for picture in pictures:
             data = codec.encode(picture, quality, effort=0, tune=tune, lossless=False)
             rate = 8 * len(data) / (picture.shape[0] * picture.shape[1])
             decoded = np.asarray(codec.decode(data).convert("RGB"))
-            values.append(math.log2(rate + multiplier * distortion(picture, decoded)))
+            values.append(math.log2(rate + multiplier * error(tune, picture, decoded)))
     return round(float(np.mean(values)), 4)
 
 
 def main(checkpoint: str, version: str, data: str, kodak: str, rival: str | None = None) -> None:
-    about = read_model(Path(checkpoint))[1]
-    size, tune = about["size"], tune_of(about)
+    about = read_checkpoint(Path(checkpoint))[1]
+    size, tune = about["size"], about["tune"]
     name = f"{size}-{tune}-{version}"
-    if tune not in DISTORTIONS:
-        raise SystemExit(f"{name}: there is no measure yet that models of tune {tune} are compared by")
     if any(entry.name == name for entry in weights.registered()):
         raise SystemExit(f"{name}: registered already; a released model never changes")
     if rival is not None:

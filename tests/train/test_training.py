@@ -15,6 +15,7 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import nn
 
 if importlib.util.find_spec("compressai") is None:
@@ -31,7 +32,7 @@ from vaecodec.model.load import load_model
 from vaecodec.model.prior import Prior
 from vaecodec.model.transforms import details_of, with_details
 from vaecodec.train.data import Pictures, load
-from vaecodec.train.export import build_model, integer_prior
+from vaecodec.train.export import build_model, export, integer_prior, read_checkpoint
 from vaecodec.train.fitting import Fitting
 from vaecodec.train.loop import (
     Stage,
@@ -50,6 +51,10 @@ from vaecodec.train.optimizers import (
     orthogonalise,
 )
 from vaecodec.train.tables import gaussian_tables
+from vaecodec.weights import ModelEntry
+
+#: What is measured at export, in a fraction of the time.
+FITTING = Fitting(levels=(21, 35, 49))
 
 
 @pytest.fixture(scope="module")
@@ -173,16 +178,64 @@ def test_integer_prior_agrees_with_the_float_one(
         model.prior.fake_quantise = False
 
 
+@pytest.fixture(scope="module")
+def exported(
+    model: TrainableCodec, pictures: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory
+) -> ModelEntry:
+    """`model` as a weights file of tune visual, fitted to two pictures."""
+    folder = tmp_path_factory.mktemp("exported")
+    about = {"tune": "visual", "config": model.config.to_dict()}
+    save_checkpoint(folder / "final.safetensors", model.weights(), about)
+    out = export(folder / "final.safetensors", folder / "x.safetensors", pictures[:2], FITTING)
+    return weights.from_path(out)
+
+
+def test_an_exported_model_is_the_trained_one_in_half_precision(
+    model: TrainableCodec, exported: ModelEntry
+) -> None:
+    assert (
+        exported.tune == json.loads(exported.path.with_suffix(".json").read_text())["tune"] == "visual"
+    )
+    trained = model.transforms.state_dict()
+    stored = {
+        name.removeprefix("transforms."): value
+        for name, value in load_file(exported.path).items()
+        if name.startswith("transforms.")
+    }
+    loaded = load_model(exported, torch.device("cpu"))
+    used = loaded.transforms.state_dict()
+    assert loaded.tune == "visual"
+    assert stored.keys() == used.keys() == trained.keys()
+    for name, value in trained.items():
+        assert stored[name].dtype == torch.float16
+        assert torch.equal(used[name], value.half().float())
+
+
+def test_checkpoints_and_their_tune(model: TrainableCodec, tmp_path: Path) -> None:
+    path, config = tmp_path / "final.safetensors", model.config.to_dict()
+    save_checkpoint(path, model.weights(), {"config": config})
+    assert read_checkpoint(path)[1]["tune"] == "psnr"
+    save_checkpoint(path, model.weights(), {"config": config, "tune": "visual"})
+    assert read_checkpoint(path)[1]["tune"] == "visual"
+    save_checkpoint(path, model.weights(), {"config": config, "tune": "ssim"})
+    with pytest.raises(VaeError, match=r"final\.safetensors: its tune 'ssim' is none of visual, psnr"):
+        build_model(path, [], FITTING)
+
+
+def test_weights_that_half_precision_cannot_hold(model: TrainableCodec, tmp_path: Path) -> None:
+    large = {name: value.clone() for name, value in model.weights().items()}
+    large["transforms.synthesis.tail.bias"][3] = 7e4
+    save_checkpoint(tmp_path / "final.safetensors", large, {"config": model.config.to_dict()})
+    with pytest.raises(VaeError, match=r"layer synthesis\.tail\.bias does not fit half precision"):
+        build_model(tmp_path / "final.safetensors", [], FITTING)
+
+
 def test_curvature_is_that_of_the_synthesis_transform(
-    model: TrainableCodec, pictures: list[np.ndarray], tmp_path: Path
+    model: TrainableCodec, pictures: list[np.ndarray], exported: ModelEntry
 ) -> None:
     """The estimate against norms of single columns of J^T J, for two channels at one level."""
-    about = {"config": model.config.to_dict()}
-    save_checkpoint(tmp_path / "final.safetensors", model.weights(), about)
-    path = tmp_path / "model.safetensors"
-    level, fitting = 35, Fitting(levels=(21, 35, 49))
-    path.write_bytes(build_model(tmp_path / "final.safetensors", pictures[:2], fitting)[0])
-    loaded = load_model(weights.from_path(path), torch.device("cpu"))
+    level = FITTING.levels[1]
+    loaded = load_model(exported, torch.device("cpu"))
     assert loaded.curvature.shape == (LEVELS, model.config.latent_channels)
     assert bool((loaded.curvature > 0).all())
 
@@ -307,6 +360,7 @@ def test_a_stage_from_the_command_line(shard: Path, tmp_path: Path, pictures: li
     assert [row["level"] for row in card["held_out"]]
     codec = Codec(str(second / "model.safetensors"), "cpu")
     assert codec.entry.card["sha256"] == card["sha256"]
+    assert codec.entry.tune == card["tune"]
     data = codec.encode(pictures[0], 80)
     assert psnr(pictures[0], np.asarray(codec.decode(data))) > 25
     with pytest.raises(VaeError, match="holds a training stage already"):

@@ -21,11 +21,11 @@ from vaecodec.model import fixed_point as fp
 from vaecodec.model.config import LEVELS, SCALES, ModelConfig
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.prior import LinearSpec, TableSpec, prior_layers
-from vaecodec.quality import check_tune
+from vaecodec.quality import TUNES
 from vaecodec.train.curvature import measure_curvature
 from vaecodec.train.fitting import Fitting
 from vaecodec.train.loop import read_model
-from vaecodec.train.model import FloatArithmetic
+from vaecodec.train.model import FloatArithmetic, TrainableCodec
 from vaecodec.train.ranges import measure_ranges
 from vaecodec.train.tables import as_tensors, fitted_tables, gaussian_tables
 
@@ -96,14 +96,13 @@ def _integer_table(name: str, table: Tensor) -> Tensor:
     return _integers(table.exp().clamp(max=fp.GAIN_MAX / scale), scale, fp.GAIN_MAX, torch.int32, name)
 
 
-def tune_of(about: dict[str, Any]) -> str:
-    """The tune in a checkpoint's record; one from before there were tunes is trained for PSNR.
-
-    Raises VaeError if there is no such tune.
-    """
-    tune = str(about.get("tune", "psnr"))
-    check_tune(tune)
-    return tune
+def read_checkpoint(path: Path) -> tuple[TrainableCodec, dict[str, Any]]:
+    """What `read_model` does, with the tune in the record. Raises VaeError."""
+    model, about = read_model(path)
+    about = {"tune": "psnr", **about}  # all there was when records had no tune
+    if about["tune"] not in TUNES:
+        raise VaeError(f"{path}: its tune {about['tune']!r} is none of {', '.join(TUNES)}")
+    return model, about
 
 
 def build_model(
@@ -111,12 +110,12 @@ def build_model(
 ) -> tuple[bytes, dict[str, Any]]:
     """The bytes of the model's `.safetensors` file, and the record of its training, with its tune.
 
-    `pictures`: uint8 H x W x 3 with sides a multiple of 64, to fit the frequency tables to;
-    curvature is measured on the first `fitting.probes` of them. Raises
-    VaeError if the checkpoint is not one, or its weights do not fit their formats.
+    `pictures`: uint8 H x W x 3 with sides a multiple of 64, to fit the frequency tables to; curvature
+    is measured on the first `fitting.probes` of them. Raises VaeError if the checkpoint is not one, or
+    its weights do not fit their formats.
     """
-    model, about = read_model(checkpoint)
-    tune, config = tune_of(about), model.config
+    model, about = read_checkpoint(checkpoint)
+    tune, config = about["tune"], model.config
     tensors = {
         **{f"transforms.{k}": _halves(v, k) for k, v in model.transforms.state_dict().items()},
         **{f"prior.{k}": v for k, v in integer_prior(config, model.prior).items()},
@@ -131,7 +130,7 @@ def build_model(
     tensors |= measure_ranges(loaded, pictures, fitting.levels)
     tensors["encoder.curvature"] = measure_curvature(loaded, pictures[: fitting.probes], fitting.levels)
     metadata = {"config": json.dumps(config.to_dict()), "tune": tune}
-    return save(tensors, metadata), {"tune": tune, **about}
+    return save(tensors, metadata), about
 
 
 def export(checkpoint: Path, out: Path, pictures: Sequence[np.ndarray], fitting: Fitting) -> Path:

@@ -75,7 +75,7 @@ def find(name: str | None, tune: str | None = None) -> ModelEntry:
     fitting = [entry for entry in found if tune in (None, entry.tune)]
     if fitting:
         return fitting[0] if len(fitting) == 1 else max(fitting, key=_preference)
-    if not entries:
+    if not entries and not found:
         raise UnknownModel("this installation of vaecodec contains no model")
     known = ", ".join(f"{entry.name} (tune {entry.tune})" for entry in entries)
     if not found:
