@@ -1,12 +1,15 @@
-"""Fixtures: one real photograph and one codec for all tests."""
+"""Fixtures: one real photograph and one codec for all tests. And which tests may be skipped where."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
+import torch
 from hypothesis import settings
 from PIL import Image
 
@@ -16,6 +19,37 @@ from vaecodec.codec import Codec
 # No test may depend on how fast the machine is.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("PyTorch finds no CUDA device here")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if not (item.get_closest_marker("gpu") or hasattr(report, "wasxfail")):
+        forbid_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    forbid_skip(report)
+    return report
+
+
+def forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Where VAECODEC_NO_SKIPS is set everything a test needs should be there: a skip is a failure."""
+    if report.skipped and os.environ.get("VAECODEC_NO_SKIPS"):
+        assert isinstance(report.longrepr, tuple)
+        path, line, reason = report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{path}:{line}: {reason}, and VAECODEC_NO_SKIPS forbids that"
 
 
 @pytest.fixture(scope="session")

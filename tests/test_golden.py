@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors import safe_open
 
 from bitstream import container
@@ -29,7 +28,7 @@ GOLDEN = {
     for path in sorted(FOLDER.glob("*.json"))
     for name, about in json.loads(path.read_text()).items()
 }
-DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 #: Levels by which samples of two decoders may differ, and the least PSNR between them in dB.
 TOLERANCE, LEAST_PSNR = 2, 50
 

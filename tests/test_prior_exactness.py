@@ -169,7 +169,7 @@ def test_not_a_number_does_not_reach_the_file(model: LoadedModel) -> None:
     assert torch.isfinite(model.latents.decode(streams, 20, 4, 4)).all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA device here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("quality", [1, 60, 100])
 def test_cuda_and_cpu_read_each_other(photo: np.ndarray, codec: Codec, quality: int) -> None:
     cuda = Codec(device="cuda")
