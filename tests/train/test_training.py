@@ -29,11 +29,13 @@ from vaecodec.codec import Codec
 from vaecodec.model.config import LEVELS, SIZES
 from vaecodec.model.integer import IntegerArithmetic
 from vaecodec.model.load import load_model
+from vaecodec.model.objective import distortion, squared_error
 from vaecodec.model.prior import Prior
 from vaecodec.model.transforms import details_of, with_details
 from vaecodec.train.data import Pictures, load
 from vaecodec.train.export import build_model, export, integer_prior, read_checkpoint
 from vaecodec.train.fitting import Fitting
+from vaecodec.train.limits import set_limits
 from vaecodec.train.loop import (
     Stage,
     learning_rate,
@@ -41,6 +43,7 @@ from vaecodec.train.loop import (
     read_model,
     save_checkpoint,
     stratified_levels,
+    train,
 )
 from vaecodec.train.model import TrainableCodec, deepened, initialise_from_pictures
 from vaecodec.train.optimizers import (
@@ -92,8 +95,10 @@ def model(pictures: list[np.ndarray]) -> TrainableCodec:
     optimizers = Optimizers(model)
     level = torch.tensor([5, 20, 35, 50])
     for step in range(6):
-        outcome = model(batch[4 * step : 4 * step + 4], level)
-        rate_distortion_loss(outcome.bpp, outcome.mse, level).backward()
+        picture = batch[4 * step : 4 * step + 4]
+        outcome = model(picture, level)
+        error = squared_error(picture / 255, outcome.picture)
+        rate_distortion_loss(outcome.bpp, error, level).backward()
         optimizers.step(1e-3)
     return model
 
@@ -106,7 +111,7 @@ def test_the_untrained_model_is_a_working_transform_codec(pictures: list[np.ndar
     with torch.no_grad():
         values = [model(batch[:4], torch.full((4,), level), noise=False) for level in (0, 30, 63)]
     rates = [float(v.bpp.mean()) for v in values]
-    errors = [float(v.mse.mean()) for v in values]
+    errors = [float(squared_error(batch[:4] / 255, v.picture).mean()) for v in values]
     assert rates == sorted(rates)
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 10
@@ -280,7 +285,7 @@ def test_shards_are_read_and_a_part_held_out(shard: Path, pictures: list[np.ndar
 
 
 def test_crops_are_pieces_of_the_pictures(pictures: list[np.ndarray]) -> None:
-    store = Pictures([pictures[0].copy(), pictures[1].copy()], torch.device("cpu"))
+    store = Pictures.of([pictures[0].copy(), pictures[1].copy()], torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     crops = store.crops(6, 128, generator).numpy()
     whole = {}
@@ -378,7 +383,7 @@ def test_a_shallower_model_goes_on_as_a_deeper_one(
     batch, level = torch.from_numpy(np.stack(pictures[:2])), torch.tensor([10, 50])
     with torch.no_grad():
         before, after = (m(batch, level, noise=False) for m in (model, deep))
-    for a, b in ((before.bpp, after.bpp), (before.mse, after.mse)):
+    for a, b in ((before.bpp, after.bpp), (before.picture, after.picture)):
         assert torch.allclose(a, b, rtol=1e-4)
     with pytest.raises(ValueError, match="9 blocks do not fit into 6"):
         deepened(deep, replace(config, synthesis_blocks=6))
@@ -388,10 +393,15 @@ def test_a_shallower_model_goes_on_as_a_deeper_one(
 
 def test_the_training_graph_has_no_breaks(model: TrainableCodec, pictures: list[np.ndarray]) -> None:
     """A GPU compiles it whole: a break would leave the device waiting for the host."""
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
+
+    def forward(picture: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        outcome = model(picture, level)
+        return outcome.bpp, distortion("visual", picture.float() / 255, outcome.picture)
+
+    compiled = torch.compile(forward, backend="eager", fullgraph=True)
     batch, level = torch.from_numpy(np.stack(pictures[:2])), torch.tensor([10, 50])
-    outcome = compiled(batch, level)
-    rate_distortion_loss(outcome.bpp, outcome.mse, level).backward()
+    bpp, error = compiled(batch, level)
+    rate_distortion_loss(bpp, error, level).backward()
     gradient = model.transforms.synthesis.tail.weight.grad
     assert gradient is not None
     assert bool(gradient.isfinite().all())
@@ -410,3 +420,53 @@ def test_bad_training_input(tmp_path: Path) -> None:
         read_model(tmp_path / "x.png")
     with pytest.raises(VaeError, match="not a vaecodec training checkpoint"):
         build_model(tmp_path / "x.png", [], Fitting())
+
+
+def test_limits_are_beyond_all_that_the_pictures_reach(
+    model: TrainableCodec, pictures: list[np.ndarray]
+) -> None:
+    """So they change nothing there, and bound what noise of any size does."""
+    limited = deepened(model, model.config)
+    batch, level = torch.from_numpy(np.stack(pictures[:8])), torch.arange(8) * 8
+    set_limits(limited, batch)
+    with torch.no_grad():
+        before, after = (m(batch, level, noise=False).picture for m in (model, limited))
+        assert torch.allclose(before, after, atol=1e-5)
+        wild = 1e4 * torch.randn(1, 128, 128, 3, generator=torch.Generator().manual_seed(0))
+        for part in ("analysis", "synthesis"):
+            trunk = getattr(limited.transforms, part).trunk
+            assert bool(trunk.limits.isfinite().all())
+            features = wild.repeat(1, 1, 1, 43)[..., :128]
+            bound = trunk(features, level[:1]).abs().amax(dim=(0, 1, 2))
+            assert bool((bound <= trunk.limits[-1]).all())
+
+
+def test_textures_count_by_their_logarithm() -> None:
+    """One crop that costs a thousand times as much must not outweigh the others."""
+    level, bpp = torch.full((4,), 30), torch.ones(4)
+    error = torch.tensor([1e5, 10.0, 10.0, 10.0])
+    weighed = rate_distortion_loss(bpp, error, level, drawn=1)
+    alike = rate_distortion_loss(bpp, torch.full((4,), 10.0), level)
+    assert alike < weighed < 10 * alike < rate_distortion_loss(bpp, error, level)
+
+
+@pytest.mark.parametrize("tune", ["visual", "psnr"])
+def test_a_stage_lowers_the_distortion_of_its_tune(
+    tmp_path: Path, shard: Path, pictures: list[np.ndarray], tune: str
+) -> None:
+    torch.manual_seed(0)
+    fitting, cpu = Fitting(crops=8), torch.device("cpu")
+    result = train(Stage(shard, tmp_path, "small", 0.05, cpu, 4, 64, 1e-3, tune=tune, fitting=fitting))
+    assert result is not None
+    trained, about = read_model(result[0])
+    assert about["tune"] == tune
+    start = TrainableCodec(SIZES["small"])
+    initialise_from_pictures(start, torch.from_numpy(np.stack(pictures)))
+    batch, level = torch.from_numpy(np.stack(pictures[:4])), torch.full((4,), 30)
+    with torch.no_grad():
+        costs = []
+        for m in (start, trained):
+            outcome = m(batch, level, noise=False)
+            error = distortion(tune, batch / 255, outcome.picture)
+            costs.append(float(rate_distortion_loss(outcome.bpp, error, level)))
+    assert costs[1] < costs[0]

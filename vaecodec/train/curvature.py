@@ -20,9 +20,9 @@ def measure_curvature(
     float32, LEVELS x M, in distortion (that of the model's tune, times the number of samples) per
     squared step.
 
-    With H half the Hessian of the distortion, the norm of the rows of H, its diagonal and all that
-    couples values: the root mean square of H v over random signs v (Hutchinson's estimator) and over
-    positions.
+    With J the Jacobian of the synthesis transform and H half the Hessian of the distortion of a picture,
+    the norm of the rows of J^T H J (Schraudolph, 2002), its diagonal and all that couples values: the
+    root mean square of J^T H J v over random signs v (Hutchinson's estimator) and over positions.
     `pictures`: uint8, H x W x 3, sides multiples of 64. `levels`: where it is measured, ascending;
     those between are interpolated.
     """
@@ -40,13 +40,23 @@ def _row_norms(
         analysed = model.analyse(picture[None], level)
         latent = model.latents.quantise(*analysed, level, rows, columns).latent
 
-        signs = torch.randint(0, 2, latent.shape, generator=generator) * 2.0 - 1
         wanted = torch.from_numpy(picture.copy())[None].float() / 255
-        with torch.enable_grad():
-            latent.requires_grad_()
-            found = model.transforms.picture(latent, model.levels(1, level)) + 0.5
-            error = distortion(model.tune, wanted, found).sum() * wanted.numel()
-            (slope,) = torch.autograd.grad(error, latent, create_graph=True)
-            (bend,) = torch.autograd.grad(slope, latent, signs)
-        squares.append((bend / 2).square().mean(dim=(0, 1, 2)))
+
+        def synthesis(steps: Tensor) -> Tensor:
+            return model.transforms.picture(steps, model.levels(1, level)) + 0.5
+
+        signs = torch.randint(0, 2, latent.shape, generator=generator) * 2.0 - 1
+        found, change = torch.func.jvp(synthesis, (latent,), (signs,))
+        bend = _bend(model.tune, wanted, found, change)
+        squares.append(torch.func.vjp(synthesis, latent)[1](bend)[0].square().mean(dim=(0, 1, 2)))
     return torch.stack(squares).mean(dim=0).sqrt()
+
+
+@torch.enable_grad()
+def _bend(tune: str, wanted: Tensor, found: Tensor, change: Tensor) -> Tensor:
+    """Half the Hessian of the distortion of `found`, times `change`."""
+    found = found.detach().requires_grad_()
+    error = distortion(tune, wanted, found).sum() * wanted.numel()
+    (slope,) = torch.autograd.grad(error, found, create_graph=True)
+    (bend,) = torch.autograd.grad(slope, found, change)
+    return bend / 2

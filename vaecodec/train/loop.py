@@ -183,7 +183,7 @@ def train(
     del read
     generator = torch.Generator(device).manual_seed(stage.seed * workers.count + workers.rank)
     model, history = build(stage, pictures)
-    set_limits(model, limiting_crops(pictures, stage.patch, stage.fitting.limits))
+    set_limits(model, limiting_crops(pictures, stage.patch, stage.fitting.limiting_crops))
     model.mixed_precision(multiplies_in_bfloat16(device))
     optimizers = Optimizers(model)
     current = model.weights()

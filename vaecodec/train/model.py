@@ -231,6 +231,8 @@ def deepened(model: TrainableCodec, config: ModelConfig) -> TrainableCodec:
     weights = deep.weights()
     for name, value in model.weights().items():
         path = name.split(".")
+        if path[-1] == "limits":  # every stage sets them anew
+            continue
         if "blocks" in path:
             old, new = (len(getattr(m.transforms, path[1]).trunk.blocks) for m in (model, deep))
             if new < old:
