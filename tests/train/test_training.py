@@ -32,6 +32,7 @@ from vaecodec.model.load import load_model
 from vaecodec.model.objective import distortion, squared_error
 from vaecodec.model.prior import Prior
 from vaecodec.model.transforms import details_of, with_details
+from vaecodec.quality import DEFAULT_TUNE
 from vaecodec.train.data import Pictures, load
 from vaecodec.train.export import build_model, export, integer_prior, read_checkpoint
 from vaecodec.train.fitting import Fitting
@@ -187,9 +188,9 @@ def test_integer_prior_agrees_with_the_float_one(
 def exported(
     model: TrainableCodec, pictures: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory
 ) -> ModelEntry:
-    """`model` as a weights file of tune visual, fitted to two pictures."""
+    """`model` as a weights file of tune psnr, fitted to two pictures."""
     folder = tmp_path_factory.mktemp("exported")
-    about = {"tune": "visual", "config": model.config.to_dict()}
+    about = {"tune": "psnr", "config": model.config.to_dict()}
     save_checkpoint(folder / "final.safetensors", model.weights(), about)
     out = export(folder / "final.safetensors", folder / "x.safetensors", pictures[:2], FITTING)
     return weights.from_path(out)
@@ -198,9 +199,8 @@ def exported(
 def test_an_exported_model_is_the_trained_one_in_half_precision(
     model: TrainableCodec, exported: ModelEntry
 ) -> None:
-    assert (
-        exported.tune == json.loads(exported.path.with_suffix(".json").read_text())["tune"] == "visual"
-    )
+    card = json.loads(exported.path.with_suffix(".json").read_text())
+    assert exported.tune == card["tune"] == "psnr"
     trained = model.transforms.state_dict()
     stored = {
         name.removeprefix("transforms."): value
@@ -209,7 +209,7 @@ def test_an_exported_model_is_the_trained_one_in_half_precision(
     }
     loaded = load_model(exported, torch.device("cpu"))
     used = loaded.transforms.state_dict()
-    assert loaded.tune == "visual"
+    assert loaded.tune == "psnr"
     assert stored.keys() == used.keys() == trained.keys()
     for name, value in trained.items():
         assert stored[name].dtype == torch.float16
@@ -365,7 +365,7 @@ def test_a_stage_from_the_command_line(shard: Path, tmp_path: Path, pictures: li
     assert [row["level"] for row in card["held_out"]]
     codec = Codec(str(second / "model.safetensors"), "cpu")
     assert codec.entry.card["sha256"] == card["sha256"]
-    assert codec.entry.tune == card["tune"]
+    assert codec.entry.tune == card["tune"] == DEFAULT_TUNE
     data = codec.encode(pictures[0], 80)
     assert psnr(pictures[0], np.asarray(codec.decode(data))) > 25
     with pytest.raises(VaeError, match="holds a training stage already"):
