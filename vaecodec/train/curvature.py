@@ -20,9 +20,9 @@ def measure_curvature(
     float32, LEVELS x M, in distortion (that of the model's tune, times the number of samples) per
     squared step.
 
-    With J the Jacobian of the synthesis transform and H half the Hessian of the distortion of a picture,
-    the norm of the rows of J^T H J (Schraudolph, 2002), its diagonal and all that couples values: the
-    root mean square of J^T H J v over random signs v (Hutchinson's estimator) and over positions.
+    With J the Jacobian of the synthesis transform and H half the Hessian of the distortion of a
+    picture, the norm of the rows of J^T H J (Schraudolph, 2002), its diagonal and all that couples
+    values: the root mean square of J^T H J v over random signs v (Hutchinson's estimator) and positions.
     `pictures`: uint8, H x W x 3, sides multiples of 64. `levels`: where it is measured, ascending;
     those between are interpolated.
     """
@@ -39,16 +39,16 @@ def _row_norms(
         rows, columns = picture.shape[0] // 16, picture.shape[1] // 16
         analysed = model.analyse(picture[None], level)
         latent = model.latents.quantise(*analysed, level, rows, columns).latent
-
         wanted = torch.from_numpy(picture.copy())[None].float() / 255
 
         def synthesis(steps: Tensor) -> Tensor:
             return model.transforms.picture(steps, model.levels(1, level)) + 0.5
 
         signs = torch.randint(0, 2, latent.shape, generator=generator) * 2.0 - 1
-        found, change = torch.func.jvp(synthesis, (latent,), (signs,))
+        change = torch.func.jvp(synthesis, (latent,), (signs,))[1]
+        found, transposed = torch.func.vjp(synthesis, latent)[:2]
         bend = _bend(model.tune, wanted, found, change)
-        squares.append(torch.func.vjp(synthesis, latent)[1](bend)[0].square().mean(dim=(0, 1, 2)))
+        squares.append(transposed(bend)[0].square().mean(dim=(0, 1, 2)))
     return torch.stack(squares).mean(dim=0).sqrt()
 
 
