@@ -260,7 +260,8 @@ def synthesise(latent, config, tensors, level):
         return sum(taps) + t[name + ".bias"]
 
     y = latent / 64 * np.exp(interpolated(tensors, "transforms.log_latent_scale", level))
-    x = d2s(linear("head", y))
+    limits = t["trunk.limits"]
+    x = d2s(linear("head", y)).clip(-limits[0], limits[0])
     blocks = config["synthesis_blocks"]
     for i in range(blocks):
         block = f"trunk.blocks.{i}."
@@ -272,6 +273,7 @@ def synthesise(latent, config, tensors, level):
         x = x + g * linear(block + "project", depthwise(block + "depthwise", u))
         a, b = np.split(linear(block + "gate", x), 2, axis=2)
         x = x + h * linear(block + "mix", a / (1 + np.exp(-b)))
+        x = x.clip(-limits[i + 1], limits[i + 1])
     picture = d2s(linear("tail", x), 8)
     if count := config.get("detail_channels", 0):
         details = y.reshape(*y.shape[:2], 4, -1)[..., -count // 4 :].reshape(*y.shape[:2], count)
