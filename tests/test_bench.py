@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import io
 import json
 import math
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,11 +23,24 @@ from vaecodec.bench.cache import Cache
 from vaecodec.bench.codecs import OTHERS, other
 from vaecodec.bench.codecs.external import External, read_external
 from vaecodec.bench.codecs.jpegxl import distance
-from vaecodec.bench.codecs.pillow import JPEG, WEBP, Pillow
+from vaecodec.bench.codecs.pillow import JPEG, WEBP, Pillow, avif
 from vaecodec.bench.codecs.vae import Vae
+from vaecodec.bench.colorvideovdp import GaussianBlur
 from vaecodec.bench.curves import bd_rate, bd_rate_per_image, mean_curve, read_reference
 from vaecodec.bench.matched import match, match_all, side
-from vaecodec.bench.metrics import METRICS, ms_ssim, psnr, psnr_y, ssimulacra2, usable
+from vaecodec.bench.metrics import (
+    METRICS,
+    ciede2000,
+    cvvdp,
+    features,
+    flip,
+    imagenet_input,
+    ms_ssim,
+    psnr,
+    psnr_y,
+    ssimulacra2,
+    usable,
+)
 from vaecodec.bench.results import Results, Row, read_results
 from vaecodec.bench.run import jpeg_bytes_at, measure, read_picture, readable, run
 
@@ -159,13 +174,104 @@ def test_ssimulacra2(photo: np.ndarray) -> None:
     assert ssimulacra2(cut[:7], cut[:7]) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [("cvvdp", 10), ("ciede2000", 0), ("flip", 0), ("features", 0), ("psnr-y", math.inf)],
+)
+def test_metrics_tell_the_same_from_the_worse(name: str, same: float, photo: np.ndarray) -> None:
+    try:
+        metric = usable(name)
+    except VaeError as error:
+        pytest.skip(str(error))
+    assert metric.measure(photo, photo) == pytest.approx(same, abs=1e-6)
+    values = [metric.measure(photo, JPEG.decode(JPEG.encode(photo, q))) for q in (10, 40, 70, 95)]
+    scaled = [metric.scale(value) for value in (*values, same) if value is not None]
+    assert scaled == sorted(set(scaled))
+    assert len(scaled) == 5
+
+
+def test_cvvdp_of_small_pictures(photo: np.ndarray) -> None:
+    pytest.importorskip("pycvvdp", reason="cvvdp is not installed")
+    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    assert cvvdp(photo[:8, :9], photo[:8, :9]) == 10
+    assert cvvdp(photo[:7], photo[:7]) is None
+
+
+def test_cvvdp_leaves_other_modules_alone() -> None:
+    """In a process of its own: what stood in for torchvision and others is gone after the import."""
+    pytest.importorskip("pycvvdp", reason="cvvdp is not installed")
+    pytest.importorskip("tqdm", reason="tqdm is not installed")
+    program = (
+        "import sys, types; path = list(sys.path)\n"
+        "sys.modules['ffmpeg'] = own = types.ModuleType('ffmpeg')\n"
+        "from vaecodec.bench.colorvideovdp import network; network()\n"
+        "assert sys.modules['ffmpeg'] is own and sys.path == path\n"
+        "assert 'torchvision.transforms' not in sys.modules and 'pycvvdp' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_blur_of_cvvdp_is_that_of_torchvision() -> None:
+    if importlib.util.find_spec("compressai") is None:
+        pytest.skip("the train extra is not installed")
+    import torch
+
+    import vaecodec.train.entropy_models  # noqa: F401 -- lets torchvision be imported
+
+    transforms = importlib.import_module("torchvision.transforms")
+    x = torch.rand(2, 1, 40, 52, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(GaussianBlur(13, 3).forward(x), transforms.GaussianBlur(13, 3)(x))
+
+
+def test_ciede2000() -> None:
+    """A pair of Sharma et al. (2005) is beyond sRGB's 8 bits; greys differ in lightness alone."""
+    pytest.importorskip("skimage", reason="the bench extra is not installed")
+    grey, brighter = (np.full((24, 32, 3), value, np.uint8) for value in (119, 122))
+    lightness = [116 * ((v / 255 + 0.055) / 1.055) ** (2.4 / 3) - 16 for v in (119, 122)]
+    mean = sum(lightness) / 2
+    weight = 1 + 0.015 * (mean - 50) ** 2 / math.sqrt(20 + (mean - 50) ** 2)
+    expected = (lightness[1] - lightness[0]) / weight
+    assert ciede2000(grey, brighter) == pytest.approx(expected, rel=1e-3)
+    # It sees a shift of an area's colour, and next to nothing of what averages out in one.
+    noise = np.where(np.indices((24, 32)).sum(0) % 2, 3, -3)[..., None]
+    assert ciede2000(grey, (grey + noise).astype(np.uint8)) < 0.1 * expected
+
+
+def test_flip_of_the_colours_furthest_apart() -> None:
+    """Its colour differences are scaled so that sRGB's blue and green are 1 apart."""
+    pytest.importorskip("flip_evaluator", reason="the bench extra is not installed")
+    green, blue = np.zeros((2, 48, 48, 3), np.uint8)
+    green[..., 1], blue[..., 2] = 255, 255
+    assert flip(green, blue) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_network_of_features_knows_a_cat() -> None:
+    pytest.importorskip("efficientnet_lite_pytorch", reason="the bench extra is not installed")
+    import skimage.data
+    import torch
+
+    from vaecodec.bench.metrics import _features_network
+
+    cat = np.asarray(Image.fromarray(skimage.data.chelsea()).resize((224, 224)))
+    with torch.inference_mode():
+        assert int(_features_network()(imagenet_input(cat)).argmax()) == 285  # Egyptian cat
+    assert features(cat, cat[::-1]) > 0.1
+    assert features(cat[:31], cat[:31]) is None
+
+
 def test_metrics_that_cannot_be_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(VaeError, match="no metric is called 'ssim'; there are psnr, psnr-y"):
         usable("ssim")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    def absent(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", absent)
     with pytest.raises(VaeError, match=r"ms-ssim is measured by pytorch-msssim, .*\[bench\]"):
         usable("ms-ssim")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    with pytest.raises(VaeError, match=r"by cvvdp, which is missing: pip install --no-deps cvvdp tqdm"):
+        usable("cvvdp")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     with pytest.raises(VaeError, match=r"lpips needs the weights .*alexnet.* not on this machine"):
         usable("lpips")
@@ -204,11 +310,34 @@ def test_codecs_with_something_to_set(photo: np.ndarray) -> None:
     for spec, message in (
         ("gif", "no codec is called 'gif'; there are vae, jpeg"),
         ("avif:11", "the speed of avif is a number from 0 to 10"),
-        ("avif:", "the speed of avif is a number from 0 to 10"),
+        ("avif-psnr:", "the speed of avif-psnr is a number from 0 to 10"),
         ("webp:3", "webp has nothing to set but its quality"),
     ):
         with pytest.raises(VaeError, match=message):
             other(spec)
+
+
+def test_avif_is_tuned_for_the_eye_unless_for_psnr(photo: np.ndarray) -> None:
+    _avif = pytest.importorskip("PIL._avif", reason="this Pillow has no AVIF")
+    if not _avif.encoder_codec_available("aom"):
+        pytest.skip("this Pillow's AVIF lacks aom")
+    own, psnr_tuned = other("avif"), other("avif-psnr")
+    assert isinstance(psnr_tuned, Pillow)
+    assert psnr_tuned.settings.endswith("4:4:4, speed 4, tune psnr")
+    assert other("avif-psnr:0").name == "avif-psnr speed 0"
+    assert other("avif-psnr:0").settings.endswith("4:4:4, speed 0, tune psnr")
+    files = {codec.name: codec.encode(photo, 55) for codec in (own, psnr_tuned)}
+    assert files["avif"] != files["avif-psnr"]
+    if own.settings.endswith("tune iq, libavif's default"):
+        assert [own.encode(photo, q) for q in (25, 86)] == [
+            avif(tune="iq").encode(photo, q) for q in (25, 86)
+        ]
+    # At equal rate the one tuned for PSNR has the better PSNR.
+    curve = [(len(d), psnr(photo, own.decode(d))) for d in (own.encode(photo, q) for q in (55, 61, 67))]
+    rates, values = zip(*curve, strict=True)
+    tuned = files["avif-psnr"]
+    assert rates[0] < len(tuned) < rates[-1]
+    assert psnr(photo, own.decode(tuned)) > np.interp(len(tuned), rates, values) + 0.2
 
 
 def test_jpeg_xl_distances() -> None:

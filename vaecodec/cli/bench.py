@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     default="vae,jpeg",
     show_default=True,
     metavar="NAME,...",
-    help="Of vae, jpeg, jpeg-444, webp, avif, jxl, jpeg2000. avif:6 is AVIF at speed 6, jxl:9 JPEG XL "
-    "at effort 9.",
+    help="Of vae, jpeg, jpeg-444, webp, avif, avif-psnr, jxl, jpeg2000. avif:6 is AVIF at speed 6, "
+    "jxl:9 JPEG XL at effort 9.",
 )
 @click.option(
     "--external",
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     default="psnr",
     show_default=True,
     metavar="NAME,...",
-    help="Of psnr, psnr-y, ms-ssim, ssimulacra2, lpips.",
+    help="Of psnr, psnr-y, ms-ssim, ssimulacra2, cvvdp, ciede2000, flip, features, lpips.",
 )
 @click.option("--anchor", metavar="CODEC", help="What the others are compared with. [default: jpeg]")
 @click.option(

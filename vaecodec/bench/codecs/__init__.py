@@ -6,6 +6,7 @@ To add one: a class with what `BenchCodec` asks for, in a module here, and a lin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -45,6 +46,7 @@ OTHERS: dict[str, tuple[Callable[..., BenchCodec], str | None, tuple[int, int]]]
     "jpeg-444": (lambda: JPEG_444, None, (0, 0)),
     "webp": (lambda: WEBP, None, (0, 0)),
     "avif": (avif, "speed", (0, 10)),
+    "avif-psnr": (partial(avif, tune="psnr"), "speed", (0, 10)),
     "jxl": (JpegXl, "effort", (1, 10)),
     "jpeg2000": (lambda: JPEG_2000, None, (0, 0)),
 }

@@ -74,15 +74,34 @@ JPEG_2000 = _Jpeg2000(
 )
 
 
-def avif(speed: int = 4) -> Pillow:
-    """AVIF at 4:4:4. Raises VaeError where Pillow was built without it."""
+#: From this libavif on, its own tune for aom is iq.
+LIBAVIF_IQ = (1, 4)
+
+
+def avif(speed: int = 4, tune: str | None = None) -> Pillow:
+    """AVIF at 4:4:4. `tune`: one of aom's; None for libavif's own, which trades PSNR for looks.
+
+    Raises VaeError where Pillow was built without AVIF, or, with a tune, without aom.
+    """
     if not features.check("avif"):
         raise VaeError("avif: this Pillow cannot write AVIF; pip install 'pillow>=11.3'")
+    options: dict[str, object] = {"subsampling": "4:4:4", "speed": speed}
+    if tune is None:
+        name, version = "avif", str(features.version("avif"))
+        iq = tuple(int(part) for part in version.split(".")[:2]) >= LIBAVIF_IQ
+        about = "tune iq, libavif's default" if iq else "libavif's default tune"
+    else:
+        from PIL import _avif
+
+        name, about = f"avif-{tune}", f"tune {tune}"
+        if not _avif.encoder_codec_available("aom"):
+            raise VaeError(f"{name}: this Pillow's AVIF lacks aom, the encoder that has tunes")
+        options |= {"codec": "aom", "advanced": {"tune": tune}}
     return Pillow(
-        "avif" if speed == 4 else f"avif speed {speed}",
+        name if speed == 4 else f"{name} speed {speed}",
         "AVIF",
-        f"4:4:4, speed {speed}",
+        f"4:4:4, speed {speed}, {about}",
         "avif",
         (10, 25, 40, 55, 68, 78, 86, 92, 96),
-        {"subsampling": "4:4:4", "speed": speed},
+        options,
     )
