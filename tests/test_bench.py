@@ -52,6 +52,11 @@ needs_bjontegaard = pytest.mark.skipif(
     reason="the bench extra is not installed",
 )
 
+needs_cvvdp = pytest.mark.skipif(
+    importlib.util.find_spec("pycvvdp") is None or importlib.util.find_spec("tqdm") is None,
+    reason="cvvdp is not installed (pip install --no-deps cvvdp tqdm)",
+)
+
 
 @needs_bjontegaard
 @pytest.mark.parametrize("interpolation", ["akima", "pchip"])
@@ -190,17 +195,15 @@ def test_metrics_tell_the_same_from_the_worse(name: str, same: float, photo: np.
     assert len(scaled) == 5
 
 
+@needs_cvvdp
 def test_cvvdp_of_small_pictures(photo: np.ndarray) -> None:
-    pytest.importorskip("pycvvdp", reason="cvvdp is not installed")
-    pytest.importorskip("tqdm", reason="tqdm is not installed")
     assert cvvdp(photo[:8, :9], photo[:8, :9]) == 10
     assert cvvdp(photo[:7], photo[:7]) is None
 
 
+@needs_cvvdp
 def test_cvvdp_leaves_other_modules_alone() -> None:
     """In a process of its own: what stood in for torchvision and others is gone after the import."""
-    pytest.importorskip("pycvvdp", reason="cvvdp is not installed")
-    pytest.importorskip("tqdm", reason="tqdm is not installed")
     program = (
         "import sys, types; path = list(sys.path)\n"
         "sys.modules['ffmpeg'] = own = types.ModuleType('ffmpeg')\n"

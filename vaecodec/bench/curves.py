@@ -23,6 +23,8 @@ Curve = Sequence[tuple[float, float]]
 References = Mapping[str, Mapping[str, Curve]]
 #: Curves that share less than this of either one's range of quality are not compared.
 MIN_OVERLAP = 0.5
+#: Bits per pixel at which curves are compared at equal rate.
+RATES = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0, 1.25, 1.5)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,32 @@ def bd_rate(anchor: Curve, test: Curve, interpolation: str = "akima") -> BdRate:
             method=interpolation, require_matching_points=False, min_overlap=0,
         )  # fmt: skip
     return BdRate(float(value), float(low), float(high), float(overlap))
+
+
+def quality_at(curve: Curve, rates: Sequence[float] = RATES) -> list[float | None]:
+    """The quality at each of `rates` (bits per pixel), Akima over log rate; None outside the curve.
+
+    Raises VaeError if fewer than two points are left, those no better than a cheaper one left out.
+    """
+    from scipy.interpolate import Akima1DInterpolator
+
+    points = np.array(_rising(curve))
+    if len(points) < 2:
+        raise VaeError(f"a curve needs 2 points to be interpolated, one has {len(points)}")
+    between = Akima1DInterpolator(np.log(points[:, 0]), points[:, 1])  # NaN outside
+    return [None if math.isnan(value) else float(value) for value in between(np.log(rates))]
+
+
+def leads(anchor: Curve, test: Curve, rates: Sequence[float] = RATES) -> dict[float, float]:
+    """By how much `test` is better than `anchor` (negative: worse) at each of `rates` that both reach.
+
+    Raises VaeError as `quality_at` does, or if they share none of the rates.
+    """
+    pairs = zip(rates, quality_at(anchor, rates), quality_at(test, rates), strict=True)
+    found = {rate: t - a for rate, a, t in pairs if a is not None and t is not None}
+    if not found:
+        raise VaeError(f"the curves share no rate of {rates[0]} to {rates[-1]} bits per pixel")
+    return found
 
 
 def _rising(curve: Curve) -> list[tuple[float, float]]:
