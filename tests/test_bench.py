@@ -26,7 +26,15 @@ from vaecodec.bench.codecs.jpegxl import distance
 from vaecodec.bench.codecs.pillow import JPEG, WEBP, Pillow, avif
 from vaecodec.bench.codecs.vae import Vae
 from vaecodec.bench.colorvideovdp import GaussianBlur
-from vaecodec.bench.curves import bd_rate, bd_rate_per_image, mean_curve, read_reference
+from vaecodec.bench.curves import (
+    RATES,
+    bd_rate,
+    bd_rate_per_image,
+    leads,
+    mean_curve,
+    quality_at,
+    read_reference,
+)
 from vaecodec.bench.matched import match, match_all, side
 from vaecodec.bench.metrics import (
     METRICS,
@@ -43,6 +51,7 @@ from vaecodec.bench.metrics import (
 )
 from vaecodec.bench.results import Results, Row, read_results
 from vaecodec.bench.run import jpeg_bytes_at, measure, read_picture, readable, run
+from vaecodec.bench.summary import standings
 
 CURVE = [(0.1, 26.0), (0.25, 29.0), (0.6, 32.5), (1.2, 36.0), (2.0, 39.0)]
 PUBLISHED = Path(__file__).parent.parent / "benchmarks" / "reference" / "kodak-published.json"
@@ -133,6 +142,46 @@ def test_mean_curves_and_means_of_single_images() -> None:
     nothing, none = bd_rate_per_image(rows, "x", "absent")
     assert math.isnan(nothing)
     assert none == 0
+
+
+@needs_bjontegaard
+def test_curves_at_equal_rate() -> None:
+    assert quality_at(CURVE, [rate for rate, _ in CURVE]) == pytest.approx([d for _, d in CURVE])
+    assert quality_at(CURVE, (0.05, 2.5)) == [None, None]
+    # Straight over log rate, so exact in between.
+    straight = [(2.0**k, 30.0 + 3 * k) for k in range(-4, 2)]
+    assert quality_at(straight, (2.0**-1.5,)) == pytest.approx([25.5])
+    better = [(rate, quality + 1.5) for rate, quality in straight if rate < 1.5]
+    found = leads(straight, better, (0.03, 0.2, 0.8, 1.9))
+    assert found == pytest.approx({0.2: 1.5, 0.8: 1.5})
+    with pytest.raises(VaeError, match=r"share no rate of 3 to 4 bits per pixel"):
+        leads(straight, better, (3, 4))
+    with pytest.raises(VaeError, match="needs 2 points to be interpolated, one has 1"):
+        quality_at([(1, 30.0), (2, 29.0)])
+
+
+@needs_bjontegaard
+def test_standings_are_against_the_best_curve_of_a_format() -> None:
+    curves = {
+        "vae own": CURVE,
+        "avif": [(2 * rate, quality) for rate, quality in CURVE],
+        # Better than ours at the low end alone.
+        "avif-psnr speed 0": [
+            (rate * (0.9 if rate < 0.3 else 1.5), quality) for rate, quality in CURVE
+        ],
+        "jpeg2000": [(rate, quality + 30) for rate, quality in CURVE],
+    }
+    rows = [
+        Row("a", name, number, round(rate * 80_000), "", 800, 800, 0, 0, {"psnr": quality})
+        for name, curve in curves.items()
+        for number, (rate, quality) in enumerate(curve)
+    ]
+    found = standings(Results("", 1, dict.fromkeys(curves, ""), {"psnr": ""}, rows), "psnr", "vae own")
+    assert set(found) == {"avif"}  # the other cannot be compared
+    assert found["avif"].best == "avif-psnr speed 0"
+    assert -25 < found["avif"].percent < -10
+    assert found["avif"].rates == RATES
+    assert found["avif"].behind == (0.15, 0.2, 0.25, 0.3)
 
 
 def test_references_are_read_or_refused(tmp_path: Path) -> None:

@@ -6,18 +6,24 @@ python tools/write_results.py
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+import re
+from collections.abc import Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from bitstream.errors import VaeError
+from vaecodec import weights
 from vaecodec.bench import plots
-from vaecodec.bench.curves import bd_rate, read_reference
+from vaecodec.bench.curves import RATES, Curve, bd_rate, read_reference
 from vaecodec.bench.results import Results, mean_of, read_results
-from vaecodec.bench.summary import Comparison, compare, curves_of
+from vaecodec.bench.summary import TUNE_METRICS, Comparison, compare, curves_of, standings
 from vaecodec.files import write_whole
+from vaecodec.quality import DEFAULT_EFFORT
+from vaecodec.weights import ModelEntry
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks" / "results"
@@ -25,73 +31,148 @@ IMAGES = ROOT / "docs" / "images"
 #: Curves published by the CompressAI project, from its repository (BSD-3-Clause-Clear).
 REFERENCE = ROOT / "benchmarks" / "reference" / "kodak-published.json"
 KODAK_OPTIONS = (
-    "--codecs", "vae,jpeg,jpeg-444,webp,avif,jxl,jpeg2000", "--efforts", "0,1,4",
-    "--metrics", "psnr,ms-ssim,ssimulacra2", "--side-by-side", "0", "--jobs", "2",
+    "--codecs", "vae,jpeg,jpeg-444,webp,avif,avif-psnr,jxl,jpeg2000", "--efforts", "0,4",
+    "--metrics", "ssimulacra2,cvvdp,psnr,ms-ssim", "--side-by-side", "0", "--jobs", "2",
 )  # fmt: skip
-KODAK_COMMAND = f"vaecodec bench KODAK {' '.join(KODAK_OPTIONS)} --out DIR"
+
+
+def _models(results: Results) -> dict[str, ModelEntry]:
+    """The models measured, at effort 0, by the names of their curves; those tuned for the eye first."""
+    names = [c for c in results.codecs if c.startswith("vae ") and " effort " not in c]
+    models = {name: weights.find(name.removeprefix("vae ")) for name in names}
+    return dict(sorted(models.items(), key=lambda item: list(TUNE_METRICS).index(_tune(item[1]))))
+
+
+def _tune(model: ModelEntry) -> str:
+    return str(model.card.get("tune", "psnr"))
+
+
+def _command(results: Results) -> str:
+    """The command that measures what `results` holds."""
+    models: list[str] = []
+    efforts: set[int] = set()
+    others: list[str] = []
+    for name in results.codecs:
+        if name.startswith("vae "):
+            model, _, effort = name.removeprefix("vae ").partition(" effort ")
+            models.append(model)
+            efforts.add(int(effort or DEFAULT_EFFORT))
+        else:
+            others.append(re.sub(" (speed|effort) ", ":", name))
+    return (
+        f"vaecodec bench KODAK --codecs {','.join(['vae', *others])} "
+        f"--models {','.join(dict.fromkeys(models))} --efforts {','.join(map(str, sorted(efforts)))} "
+        f"--metrics {','.join(results.metrics)} --jobs {results.jobs} --out DIR"
+    )
+
+
+def _standings(results: Results, curve: str, metrics: Sequence[str]) -> list[str]:
+    """A model against every other format by the metrics of its tune."""
+    table = {metric: standings(results, metric, curve) for metric in metrics}
+    cells = [f"at equal {metric} | better at equal rate" for metric in metrics]
+    lines = [
+        f"**{curve.removeprefix('vae ')}** against every other format: BD-rate against the format's",
+        f"best curve (in brackets), and whether it is better than all of the format's at {len(RATES)}",
+        f"rates from {RATES[0]} to {RATES[-1]} bits per pixel.",
+        "",
+        f"| | {' | '.join(cells)} |",
+        "|---|" + "---:|---|" * len(metrics),
+    ]
+    for form in dict.fromkeys(form for by_format in table.values() for form in by_format):
+        cells = []
+        for metric in metrics:
+            standing = table[metric].get(form)
+            if standing is None:
+                cells.append(" | ")
+                continue
+            where = "at every rate"
+            if standing.behind:
+                where = "not at " + ", ".join(f"{rate:g}" for rate in standing.behind)
+            if len(standing.rates) < len(RATES):
+                where += f" (of {standing.rates[0]:g} to {standing.rates[-1]:g})"
+            cells.append(f"{standing.percent:+.1f} % ({standing.best}) | {where}")
+        lines.append(f"| {form} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def kodak(results: Results, name: str) -> list[str]:
     """The `results.json` of `vaecodec bench` over Kodak, and the plots of it, which are written too."""
-    codecs = list(results.codecs)
-    vae = min((c for c in codecs if c.startswith("vae ")), key=len)  # efforts are part of the name
-    rising = all(
-        a.psnr < b.psnr
-        for image in results.images
-        for a, b in pairwise(row for row in results.of(vae) if row.image == image)
-    )
-    card = json.loads((ROOT / "vaecodec" / "weights" / f"{name}.json").read_text())
-    hardware = sorted({stage.get("cpu", stage["hardware"]) for stage in card["stages"]})
+    models = _models(results)
+    leading = {
+        curve: [m for m in TUNE_METRICS[_tune(model)] if m in results.metrics]
+        for curve, model in models.items()
+    }
+    metrics = list(dict.fromkeys([*chain(*leading.values()), *results.metrics]))
     published = {
-        f"{curve} (published)": metrics
-        for curve, metrics in read_reference(REFERENCE).items()
+        f"{curve} (published)": by_metric
+        for curve, by_metric in read_reference(REFERENCE).items()
         if curve != "jpeg"
     }
-    for metric in results.metrics:
+    for metric in metrics:
         few = {"vtm (published)": published["vtm (published)"]} if metric == "psnr" else {}
         _plot(f"kodak-{metric}", plots.rate_distortion(results, metric, few))
-    _plot("kodak-speed", plots.speed(results, "jpeg"))
-    lines = [
-        f"## {name} on Kodak, {len(results.images)} images",
-        "",
-        f"Trained for {card['minutes']:.0f} minutes, {card['steps']} steps, on {'; '.join(hardware)}.",
+    _plot("kodak-speed", plots.speed(results, "jpeg", metrics[0]))
+    lines = [f"## {name} on Kodak, {len(results.images)} images", ""]
+    for curve, model in models.items():
+        hardware = sorted({stage.get("cpu", stage["hardware"]) for stage in model.card["stages"]})
+        rising = all(
+            a.psnr < b.psnr
+            for image in results.images
+            for a, b in pairwise(row for row in results.of(curve) if row.image == image)
+        )
+        lines += [
+            f"{model.name}: tune {_tune(model)}, trained for {model.card['minutes']:.0f} minutes, "
+            f"{model.card['steps']} steps, on {'; '.join(hardware)}.",
+            f"Its PSNR rises with quality on {'every image' if rising else 'NOT every image'}.",
+            "",
+        ]
+    lines += [
         f"Real files, means of per-image values, measured on {results.machine},",
         f"{results.jobs} jobs at once.",
-        f"PSNR rises with quality on {'every image' if rising else 'NOT every image'}.",
         "",
-        "    " + KODAK_COMMAND,
+        "    " + _command(results),
         "",
-        "![Rate and PSNR](images/kodak-psnr.svg)",
+    ]
+    for curve, own in leading.items():
+        lines += _standings(results, curve, own)
+    versus = [(curve, metric) for curve, own in leading.items() for metric in own]
+    against = [f"{curve.removeprefix('vae ')} against it, {metric}" for curve, metric in versus]
+    lines += [
+        f"![Rate and {metrics[0]}](images/kodak-{metrics[0]}.svg)",
         "",
         "BD-rate against JPEG 4:2:0 (Akima) of the mean curves, and in brackets the mean of the single",
-        f"images'; the last column: {name} against each curve, at equal PSNR.",
+        "images'; the last columns: models against each curve, at equal values of the metric named.",
         "",
-        "| curve | " + " | ".join(results.metrics) + f" | {name} against it |",
-        "|---|" + "---:|" * (len(results.metrics) + 1),
+        f"| curve | {' | '.join([*metrics, *against])} |",
+        "|---|" + "---:|" * len([*metrics, *against]),
     ]
-    tables = {m: {c.name: c for c in compare(results, m, "jpeg", published)} for m in results.metrics}
-    curves = curves_of(results, "psnr", published)
-    for other, curve in curves.items():
-        cells = [_compared(tables[metric].get(other)) for metric in results.metrics]
-        own = "" if other == vae else f"{bd_rate(curve, curves[vae]).percent:+.1f} %"
-        lines.append(f"| {other} | " + " | ".join(cells) + f" | {own} |")
+    tables = {m: {c.name: c for c in compare(results, m, "jpeg", published)} for m in metrics}
+    curves = {metric: curves_of(results, metric, published) for metric in metrics}
+    for other in dict.fromkeys(chain(*curves.values())):
+        cells = [_compared(tables[metric].get(other)) for metric in metrics]
+        cells += [
+            "" if other == curve else _bd_rate(curves[metric].get(other), curves[metric][curve])
+            for curve, metric in versus
+        ]
+        lines.append(f"| {other} | " + " | ".join(cells) + " |")
     lines += [""]
-    for metric in list(results.metrics)[1:]:
+    for metric in metrics[1:]:
         lines += [f"![Rate and {metric}](images/kodak-{metric}.svg)", ""]
     lines += [
-        "Speeds against rate saved; with several jobs at once each is slower than alone, more so what",
-        "works in several threads (vaecodec, AVIF, JPEG XL). Speeds alone are below.",
+        f"Speeds against rate saved (at equal {metrics[0]}); with several jobs at once each is slower",
+        "than alone, more so what works in several threads (vaecodec, AVIF, JPEG XL). Speeds alone are",
+        "below.",
         "",
         "![Speed and rate saved](images/kodak-speed.svg)",
         "",
     ]
     for codec, settings in results.codecs.items():
         lines += [f"### {codec}" + ("" if codec.startswith("vae ") else f" ({name})"), "", settings, ""]
-        columns = ["quality", "bpp", *results.metrics, "encode MP/s", "decode MP/s"]
+        columns = ["quality", "bpp", *metrics, "encode MP/s", "decode MP/s"]
         lines += ["| " + " | ".join(columns) + " |", "|" + "---:|" * len(columns)]
         for quality in results.qualities(codec):
             rows = results.of(codec, quality)
-            means = [mean_of(rows, metric) for metric in results.metrics]
+            means = [mean_of(rows, metric) for metric in metrics]
             cells = [
                 f"{mean(row.bpp for row in rows):.4f}",
                 *("" if m is None else f"{m:.4f}" for m in means),
@@ -100,6 +181,14 @@ def kodak(results: Results, name: str) -> list[str]:
             lines.append(f"| {quality} | " + " | ".join(cells) + " |")
         lines.append("")
     return lines
+
+
+def _bd_rate(anchor: Curve | None, test: Curve) -> str:
+    """Of `test` against `anchor`; empty where there is none."""
+    try:
+        return "" if anchor is None else f"{bd_rate(anchor, test).percent:+.1f} %"
+    except VaeError:
+        return ""
 
 
 def _compared(c: Comparison | None) -> str:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from bitstream.errors import VaeError
-from vaecodec.bench.curves import BdRate, Curve, References, bd_rate, bd_rate_per_image, mean_curve
+from vaecodec.bench.curves import (
+    BdRate,
+    Curve,
+    References,
+    bd_rate,
+    bd_rate_per_image,
+    leads,
+    mean_curve,
+)
 from vaecodec.bench.metrics import METRICS
 from vaecodec.bench.results import Results, mean_of
 
@@ -50,6 +59,55 @@ def compare(
         if name in results.codecs:
             single = bd_rate_per_image(results.rows, anchor, name, metric, interpolation)
         found.append(Comparison(name, of_means, *single))
+    return found
+
+
+#: The metrics by which models of a tune are compared with other codecs.
+TUNE_METRICS = {"visual": ("ssimulacra2", "cvvdp"), "psnr": ("psnr",)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One curve against a format, by one metric.
+
+    `best`: of the format's curves (tunes, speeds, subsamplings) the one that is left the least behind,
+    and `percent` the BD-rate against it. `rates`, in bits per pixel: where the curves are compared at
+    equal rate, and `behind` those where one of the format's is as good or better.
+    """
+
+    best: str
+    percent: float
+    rates: tuple[float, ...]
+    behind: tuple[float, ...]
+
+
+def standings(results: Results, metric: str, test: str) -> dict[str, Standing]:
+    """The curve `test` against every other format measured that can be compared with it."""
+    own = mean_curve(results.rows, test, metric)
+    formats: dict[str, list[str]] = {}
+    for name in results.codecs:
+        if not name.startswith("vae "):
+            formats.setdefault(re.split("[ -]", name)[0], []).append(name)
+    found = {}
+    for form, names in formats.items():
+        percents: dict[str, float] = {}
+        differences: dict[float, float] = {}
+        for name in names:
+            curve = mean_curve(results.rows, name, metric)
+            try:
+                percents[name] = bd_rate(curve, own).percent
+                for rate, difference in leads(curve, own).items():
+                    differences[rate] = min(difference, differences.get(rate, math.inf))
+            except VaeError:
+                continue
+        if percents:
+            best = max(percents, key=lambda name: percents[name])
+            found[form] = Standing(
+                best=best,
+                percent=percents[best],
+                rates=tuple(sorted(differences)),
+                behind=tuple(sorted(rate for rate in differences if differences[rate] <= 0)),
+            )
     return found
 
 
