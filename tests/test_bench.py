@@ -25,7 +25,6 @@ from vaecodec.bench.codecs.external import External, read_external
 from vaecodec.bench.codecs.jpegxl import distance
 from vaecodec.bench.codecs.pillow import JPEG, WEBP, Pillow, avif
 from vaecodec.bench.codecs.vae import Vae
-from vaecodec.bench.colorvideovdp import GaussianBlur
 from vaecodec.bench.curves import (
     RATES,
     bd_rate,
@@ -261,18 +260,6 @@ def test_cvvdp_leaves_other_modules_alone() -> None:
         "assert 'torchvision.transforms' not in sys.modules and 'pycvvdp' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
-
-
-def test_the_blur_of_cvvdp_is_that_of_torchvision() -> None:
-    if importlib.util.find_spec("compressai") is None:
-        pytest.skip("the train extra is not installed")
-    import torch
-
-    import vaecodec.train.entropy_models  # noqa: F401 -- lets torchvision be imported
-
-    transforms = importlib.import_module("torchvision.transforms")
-    x = torch.rand(2, 1, 40, 52, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(GaussianBlur(13, 3).forward(x), transforms.GaussianBlur(13, 3)(x))
 
 
 def test_ciede2000() -> None:

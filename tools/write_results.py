@@ -40,11 +40,7 @@ def _models(results: Results) -> dict[str, ModelEntry]:
     """The models measured, at effort 0, by the names of their curves; those tuned for the eye first."""
     names = [c for c in results.codecs if c.startswith("vae ") and " effort " not in c]
     models = {name: weights.find(name.removeprefix("vae ")) for name in names}
-    return dict(sorted(models.items(), key=lambda item: list(TUNE_METRICS).index(_tune(item[1]))))
-
-
-def _tune(model: ModelEntry) -> str:
-    return str(model.card.get("tune", "psnr"))
+    return dict(sorted(models.items(), key=lambda item: list(TUNE_METRICS).index(item[1].tune)))
 
 
 def _command(results: Results) -> str:
@@ -99,7 +95,7 @@ def kodak(results: Results, name: str) -> list[str]:
     """The `results.json` of `vaecodec bench` over Kodak, and the plots of it, which are written too."""
     models = _models(results)
     leading = {
-        curve: [m for m in TUNE_METRICS[_tune(model)] if m in results.metrics]
+        curve: [m for m in TUNE_METRICS[model.tune] if m in results.metrics]
         for curve, model in models.items()
     }
     metrics = list(dict.fromkeys([*chain(*leading.values()), *results.metrics]))
@@ -121,7 +117,7 @@ def kodak(results: Results, name: str) -> list[str]:
             for a, b in pairwise(row for row in results.of(curve) if row.image == image)
         )
         lines += [
-            f"{model.name}: tune {_tune(model)}, trained for {model.card['minutes']:.0f} minutes, "
+            f"{model.name}: tune {model.tune}, trained for {model.card['minutes']:.0f} minutes, "
             f"{model.card['steps']} steps, on {'; '.join(hardware)}.",
             f"Its PSNR rises with quality on {'every image' if rising else 'NOT every image'}.",
             "",

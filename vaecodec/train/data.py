@@ -110,6 +110,23 @@ class Pictures:
         return self.pixels[index + corner[:, 1:, None] + column]
 
 
+def _is_held_out(number: int) -> bool:
+    return number % HOLD_OUT_EVERY == HOLD_OUT_EVERY - 1
+
+
+def held_out(path: Path) -> list[np.ndarray]:
+    """The held-out pictures that `load` gives, uint8 H x W x 3, without the memory for the others.
+
+    Raises VaeError where there is none.
+    """
+    if not path.exists():
+        raise VaeError(f"{path}: no such folder or tar file of training pictures")
+    members = enumerate(_members(path))
+    if found := [_decode(member)[-1] for number, member in members if _is_held_out(number)]:
+        return found
+    raise VaeError(f"{path}: has fewer than {HOLD_OUT_EVERY} pictures, one in so many is held out")
+
+
 def load(
     path: Path, device: torch.device, smallest: int, tick: Callable[[int], None] = lambda _: None
 ) -> tuple[Pictures, list[np.ndarray], int]:
@@ -125,7 +142,7 @@ def load(
     count = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for levels in pool.map(_decode, _members(path)):
-            if count % HOLD_OUT_EVERY == HOLD_OUT_EVERY - 1:
+            if _is_held_out(count):
                 held_out.append(levels[-1])
             else:
                 train += [level for level in levels if min(level.shape[:2]) >= smallest]

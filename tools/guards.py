@@ -1,0 +1,195 @@
+"""Whether the model tuned for the eye pays for its metric with others.
+
+    python tools/guards.py VISUAL PSNR DATA OUT [--count N] [--jobs N]
+
+VISUAL, PSNR: two models, names or files. DATA: the folder they were trained on, whose held-out pictures
+(their middle, at most `SIDE` wide and high) go through both and through AVIF as libavif comes, as real
+files. Prints what it finds, writes OUT/guards.json, and ends with 1 if a tolerance below is broken. OUT
+also keeps what was measured, for the next time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bitstream.errors import VaeError
+from vaecodec.bench.cache import NAME, Cache
+from vaecodec.bench.codecs import BenchCodec, other
+from vaecodec.bench.codecs.vae import Vae
+from vaecodec.bench.curves import Curve, bd_rate, leads, mean_curve
+from vaecodec.bench.metrics import usable
+from vaecodec.bench.output import prepare
+from vaecodec.bench.results import Results, Row
+from vaecodec.bench.run import readable, run
+from vaecodec.files import write_whole
+from vaecodec.train.data import held_out
+
+#: At equal value of any of GUARDS, `visual` may take this many percent of rate more than `psnr`.
+MAX_RATE = 3.0
+#: At no rate may its PSNR be more than this below that of `psnr`, in dB.
+MAX_PSNR_LOSS = 1.2
+#: At no rate may its mean CIEDE2000 be more than this above that of AVIF.
+MAX_COLOUR_LOSS = 0.0
+
+GUARDS = ("ssimulacra2", "cvvdp", "ms-ssim", "psnr-y", "ciede2000", "flip", "features")
+QUALITIES = {
+    "visual": (5, 20, 36, 52, 68, 84),
+    "psnr": (5, 20, 36, 52, 68, 84),
+    "avif": (10, 25, 40, 55, 66, 76),
+}
+#: Sides of the pictures, in pixels: MS-SSIM needs more than 160.
+SIDE, MIN_SIDE = 768, 161
+COUNT = 8
+
+Curves = Mapping[str, Mapping[str, Curve]]
+
+
+def pictures(data: Path, folder: Path, count: int) -> list[tuple[Path, Path]]:
+    """Write the middles of `count` held-out pictures (all, if there are fewer), evenly spread."""
+    large = [picture for picture in held_out(data) if min(picture.shape[:2]) >= MIN_SIDE]
+    folder.mkdir(exist_ok=True)
+    found = []
+    for number in sorted({int(n) for n in np.linspace(0, len(large) - 1, count)}):
+        y, x = (max(0, (side - SIDE) // 2) for side in large[number].shape[:2])
+        path = folder / f"{number:03}.png"
+        Image.fromarray(large[number][y : y + SIDE, x : x + SIDE]).save(path, compress_level=1)
+        found.append((path, folder))
+    return found
+
+
+def measured(
+    codecs: Mapping[str, BenchCodec], found: list[tuple[Path, Path]], cache: Cache, jobs: int
+) -> Results:
+    """Every picture through every codec; curves go by the keys of `codecs`. Raises VaeError."""
+
+    def failed(text: str) -> None:
+        raise VaeError(text)
+
+    images = readable(found, failed)
+    rows: list[Row] = []
+    for name, codec in codecs.items():
+        results = run(
+            images, [(codec, QUALITIES[name])], ("psnr", *GUARDS),
+            cache=cache, jobs=jobs, failed=failed,
+            progress=lambda done, total, text: print(f"{done} of {total}: {text}", file=sys.stderr),
+        )  # fmt: skip
+        rows += [dataclasses.replace(row, codec=name) for row in results.rows]
+    settings = {name: f"{codec.name}: {codec.settings}" for name, codec in codecs.items()}
+    return Results(results.machine, jobs, settings, results.metrics, rows)
+
+
+def rate_more(anchor: Curve, test: Curve) -> float | str:
+    """BD-rate in percent, or why there is none."""
+    try:
+        return round(bd_rate(anchor, test).percent, 2)
+    except VaeError as error:
+        return str(error)
+
+
+def judge(results: Results) -> dict[str, Any]:
+    """The figures, and in words what is `broken`. Raises VaeError if no rates can be compared."""
+    metrics = ("psnr", *GUARDS)
+    curves: Curves = {
+        name: {metric: mean_curve(results.rows, name, metric) for metric in metrics}
+        for name in results.codecs
+    }
+    bd = {
+        f"{test} against {anchor}": {m: rate_more(curves[anchor][m], curves[test][m]) for m in metrics}
+        for test, anchor in (("visual", "psnr"), ("visual", "avif"), ("psnr", "avif"))
+    }
+    decibels = leads(curves["psnr"]["psnr"], curves["visual"]["psnr"])
+    colour = {
+        model: leads(curves["avif"]["ciede2000"], curves[model]["ciede2000"])
+        for model in ("visual", "psnr")
+    }
+    broken = []
+    for metric in GUARDS:
+        value = bd["visual against psnr"][metric]
+        if isinstance(value, str) or value > MAX_RATE:
+            text = value if isinstance(value, str) else f"{value:+.1f} % rate against psnr"
+            broken.append(f"{metric}: {text}; at most {MAX_RATE:+.1f} % is allowed")
+    for rate, value in decibels.items():
+        if value < -MAX_PSNR_LOSS:
+            broken.append(f"psnr: {value:+.2f} dB at {rate} bpp; -{MAX_PSNR_LOSS} dB is allowed")
+    for rate, value in colour["visual"].items():
+        if value < -MAX_COLOUR_LOSS:
+            broken.append(
+                f"ciede2000: {-value:+.3f} against AVIF at {rate} bpp; {MAX_COLOUR_LOSS:+} is allowed"
+            )
+    return {
+        "bd_rate": bd,
+        "psnr_difference": {str(rate): round(value, 3) for rate, value in decibels.items()},
+        "ciede2000_above_avif": {
+            model: {str(rate): round(-value, 4) for rate, value in by_rate.items()}
+            for model, by_rate in colour.items()
+        },
+        "broken": broken,
+    }
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """The figures of `judge` in lines."""
+    for pair, by_metric in found["bd_rate"].items():
+        print(f"BD-rate, {pair}")
+        for metric, value in by_metric.items():
+            print(f"  {metric:<14}" + (value if isinstance(value, str) else f"{value:+.1f} %"))
+    print("PSNR of visual beyond that of psnr, dB, by bits per pixel")
+    print("  " + ", ".join(f"{rate}: {value:+.2f}" for rate, value in found["psnr_difference"].items()))
+    print("mean CIEDE2000 beyond that of AVIF, by bits per pixel")
+    for model, by_rate in found["ciede2000_above_avif"].items():
+        print(f"  {model:<8}" + ", ".join(f"{rate}: {value:+.3f}" for rate, value in by_rate.items()))
+    for text in found["broken"]:
+        print(f"BROKEN: {text}")
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("visual", metavar="VISUAL")
+    parser.add_argument("psnr", metavar="PSNR")
+    parser.add_argument("data", type=Path, metavar="DATA")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--count", type=int, default=COUNT, help=f"of pictures, {COUNT} by default")
+    parser.add_argument("--jobs", type=int, default=1)
+    given = parser.parse_args(arguments)
+    for metric in GUARDS:
+        usable(metric)
+    codecs: dict[str, BenchCodec] = {
+        "visual": Vae(model=given.visual, device="cpu"),
+        "psnr": Vae(model=given.psnr, device="cpu"),
+        "avif": other("avif"),
+    }
+    prepare(given.out)
+    found = pictures(given.data, given.out / "pictures", given.count)
+    results = measured(codecs, found, Cache(given.out / NAME), given.jobs)
+    judged = judge(results)
+    show(judged)
+    about = {
+        "machine": results.machine,
+        "pictures": len(results.images),
+        "codecs": results.codecs,
+        "metrics": results.metrics,
+        "tolerances": {
+            "rate_percent": MAX_RATE,
+            "psnr_decibels": MAX_PSNR_LOSS,
+            "ciede2000_above_avif": MAX_COLOUR_LOSS,
+        },
+    }
+    text = json.dumps(about | judged, indent=1) + "\n"
+    write_whole(given.out / "guards.json", text.encode(), force=True)
+    return 1 if judged["broken"] else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except VaeError as error:
+        sys.exit(str(error))
