@@ -41,7 +41,7 @@ def test_files_match_in_size_and_ours_is_never_the_larger() -> None:
         assert found is not None
         assert 1 <= len(found.theirs) / len(found.ours) <= 1.02
         assert abs(len(found.ours) / 10_000 - 1) <= contact_sheet.NEAR
-    assert contact_sheet.pair(image, Steps(1000, 1.05), Steps(1010, 3.0), 1.0) is None
+    assert contact_sheet.pair(image, Steps(1000, 1.05), Steps(1700, 3.0), 1.0) is None
 
 
 def test_a_row(photo: np.ndarray, photo_file: Path) -> None:
