@@ -4,6 +4,8 @@ IMAGES ?=
 # Tests that run at a time, each in one thread.
 JOBS ?= 2
 INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Without what it declares: torchvision and others, of which pictures need nothing.
+CVVDP = $(INSTALL) --no-deps cvvdp tqdm
 
 .PHONY: demo test lint bench clean
 
@@ -11,12 +13,14 @@ INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(INSTALL) -e '.[bench,test,lint]'
+	.venv/bin/python $(CVVDP)
 	@touch $@
 
 # compressai pins numpy below 2, so training has an environment of its own.
 .venv-train/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-train
 	.venv-train/bin/python $(INSTALL) -e '.[train,bench,test]'
+	.venv-train/bin/python $(CVVDP)
 	@touch $@
 
 # Compress a real photograph (or IMAGES="a.jpg b.png"), decompress it, compare with JPEG.

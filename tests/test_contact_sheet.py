@@ -19,7 +19,7 @@ import contact_sheet
 
 @dataclass
 class Steps:
-    """A codec whose files have `base` bytes, and `step` times as many at each quality more."""
+    """A codec whose files have `base` bytes, and `step` times as many at each quality more, up to a million."""
 
     base: float
     step: float
@@ -28,7 +28,7 @@ class Steps:
     qualities: tuple[int, ...] = (1, 100)
 
     def encode(self, image: np.ndarray, quality: int) -> bytes:
-        return bytes(round(self.base * self.step**quality))
+        return bytes(round(min(self.base * self.step**quality, 1e6)))
 
     def decode(self, data: bytes) -> np.ndarray:
         raise NotImplementedError
