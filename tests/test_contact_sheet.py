@@ -19,7 +19,7 @@ import contact_sheet
 
 @dataclass
 class Steps:
-    """A codec whose files have `base` bytes, and `step` times as many at each quality more, up to a million."""
+    """A codec whose files have `base` bytes, times `step` at each quality more, up to a million."""
 
     base: float
     step: float

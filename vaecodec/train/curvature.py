@@ -22,7 +22,7 @@ def measure_curvature(
 
     With J the Jacobian of the synthesis transform and H half the Hessian of the distortion of a
     picture, the norm of the rows of J^T H J (Schraudolph, 2002), its diagonal and all that couples
-    values: the root mean square of J^T H J v over random signs v (Hutchinson's estimator) and positions.
+    values: the root mean square of J^T H J v over random signs v (Hutchinson) and positions.
     `pictures`: uint8, H x W x 3, sides multiples of 64. `levels`: where it is measured, ascending;
     those between are interpolated.
     """
