@@ -1,4 +1,4 @@
-"""Number formats of the integer prior; docs/model.md and docs/format.md explain the choices."""
+"""Number formats of the integer prior; docs/format.md and docs/experiments.md say why."""
 
 #: Activations: signed 16-bit, saturating, in units of 2^-9.
 ACTIVATION_BITS = 9

@@ -34,7 +34,7 @@ _LATENT_MAX = 2**13
 _RATED_MAX = 32
 #: Bits that a squared error of one step is worth when rounding. High-rate theory gives 6 / ln 2 for the
 #: optimal step; measured best on held-out pictures is more cautious the lower the rate
-#: (docs/model.md): ERROR_BITS up to level HIGH_RATES, half of it every 30 levels above.
+#: (docs/experiments.md): ERROR_BITS up to level HIGH_RATES, half of it every 30 levels above.
 ERROR_BITS = 60.0
 HIGH_RATES = 21
 #: For details, which are linear in the picture: nothing learned stands between theory and them.

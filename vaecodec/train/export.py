@@ -46,7 +46,7 @@ def _integers(x: Tensor, scale: float, peak: int, dtype: torch.dtype, name: str)
 
 
 def _halves(x: Tensor, name: str) -> Tensor:
-    """In half precision, which halves the file and costs nothing to speak of (docs/model.md)."""
+    """In half precision, which halves the file and costs nothing to speak of (docs/experiments.md)."""
     rounded = x.half().contiguous()
     if not torch.equal(rounded.isfinite(), x.isfinite()):  # limits may be infinite
         raise VaeError(f"layer {name} does not fit half precision; train on with smaller weights")
