@@ -47,7 +47,9 @@ def test_files_match_in_size_and_ours_is_never_the_larger() -> None:
 def test_a_row(photo: np.ndarray, photo_file: Path) -> None:
     cut = contact_sheet.read_cut(f"a face={photo_file}:100,20,120,80")
     assert (cut.label, cut.path, cut.box) == ("a face", photo_file, (100, 20, 220, 100))
-    row = np.asarray(contact_sheet.row(cut, WEBP, JPEG, 2.0))
+    files = contact_sheet.pair(photo, WEBP, JPEG, 2.0)
+    assert files is not None
+    row = np.asarray(contact_sheet.row(cut, files, WEBP, JPEG))
     assert row.shape == (80 + contact_sheet.LINE, 3 * 120 + 2 * contact_sheet.GAP, 3)
     original = photo[20:100, 100:220]
     assert np.array_equal(row[:80, :120], original)
@@ -61,7 +63,7 @@ def test_what_cannot_be_cut(photo_file: Path) -> None:
         contact_sheet.read_cut(f"{photo_file}:0,0,8,8")
     outside = contact_sheet.read_cut(f"a={photo_file}:200,0,57,8")
     with pytest.raises(VaeError, match=r"photo\.png: has no .* in its 256 x 192 pixels"):
-        contact_sheet.row(outside, WEBP, JPEG, 2.0)
+        contact_sheet.row(outside, contact_sheet.Pair(ours=b"", theirs=b""), WEBP, JPEG)
     with pytest.raises(VaeError, match=r"x\.gif: must end in \.png or \.webp"):
         contact_sheet.main(["x.gif", "1", f"a={photo_file}:0,0,8,8"])
 

@@ -98,19 +98,13 @@ def pair(image: np.ndarray, ours: BenchCodec, peer: BenchCodec, bpp: float) -> P
     return None
 
 
-def row(cut: Cut, ours: BenchCodec, peer: BenchCodec, bpp: float) -> Image.Image:
-    """The original and what the two codecs make of it, each with a line of text below."""
+def row(cut: Cut, files: Pair, ours: BenchCodec, peer: BenchCodec) -> Image.Image:
+    """The original and what the two codecs made of it, each with a line of text below."""
     image = read_picture(cut.path)
     left, top, right, bottom = cut.box
     if right > image.shape[1] or bottom > image.shape[0] or left >= right or top >= bottom:
         raise VaeError(
             f"{cut.path}: has no {cut.box} in its {image.shape[1]} x {image.shape[0]} pixels"
-        )
-    files = pair(image, ours, peer, bpp)
-    if files is None:
-        raise VaeError(
-            f"{cut.path}: {peer.name} has no file of the size of one of {ours.name} near {bpp} bits "
-            f"per pixel"
         )
     pixels = image.shape[0] * image.shape[1]
     panels = [(image, f"{cut.label}: original")]
@@ -149,7 +143,15 @@ def main(arguments: list[str]) -> None:
     if form is None:
         raise VaeError(f"{given.out}: must end in .png or .webp")
     ours, peer = Vae(model=given.model, device="cpu"), other(given.peer)
-    sheet = stack([row(read_cut(cut), ours, peer, given.bpp) for cut in given.cuts])
+    cuts, files = [read_cut(text) for text in given.cuts], {}
+    for path in dict.fromkeys(cut.path for cut in cuts):
+        found = pair(read_picture(path), ours, peer, given.bpp)
+        if found is None:
+            raise VaeError(
+                f"{path}: no {peer.name} file matches {ours.name} near {given.bpp} bpp in size"
+            )
+        files[path] = found
+    sheet = stack([row(cut, files[cut.path], ours, peer) for cut in cuts])
     file = io.BytesIO()
     options = {"optimize": True} if form == "PNG" else {"quality": 95, "method": 6}
     sheet.save(file, form, **options)
