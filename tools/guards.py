@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from bitstream.errors import VaeError
@@ -58,7 +57,8 @@ def pictures(data: Path, folder: Path, count: int) -> list[tuple[Path, Path]]:
     large = [picture for picture in held_out(data) if min(picture.shape[:2]) >= MIN_SIDE]
     folder.mkdir(exist_ok=True)
     found = []
-    for number in sorted({int(n) for n in np.linspace(0, len(large) - 1, count)}):
+    # The middle of each of `count` stretches: the ends are no likelier than the rest.
+    for number in sorted({(2 * k + 1) * len(large) // (2 * count) for k in range(count)}):
         y, x = (max(0, (side - SIDE) // 2) for side in large[number].shape[:2])
         path = folder / f"{number:03}.png"
         Image.fromarray(large[number][y : y + SIDE, x : x + SIDE]).save(path, compress_level=1)
