@@ -1,20 +1,22 @@
 """Turn a float checkpoint into a registered model, if it deserves to be one.
 
-    python tools/release_weights.py CHECKPOINT VERSION DATA KODAK [RIVAL]
+    python tools/release_weights.py CHECKPOINT VERSION DATA [--rival MODEL] [--kodak FOLDER]
 
 CHECKPOINT: final.safetensors of a training stage, whose size and tune make the model's name, such as
-small-psnr-5, with VERSION. DATA: what it was trained on; its held-out part decides. KODAK: folder of
-the Kodak images, reported only. RIVAL: the model to beat, of the same tune, by name or path; the newest
-registered one of the same size and tune, unless given.
+small-psnr-5, with VERSION. DATA: what it was trained on; its held-out part decides. MODEL: the one to
+beat, of the same tune, by name or path; the newest registered one of the same size and tune, unless
+given. FOLDER: the Kodak images, reported only; give it with the last tune that is released, since both
+are measured in one run.
 
 In order: export; real files of the held-out pictures, against the rival (a model that does not beat it
 is refused); integer against float prior; the model's golden files; the tests of determinism and
-conformance, with the new model registered; Kodak; docs/results.md. Anything that fails before Kodak
-takes the new files back.
+conformance, with the new model registered. Anything that fails takes the new files back. Then Kodak,
+with the newest model of each tune, and docs/results.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import subprocess
@@ -34,7 +36,7 @@ from vaecodec.codec import Codec
 from vaecodec.files import write_whole
 from vaecodec.model.config import level_lambda
 from vaecodec.model.objective import distortion
-from vaecodec.quality import level_of
+from vaecodec.quality import TUNES, level_of
 from vaecodec.train.data import load
 from vaecodec.train.export import export, read_checkpoint
 from vaecodec.train.fitting import Fitting
@@ -76,7 +78,8 @@ def score(model: str, tune: str, pictures: list[np.ndarray]) -> float:
     return round(float(np.mean(values)), 4)
 
 
-def main(checkpoint: str, version: str, data: str, kodak: str, rival: str | None = None) -> None:
+def release(checkpoint: str, version: str, data: str, rival: str | None) -> str:
+    """Register the model and return its size."""
     about = read_checkpoint(Path(checkpoint))[1]
     size, tune = about["size"], about["tune"]
     name = f"{size}-{tune}-{version}"
@@ -122,17 +125,30 @@ def main(checkpoint: str, version: str, data: str, kodak: str, rival: str | None
         ):
             path.unlink(missing_ok=True)
         raise
-    out = ROOT / "runs" / "kodak"  # kept: other codecs than the model are measured once
-    options = [*write_results.KODAK_OPTIONS, "--models", name, "--out", str(out)]
+    return str(size)
+
+
+def measure_kodak(size: str, folder: str) -> None:
+    """The newest model of each tune on Kodak, and docs/results.md."""
+    tunes = {entry.tune for entry in weights.registered() if entry.card["size"] == size}
+    models = ",".join(weights.find(size, tune).name for tune in TUNES if tune in tunes)
+    out = ROOT / "runs" / "kodak"  # kept: other codecs than the models are measured once
+    options = [*write_results.KODAK_OPTIONS, "--models", models, "--out", str(out)]
     options += ["--reference", str(write_results.REFERENCE)]
-    group.main(["bench", kodak, *options], standalone_mode=False)
-    write_whole(
-        write_results.FOLDER / f"kodak-{name}.json", (out / "results.json").read_bytes(), force=True
-    )
+    group.main(["bench", folder, *options], standalone_mode=False)
+    results = (out / "results.json").read_bytes()
+    write_whole(write_results.FOLDER / f"kodak-{size}.json", results, force=True)
     write_results.main()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (5, 6):
-        sys.exit(__doc__)
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("checkpoint", metavar="CHECKPOINT")
+    parser.add_argument("version", metavar="VERSION")
+    parser.add_argument("data", metavar="DATA")
+    parser.add_argument("--rival", metavar="MODEL")
+    parser.add_argument("--kodak", metavar="FOLDER")
+    given = parser.parse_args()
+    released = release(given.checkpoint, given.version, given.data, given.rival)
+    if given.kodak:
+        measure_kodak(released, given.kodak)

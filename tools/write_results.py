@@ -31,8 +31,9 @@ IMAGES = ROOT / "docs" / "images"
 #: Curves published by the CompressAI project, from its repository (BSD-3-Clause-Clear).
 REFERENCE = ROOT / "benchmarks" / "reference" / "kodak-published.json"
 KODAK_OPTIONS = (
-    "--codecs", "vae,jpeg,jpeg-444,webp,avif,avif-psnr,jxl,jpeg2000", "--efforts", "0,4",
-    "--metrics", "ssimulacra2,cvvdp,psnr,ms-ssim", "--side-by-side", "0", "--jobs", "2",
+    "--codecs", "vae,jpeg,webp,avif,avif-psnr,jxl", "--efforts", "0",
+    "--metrics", "ssimulacra2,cvvdp,features,psnr,ms-ssim", "--side-by-side", "0", "--jobs", "2",
+    "--qualities", "5,10,20,35,50,65,80,95",
 )  # fmt: skip
 
 
