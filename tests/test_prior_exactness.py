@@ -119,7 +119,7 @@ def test_rounding_saves_rate_and_moves_at_most_one_step(model: LoadedModel) -> N
     index = torch.randint(0, 64, (20_000,), generator=generator).double()
     residual = torch.randn(20_000, generator=generator, dtype=torch.float64)
     residual *= 0.11 * torch.exp(index * 0.112)
-    symbol = model.latents._round(residual, index, ERROR_BITS)
+    symbol = model.latents._round(residual, index, ERROR_BITS["psnr"].bits)
     nearest = torch.floor(residual + 0.5) * (index >= model.tables.skip)
     moved = nearest - symbol
     assert float(moved.abs().max()) == 1

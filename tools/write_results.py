@@ -34,6 +34,9 @@ KODAK_OPTIONS = (
     "--codecs", "vae,jpeg,webp,avif,avif-psnr,jxl", "--efforts", "0",
     "--metrics", "ssimulacra2,cvvdp,features,psnr,ms-ssim", "--side-by-side", "0", "--jobs", "2",
     "--qualities", "5,10,20,35,50,65,80,95",
+    "--qualities", "jpeg=10,22,45,70,88,94", "--qualities", "webp=1,10,25,45,80,91",
+    "--qualities", "avif=10,25,40,55,68,78,86", "--qualities", "avif-psnr=10,25,40,55,68,78,86",
+    "--qualities", "jxl=5,20,40,60,76,88,94",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bitstream import entropy
 from vaecodec.model import fixed_point as fp
+from vaecodec.model.config import LEVELS
 from vaecodec.model.integer import IntegerArithmetic
 from vaecodec.model.prior import (
     STEPS,
@@ -32,14 +33,33 @@ _HYPER_MAX = 2**15 - 1
 _LATENT_MAX = 2**13
 #: Symbols beyond this size are rated like one of this size.
 _RATED_MAX = 32
-#: Bits that a squared error of one step is worth when rounding. High-rate theory gives 6 / ln 2 for the
-#: optimal step; measured best on held-out pictures is more cautious the lower the rate
-#: (docs/experiments.md): ERROR_BITS up to level HIGH_RATES, half of it every 30 levels above.
-ERROR_BITS = 60.0
-HIGH_RATES = 21
-#: For details, which are linear in the picture: nothing learned stands between theory and them.
-DETAIL_ERROR_BITS = 10.0
 
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorBits:
+    """Bits that a squared error of one step is worth when rounding, measured best on held-out pictures
+    (docs/experiments.md): `bits` up to level `high_rates`, half of it every `halving` levels above.
+
+    High-rate theory gives 6 / ln 2 for the optimal step and squared error; learned transforms ask for
+    more caution, and so does a distortion that minds texture going. `details` are linear in the
+    picture: nothing learned stands between theory and them.
+    """
+
+    bits: float
+    details: float
+    high_rates: int = LEVELS - 1
+    halving: float = 30.0
+
+    def at(self, level: int) -> float:
+        """Of all but details."""
+        return self.bits / 2 ** (max(0, level - self.high_rates) / self.halving)
+
+
+#: By tune.
+ERROR_BITS = {
+    "psnr": ErrorBits(bits=60.0, details=10.0, high_rates=21),
+    "visual": ErrorBits(bits=120.0, details=20.0),
+}
 
 #: The symbols of one group in order of coding, each block with its scale indices.
 Blocks = list[tuple[np.ndarray, np.ndarray]]
@@ -66,9 +86,11 @@ class LatentCoder:
         tables: entropy.Tables,
         device: torch.device,
         details: int = 0,
+        tune: str = "psnr",
     ) -> None:
         self._arithmetic = arithmetic
         self._details = details
+        self._rounding = ERROR_BITS[tune]
         self._tables = tables
         self._device = device
         levels = np.arange(_RATED_MAX + 1)
@@ -86,11 +108,11 @@ class LatentCoder:
         symbol -= symbol.sign() * (saved > error_bits * added)
         return symbol * (index >= self._tables.skip)
 
-    def _worth(self, level: int, channels: int) -> Tensor:
+    def _error_bits(self, level: int, channels: int) -> Tensor:
         """Bits that a squared error of one step is worth, per channel, where no search follows."""
         worth = torch.zeros(channels, dtype=torch.float64, device=self._device)
-        latent = worth[self._details :] + ERROR_BITS / 2 ** (max(0, level - HIGH_RATES) / 30)
-        return with_details(latent, worth[: self._details] + DETAIL_ERROR_BITS)
+        latent = worth[self._details :] + self._rounding.at(level)
+        return with_details(latent, worth[: self._details] + self._rounding.details)
 
     def _start(self, z: Tensor, level: int, rows: int, columns: int) -> tuple[Prior, _Extent]:
         extent = _Extent(4 * z.shape[1], 4 * z.shape[2], rows, columns, self._device)
@@ -137,7 +159,7 @@ class LatentCoder:
 
         prior, extent = self._start(z, level, rows, columns)
         parts = split_quarters(y)
-        worth = self._worth(level, y.shape[-1]) if error_bits is None else error_bits
+        worth = self._error_bits(level, y.shape[-1]) if error_bits is None else error_bits
         worth = torch.as_tensor(worth, dtype=y.dtype, device=y.device).expand(y.shape[-1])
         worth = worth.reshape(4, 1, 1, 1, -1)  # by quarter
         decoded = torch.zeros_like(parts)

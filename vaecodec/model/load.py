@@ -45,14 +45,13 @@ class LoadedModel:
         if len(self.tables.supports) != SCALES:
             raise ValueError(f"{SCALES} frequency tables expected")
         self.transforms = Transforms(config)
-        state = {**self.transforms.state_dict(), **_section(tensors, "transforms.")}  # TODO strict
-        self.transforms.load_state_dict(state)
+        self.transforms.load_state_dict(_section(tensors, "transforms."))
         self.transforms.to(device).eval().requires_grad_(False)
         self.curvature = tensors["encoder.curvature"].to(device)
         self.ranges = tensors["encoder.ranges"].to(device)
         self.distortion = tensors["encoder.distortion"].to(device)
         self.arithmetic = IntegerArithmetic(config, prior, device)
-        self.latents = LatentCoder(self.arithmetic, self.tables, device, config.detail_channels)
+        self.latents = LatentCoder(self.arithmetic, self.tables, device, config.detail_channels, tune)
 
     @property
     def analysis_halo(self) -> int:
