@@ -81,7 +81,7 @@ def check(
     for side, top, left in patches:
         inside = slice(top, top + side), slice(left, left + side)
         flat = error(picture[inside], picture[inside].mean(axis=(0, 1)))
-        assert error(found[inside], picture[inside]) <= max(flat, 4 * before)
+        assert error(found[inside], picture[inside]) <= flat + 4 * before
 
 
 @pytest.mark.parametrize("quality", [10, 60, 95])
@@ -97,7 +97,7 @@ def test_textures_in_a_photograph(any_codec: Codec, large: np.ndarray, quality: 
 colours = st.tuples(*[st.sampled_from([0, 64, 128, 192, 255])] * 3)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, derandomize=True)
 @given(
     drawn=st.builds(
         Texture,
@@ -137,12 +137,11 @@ def test_what_decodes_badly_is_damped(
     monkeypatch.setattr(damping, "TOLERANCE", 0.0)
     picture = photo.copy()
     picture[64:128, 64:128] = texture("noise").draw(64, 64)
-    same = codec.encode(picture, 1, lossless=False)
+    flattened = codec.encode(picture, 1, lossless=False)
     monkeypatch.undo()
-    assert len(same) < len(codec.encode(picture, 1, lossless=False))
-    assert error(np.asarray(codec.decode(same)), picture) < 2 * error(
-        there_and_back(codec, picture, 1), picture
-    )
+    plain = there_and_back(codec, picture, 1)
+    assert len(flattened) < len(codec.encode(picture, 1, lossless=False))
+    assert error(np.asarray(codec.decode(flattened)), picture) < 2 * error(plain, picture)
 
 
 def test_what_cannot_be_damped_is_stored_without_loss(

@@ -48,7 +48,7 @@ SIDE = 384  # held-out pictures: their middle, at most this large
 PRIOR_PICTURES = 6  # of them, for what the integer prior costs
 PATCH = 128
 PRIOR_LOSS = 0.005  # at most this share of rate may be lost to integers
-TESTS = ("test_golden.py", "test_prior_exactness.py", "test_codec.py")
+TESTS = ("test_golden.py", "test_prior_exactness.py", "test_codec.py", "test_textures.py")
 
 
 def middles(pictures: list[np.ndarray]) -> list[np.ndarray]:
@@ -79,7 +79,7 @@ def score(model: str, tune: str, pictures: list[np.ndarray]) -> float:
     return round(float(np.mean(values)), 4)
 
 
-def release(checkpoint: str, version: str, data: str, rival: str | None) -> str:
+def release(checkpoint: str, version: int, data: str, rival: str | None) -> str:
     """Register the model and return its size."""
     about = read_checkpoint(Path(checkpoint))[1]
     size, tune = about["size"], about["tune"]
@@ -145,7 +145,7 @@ def measure_kodak(size: str, folder: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("checkpoint", metavar="CHECKPOINT")
-    parser.add_argument("version", metavar="VERSION")
+    parser.add_argument("version", metavar="VERSION", type=int)
     parser.add_argument("data", metavar="DATA")
     parser.add_argument("--rival", metavar="MODEL")
     parser.add_argument("--kodak", metavar="FOLDER")

@@ -63,7 +63,17 @@ def _command(results: Results) -> str:
         f"vaecodec bench KODAK --codecs {','.join(['vae', *others])} "
         f"--models {','.join(dict.fromkeys(models))} --efforts {','.join(map(str, sorted(efforts)))} "
         f"--metrics {','.join(results.metrics)} --jobs {results.jobs} --out DIR"
+        + "".join(f" --qualities {spec}" for spec in _qualities(results))
     )
+
+
+def _qualities(results: Results) -> list[str]:
+    """What `--qualities` is given to measure the same."""
+    specs = {}
+    for name in results.codecs:
+        codec = "vae" if name.startswith("vae ") else re.sub(" (speed|effort) ", ":", name)
+        specs[codec] = ",".join(str(quality) for quality in results.qualities(name))
+    return [spec if codec == "vae" else f"{codec}={spec}" for codec, spec in specs.items()]
 
 
 def _standings(results: Results, curve: str, metrics: Sequence[str]) -> list[str]:

@@ -189,14 +189,16 @@ class Codec:
             ]
             for item, found in zip(coded, analysed, strict=True):
                 item.sound &= found.sound
-            if effort == 0:
-                latent = torch.cat([found.latent for found in analysed])
-                hyper = torch.cat([found.hyper for found in analysed])
-                blocks = model.latents.quantise(
-                    latent[:, window.rows, window.columns], hyper, level, group.height, group.width
-                ).blocks
-            else:
-                blocks = [refine(model, found, level, window, effort) for found in analysed]
+            latent = torch.cat([found.latent for found in analysed])
+            hyper = torch.cat([found.hyper for found in analysed])
+            blocks = model.latents.quantise(
+                latent[:, window.rows, window.columns], hyper, level, group.height, group.width
+            ).blocks
+            if effort:  # not for what was checked: it is to be written as it was found to be sound
+                blocks = [
+                    symbols if found.checked else refine(model, found, level, window, effort)
+                    for symbols, found in zip(blocks, analysed, strict=True)
+                ]
             for item, symbols in zip(coded, blocks, strict=True):
                 item.streams.append(model.latents.encode(symbols))
         return coded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def compare(
 
 
 #: The metrics by which models of a tune are compared with other codecs.
-TUNE_METRICS = {"visual": ("ssimulacra2", "cvvdp"), "psnr": ("psnr",)}
+TUNE_METRICS = {"visual": ("ssimulacra2", "cvvdp", "features"), "psnr": ("psnr",)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +95,12 @@ def standings(results: Results, metric: str, test: str) -> dict[str, Standing]:
         differences: dict[float, float] = {}
         for name in names:
             curve = mean_curve(results.rows, name, metric)
-            try:
+            with contextlib.suppress(VaeError):  # too little in common for one figure
                 percents[name] = bd_rate(curve, own).percent
+            with contextlib.suppress(VaeError):  # no rate in common
                 for rate, difference in leads(curve, own).items():
                     differences[rate] = min(difference, differences.get(rate, math.inf))
-            except VaeError:
-                continue
-        if percents:
+        if percents and differences:
             best = max(percents, key=lambda name: percents[name])
             found[form] = Standing(
                 best=best,

@@ -39,7 +39,7 @@ from vaecodec.train.fitting import Fitting
     "--patch",
     type=click.IntRange(64),
     default=None,
-    help="Patch side, a multiple of 64  [default: 128 on a CPU, 256 on a GPU]",
+    help="Patch side, a multiple of 64  [default: 128 on a CPU for tune psnr, else 256]",
 )
 @click.option(
     "--learning-rate",
@@ -103,7 +103,7 @@ def command(
 
     chosen = pick_device(device)
     gpu = chosen.type == "cuda"
-    patch = patch or (256 if gpu else 128)
+    patch = patch or (256 if gpu or tune == "visual" else 128)
     if patch % 64:
         raise click.BadParameter(f"{patch} is not a multiple of 64", param_hint="--patch")
     try:

@@ -20,8 +20,10 @@ from vaecodec.model.load import LoadedModel
 from vaecodec.tiling import Rectangle
 
 #: Share of a position's channels that may be beyond their ranges: at most 6 of 512 are in Kodak's
-#: photographs, 30 to 170 in a one-pixel checker, a dithered area, noise or a mosaic of full colours.
+#: photographs, 20 to 170 in a one-pixel checker, a dithered area, noise or a mosaic of full colours.
 BEYOND = 1 / 32
+#: Values up to this many steps are rounded to zero: they are not beyond anything.
+ROUNDED_AWAY = 0.5
 #: Share of a damped cell's contrast that is left after each round.
 SHARES = (0.5, 0.25, 0.0)
 #: A cell may have this many times the mean squared error that is usual at its level, besides as much as
@@ -36,12 +38,14 @@ class Analysed:
     """One group of one picture, ready to be quantised, and what surrounds it.
 
     `picture`: uint8, H x W x 3, as it is to be encoded. `latent`: 1 x h x w x M, in steps. `hyper`: the
-    group's own hyper-latent. `sound`: whether it decodes as it should.
+    group's own hyper-latent. `checked`: whether it was decoded and compared; `sound`: whether it then
+    was as it should be.
     """
 
     picture: np.ndarray
     latent: Tensor
     hyper: Tensor
+    checked: bool = False
     sound: bool = True
 
 
@@ -63,7 +67,8 @@ class Window:
 def strange(model: LoadedModel, latent: Tensor, level: int) -> bool:
     """Whether anywhere in `latent` (N x h x w x M, steps) more channels are beyond their ranges than
     photographs ever have there."""
-    beyond = ~(latent.abs() <= model.ranges[level])  # what is not a number is
+    ranges = model.ranges[level].clamp(min=ROUNDED_AWAY)
+    beyond = ~(latent.abs() <= ranges)  # what is not a number is
     return bool(beyond.sum(dim=3).max() > BEYOND * model.config.latent_channels)
 
 
@@ -75,8 +80,7 @@ def damped(model: LoadedModel, picture: np.ndarray, level: int, window: Window) 
     """
     samples = torch.from_numpy(np.array(picture)).to(model.device).float()
     means = _cell_means(samples)
-    flat = F.interpolate(means[None], scale_factor=LATENT_STRIDE, mode="bilinear")[0]
-    flat = _cut(flat, samples)
+    flat = _samples_of(means, samples)
     share = torch.ones_like(means[0])
     bad = torch.zeros_like(share)
     for left in (1.0, *SHARES):
@@ -85,34 +89,33 @@ def damped(model: LoadedModel, picture: np.ndarray, level: int, window: Window) 
         goal = flat + _samples_of(share[None], samples) * (samples - flat)
         encoded = goal.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
         latent, hyper = model.analyse(encoded[None], level)
-        found = Analysed(picture=encoded, latent=latent, hyper=window.hyper(hyper))
-        bad = _bad_cells(model, samples, found, level, window)
-        if not bad.any():
+        found = Analysed(picture=encoded, latent=latent, hyper=window.hyper(hyper), checked=True)
+        bad = _bad_cells(model, samples, flat, found, level, window)
+        if not bad[window.inner.slices()].any():
             return found
     return replace(found, sound=False)
 
 
 def _bad_cells(
-    model: LoadedModel, samples: Tensor, found: Analysed, level: int, window: Window
+    model: LoadedModel, samples: Tensor, flat: Tensor, found: Analysed, level: int, window: Window
 ) -> Tensor:
-    """1 where a cell of `samples` must be damped, else 0; float32, rows x columns of cells.
+    """1 where a cell of `samples` must be damped, else 0; float32, rows x columns of cells. `flat`: the
+    cells' mean colours, as samples.
 
-    What surrounds the group is decoded as it would be without rounding.
+    What surrounds the group is decoded as it would be without rounding, and damped with it: what is
+    wrong there shows in the group too.
     """
-    inner, means = window.inner, _cell_means(samples)
-    latent = found.latent[:, : means.shape[1], : means.shape[2]].clone()
+    inner = window.inner
+    rows, columns = (-(-side // LATENT_STRIDE) for side in samples.shape[:2])
+    latent = found.latent[:, :rows, :columns].clone()
     coded = model.latents.quantise(
         found.latent[:, window.rows, window.columns], found.hyper, level, inner.height, inner.width
     ).latent
     latent[:, *inner.slices()] = coded[:, : inner.height, : inner.width]
     decoded = _cut(model.synthesise(latent, level)[0].permute(2, 0, 1), samples)
     error = _cell_means((decoded.clamp(0, 255) - samples).square()).mean(dim=0)
-    spread = _cell_means((samples - _samples_of(means, samples)).square()).mean(dim=0)
-    bad = torch.zeros_like(error)
-    within = inner.slices()
-    # What is not a number is bad.
-    bad[within] = (~(error <= spread + TOLERANCE * model.distortion[level]))[within].float()
-    return bad
+    spread = _cell_means((samples - flat).square()).mean(dim=0)
+    return (~(error <= spread + TOLERANCE * model.distortion[level])).float()  # not a number is bad
 
 
 def _cell_means(samples: Tensor) -> Tensor:

@@ -37,8 +37,9 @@ _RATED_MAX = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorBits:
-    """Bits that a squared error of one step is worth when rounding, measured best on held-out pictures
-    (docs/experiments.md): `bits` up to level `high_rates`, half of it every `halving` levels above.
+    """Bits that rounding may spend to avoid a squared error of one step, measured best on held-out
+    pictures (docs/experiments.md): `bits` up to level `high_rates`, half of it every `halving` levels
+    above.
 
     High-rate theory gives 6 / ln 2 for the optimal step and squared error; learned transforms ask for
     more caution, and so does a distortion that minds texture going. `details` are linear in the
@@ -109,10 +110,10 @@ class LatentCoder:
         return symbol * (index >= self._tables.skip)
 
     def _error_bits(self, level: int, channels: int) -> Tensor:
-        """Bits that a squared error of one step is worth, per channel, where no search follows."""
-        worth = torch.zeros(channels, dtype=torch.float64, device=self._device)
-        latent = worth[self._details :] + self._rounding.at(level)
-        return with_details(latent, worth[: self._details] + self._rounding.details)
+        """Bits for a squared error of one step, per channel, where no search follows."""
+        none = torch.zeros(channels, dtype=torch.float64, device=self._device)
+        latent = none[self._details :] + self._rounding.at(level)
+        return with_details(latent, none[: self._details] + self._rounding.details)
 
     def _start(self, z: Tensor, level: int, rows: int, columns: int) -> tuple[Prior, _Extent]:
         extent = _Extent(4 * z.shape[1], 4 * z.shape[2], rows, columns, self._device)
@@ -147,7 +148,7 @@ class LatentCoder:
         """Latents to symbols.
 
         `latent`: float, N x h x w x M, quantisation steps, h and w multiples of 4. `hyper`: float,
-        N x h/4 x w/4 x Z, unrounded. `error_bits`: bits that a squared error of one step is worth,
+        N x h/4 x w/4 x Z, unrounded. `error_bits`: bits for a squared error of one step,
         for all or per channel (M); infinite for plain rounding, None for what is best without search.
         """
         z = torch.nan_to_num(hyper.double()).round().clamp(-_HYPER_MAX, _HYPER_MAX)
@@ -159,15 +160,15 @@ class LatentCoder:
 
         prior, extent = self._start(z, level, rows, columns)
         parts = split_quarters(y)
-        worth = self._error_bits(level, y.shape[-1]) if error_bits is None else error_bits
-        worth = torch.as_tensor(worth, dtype=y.dtype, device=y.device).expand(y.shape[-1])
-        worth = worth.reshape(4, 1, 1, 1, -1)  # by quarter
+        bits = self._error_bits(level, y.shape[-1]) if error_bits is None else error_bits
+        bits = torch.as_tensor(bits, dtype=y.dtype, device=y.device).expand(y.shape[-1])
+        bits = bits.reshape(4, 1, 1, 1, -1)  # by quarter
         decoded = torch.zeros_like(parts)
         for step in range(STEPS):
             mean, index = prior.parameters(step)
             quarters = step_quarters(step)
             value = torch.stack([parts[p, q] for p, q in enumerate(quarters)])
-            symbol = self._round((value - mean) * 2.0**-fp.STEP_BITS, index, worth[quarters])
+            symbol = self._round((value - mean) * 2.0**-fp.STEP_BITS, index, bits[quarters])
             steps = _reconstruct(symbol, mean)
             if step < STEPS - 1:
                 prior.update(step, steps)

@@ -7,7 +7,7 @@ from torch import Tensor
 from vaecodec.model.ssimulacra2 import visual_error
 
 #: Tune `visual`: share of the mean squared error; the rest is of SSIMULACRA2's error times
-#: STRUCTURE_WEIGHT, which makes slopes against the rate alike (docs/experiments.md).
+#: STRUCTURE_WEIGHT, which makes their slopes against the rate equal (docs/experiments.md).
 MSE_SHARE = 0.12
 STRUCTURE_WEIGHT = 7.0
 #: Of the squared error of colours in XYB.

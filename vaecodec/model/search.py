@@ -30,13 +30,13 @@ AFTER_FAILURE = 1.3
 MOMENTUM = 0.3
 #: With so many changed values, a channel's own curvature weighs as much as all channels' together.
 SHARED_CHANGES = 20
-#: The measured curvature is at most this many times the stored one, and at least one so-manieth.
+#: The measured curvature is at most this many times the stored one, and at least the TRUST-th part.
 TRUST = 4.0
 
 
 class _Distortion:
     """Distortion of the decoded picture within one group, and its gradient: that of the model's tune,
-    times the number of samples, so that it is the squared error (0..255 samples, summed) or alike.
+    times the number of samples: the squared error (0..255 samples, summed) or something of its size.
 
     `picture`: uint8, H x W x 3, of the group and what surrounds it; `latent`: 1 x h x w x M, in steps,
     of the same; `inner`: where in the latent the group lies. What surrounds the group stays as it is.

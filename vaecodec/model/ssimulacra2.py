@@ -10,7 +10,7 @@ It hardly sees colours of areas, which `colour_error` adds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -107,7 +107,7 @@ def xyb(linear: Tensor) -> Tensor:
     return torch.stack((7 * (a - b) + 0.42, y + 0.01, c - y + 0.55), dim=1)
 
 
-@cache
+@lru_cache(maxsize=32)
 def _blur_matrix(side: int, mirror: bool, device: torch.device) -> Tensor:
     """side x side: a Gaussian along one axis; beyond the edge lies the mirror image, or nothing."""
     taps = torch.exp(-0.5 * (torch.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)

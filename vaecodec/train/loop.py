@@ -183,11 +183,16 @@ def train(
     del read
     generator = torch.Generator(device).manual_seed(stage.seed * workers.count + workers.rank)
     model, history = build(stage, pictures)
-    set_limits(model, limiting_crops(pictures, stage.patch, stage.fitting.limiting_crops))
+    limiting = limiting_crops(pictures, stage.patch, stage.fitting.limiting_crops)
+    # A new model's values are still to grow: it gets its limits as the decay begins.
+    limited = stage.resume is not None
+    if limited:
+        set_limits(model, limiting)
     model.mixed_precision(multiplies_in_bfloat16(device))
     optimizers = Optimizers(model)
     current = model.weights()
     averaged = {k: v.detach().clone() for k, v in current.items()}
+    learned = dict(model.named_parameters())
 
     def forward_eagerly(picture: Tensor, level: Tensor) -> tuple[Outcome, Tensor]:
         outcome = model(picture, level)
@@ -222,7 +227,8 @@ def train(
         side = 2 * stage.patch if large else stage.patch
         picture = pictures.crops(batch, side, generator)
         drawn = int(chance.binomial(batch, stage.textures))
-        picture[:drawn] = paste_textures(picture[:drawn], chance)
+        if drawn:
+            picture[:drawn] = paste_textures(picture[:drawn], chance)
         level = stratified_levels(batch, generator, device)
         outcome, error = forward(picture, level)
         loss = rate_distortion_loss(outcome.bpp, error, level, drawn)
@@ -233,8 +239,14 @@ def train(
         optimizers.step(learning_rate(stage, done, step))
         decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
         with torch.no_grad():
-            torch._foreach_lerp_(list(averaged.values()), list(current.values()), 1 - decay)
+            torch._foreach_lerp_(
+                [averaged[name] for name in learned], [current[name] for name in learned], 1 - decay
+            )
         step += 1
+        if not limited and done >= min(stage.decay_from, FINISH_FROM):
+            set_limits(model, limiting)
+            averaged |= {k: v.clone() for k, v in current.items() if k not in learned}
+            limited = True
 
         if not workers.first:
             continue
