@@ -8,6 +8,8 @@ beat, of the same tune, by name or path; the newest registered one of the same s
 given. FOLDER: the Kodak images, reported only; give it with the last tune that is released, since both
 are measured in one run.
 
+There must be a registered model of the other tune, for the tests.
+
 In order: export; real files of the held-out pictures, against the rival (a model that does not beat it
 is refused); integer against float prior; the model's golden files; the tests of determinism and
 conformance, with the new model registered. Anything that fails takes the new files back. Then Kodak,

@@ -19,9 +19,9 @@ from vaecodec.model.config import LATENT_STRIDE
 from vaecodec.model.load import LoadedModel
 from vaecodec.tiling import Rectangle
 
-#: Share of a position's channels that may be beyond their ranges: at most 6 of 512 are in Kodak's
-#: photographs, 20 to 170 in a one-pixel checker, a dithered area, noise or a mosaic of full colours.
-BEYOND = 1 / 32
+#: Share of a position's channels that may be beyond their ranges: at most 2 of 512 are in Kodak's
+#: photographs, 6 to 100 in a one-pixel checker, 23 to 38 in error diffusion (docs/experiments.md).
+BEYOND = 1 / 128
 #: Values up to this many steps are rounded to zero: they are not beyond anything.
 ROUNDED_AWAY = 0.5
 #: Share of a damped cell's contrast that is left after each round.
