@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from bitstream.entropy import Tables
 from bitstream.errors import VaeError
-from vaecodec.model.config import HYPER_STRIDE, LATENT_STRIDE, SCALES, ModelConfig
+from vaecodec.model.config import HYPER_STRIDE, LATENT_STRIDE, LEVELS, SCALES, ModelConfig
 from vaecodec.model.integer import IntegerArithmetic, integer_layout
 from vaecodec.model.latents import LatentCoder
 from vaecodec.model.transforms import Transforms
@@ -47,9 +47,9 @@ class LoadedModel:
         self.transforms = Transforms(config)
         self.transforms.load_state_dict(_section(tensors, "transforms."))
         self.transforms.to(device).eval().requires_grad_(False)
-        self.curvature = tensors["encoder.curvature"].to(device)
-        self.ranges = tensors["encoder.ranges"].to(device)
-        self.distortion = tensors["encoder.distortion"].to(device)
+        self.curvature = _encoder_table(tensors, "curvature", config.latent_channels).to(device)
+        self.ranges = _encoder_table(tensors, "ranges", config.latent_channels).to(device)
+        self.distortion = _encoder_table(tensors, "distortion").to(device)
         self.arithmetic = IntegerArithmetic(config, prior, device)
         self.latents = LatentCoder(self.arithmetic, self.tables, device, config.detail_channels, tune)
 
@@ -105,6 +105,13 @@ def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
 
 def _section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _encoder_table(tensors: dict[str, Tensor], name: str, *channels: int) -> Tensor:
+    table = tensors[f"encoder.{name}"]
+    if tuple(table.shape) != (LEVELS, *channels):
+        raise ValueError(f"encoder.{name} has the shape {tuple(table.shape)}")
+    return table
 
 
 def _check_layout(config: ModelConfig, prior: dict[str, Tensor]) -> None:

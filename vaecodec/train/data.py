@@ -164,7 +164,13 @@ def shared(pictures: Pictures | None, workers: Workers, folder: Path) -> Picture
         return pictures
     file = folder / "pictures.partial"
     if pictures is not None:
-        pictures.pixels.cpu().numpy().tofile(file)
+        try:
+            pictures.pixels.cpu().numpy().tofile(file)
+        except OSError as error:
+            file.unlink(missing_ok=True)
+            raise VaeError(
+                f"{file}: cannot write the pictures for the other processes ({error})"
+            ) from error
     sizes = workers.broadcast(None if pictures is None else pictures.sizes.cpu())
     pixels = torch.from_file(str(file), True, 3 * int(sizes.prod(dim=1).sum()), dtype=torch.uint8)
     workers.wait()
