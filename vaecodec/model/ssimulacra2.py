@@ -63,7 +63,7 @@ SIGMA = 1.5
 RADIUS = 5
 STRUCTURE_CONSTANT = 0.0009
 #: Keeps the slope of a 4-norm finite where nothing differs.
-NORM_FLOOR = 1e-16
+NORM_FLOOR = 1e-20
 #: Scales at which colours are compared: 2 and 4 pixels to one.
 COLOUR_SCALES = (1, 2)
 
