@@ -227,7 +227,7 @@ def graphics(figures: dict[str, Any], name: str) -> list[str]:
         figures["model"],
         "",
         "PSNR minus that of a JPEG (4:2:0) of the same size, in dB, per quality; in brackets our PSNR.",
-        '"smaller": no JPEG is as small. "exact": stored without loss, at no more bytes than with it.',
+        '"smaller": no JPEG is as small. "exact": stored without loss.',
         "",
         "    python tools/graphics.py MODEL",
         "",

@@ -29,6 +29,8 @@ from vaecodec.tiling import GROUP, Rectangle, groups
 from vaecodec.weights import ModelEntry
 
 SHRINKS = (1, 2, 4, 8)
+#: Drawings are stored without loss if that takes at most this many times the bytes.
+MORE_IF_EXACT = 1.25
 #: Pixels that pass through the transforms at once; bounds the memory of a batch.
 BATCH_PIXELS = 2**23
 
@@ -89,7 +91,8 @@ class Codec:
         file of the same quality, 0 (fastest) to MAX_EFFORT; each takes about twice as long as encoding
         without. `tune`: "visual" weighs distortion as people see it, "psnr" as squared error; None is
         the model's own, by default the first. `lossless`: store the picture without loss, whatever the
-        quality; None does so where it makes the file smaller (drawings, screenshots), False never.
+        quality; None does so for drawings and screenshots where the file is smaller, or hardly larger,
+        and where nothing else will do; False never.
         `strip`: leave out colour profile, EXIF and XMP. Raises BadImage or VaeError (the latter also
         for another tune than the model's).
         """
@@ -159,7 +162,9 @@ class Codec:
         if lossless is None:
             for i, picture in enumerate(pictures):
                 if exact.promising(picture.samples):
-                    out[i] = min(out[i], _without_loss(picture), key=len)
+                    exactly = _without_loss(picture)
+                    if len(exactly) <= MORE_IF_EXACT * len(out[i]):
+                        out[i] = exactly
         return out
 
     @torch.no_grad()
