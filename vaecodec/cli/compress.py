@@ -29,7 +29,7 @@ from vaecodec.quality import DEFAULT_QUALITY
 @click.option(
     "--lossless/--no-lossless",
     default=None,
-    help="Store without loss, or never; by default drawings and screenshots, where it takes hardly more bytes.",
+    help="Store without loss, or never; by default drawings, if that takes hardly more bytes.",
 )
 @click.option("--strip", is_flag=True, help="Leave out colour profile, EXIF and XMP.")
 @options.model
