@@ -247,6 +247,38 @@ def graphics(figures: dict[str, Any], name: str) -> list[str]:
     return [*lines, ""]
 
 
+def guards(figures: dict[str, Any]) -> list[str]:
+    """A `tools/guards.py` file: what metrics nobody trained on say of the model tuned for the eye."""
+    allowed, broken = figures["tolerances"], figures["broken"]
+    lines = [
+        f"## Guards: {figures['pictures']} held-out training pictures",
+        "",
+        *(f"- {codec}" for codec in figures["codecs"].values()),
+        "",
+        f"Measured on {figures['machine']}. BD-rate of the mean curves, by every metric;",
+        f"allowed against psnr are {allowed['rate_percent']:+g} %, and by PSNRs "
+        f"{allowed['psnr_decibels']:g} dB: {'; '.join(broken) if broken else 'none is broken.'}",
+        "",
+        "    python tools/guards.py VISUAL PSNR DATA OUT",
+        "",
+        "| | " + " | ".join(figures["metrics"]) + " |",
+        "|---|" + "---:|" * len(figures["metrics"]),
+    ]
+    for pair, by_metric in figures["bd_rate"].items():
+        values = (by_metric[metric] for metric in figures["metrics"])
+        cells = (value if isinstance(value, str) else f"{value:+.1f} %" for value in values)
+        lines.append(f"| {pair} | " + " | ".join(cells) + " |")
+    worst = {m: min(by_rate.values()) for m, by_rate in figures["decibels_above_psnr"].items()}
+    return [
+        *lines,
+        "",
+        "At equal rate `visual` is at worst "
+        + " and ".join(f"{value:+.2f} dB by {metric}" for metric, value in worst.items())
+        + " from `psnr`.",
+        "",
+    ]
+
+
 #: CompressAI's models in the speed suite.
 PEERS = ("mbt2018_mean", "cheng2020_anchor")
 
@@ -351,6 +383,8 @@ def main() -> None:
     ]
     for path in sorted(FOLDER.glob("kodak*.json")):
         lines += kodak(read_results(path), path.stem.removeprefix("kodak-"))
+    for path in sorted(FOLDER.glob("guards*.json")):
+        lines += guards(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("graphics*.json")):
         lines += graphics(json.loads(path.read_text()), path.stem.removeprefix("graphics-"))
     for path in sorted(FOLDER.glob("speed*.json")):
