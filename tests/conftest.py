@@ -13,8 +13,8 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from vaecodec import weights
 from vaecodec.codec import Codec
+from vaecodec.model import registry
 
 # No test may depend on how fast the machine is.
 settings.register_profile("untimed", deadline=None)
@@ -66,7 +66,7 @@ def codec() -> Codec:
 @pytest.fixture(scope="session")
 def psnr_codec() -> Codec:
     """One whose model is trained for squared error."""
-    return Codec(weights.find(None, "psnr").name, "cpu")
+    return Codec(registry.find(None, "psnr").name, "cpu")
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from PIL import Image
 
 import vaecodec
 from bitstream import container
-from vaecodec import weights
 from vaecodec.bench.codecs.pillow import JPEG
 from vaecodec.bench.metrics import psnr
 from vaecodec.bench.results import read_results
 from vaecodec.cli.main import main
 from vaecodec.files import write_whole
+from vaecodec.model import registry
 from vaecodec.quality import TUNES
 
 Run = Callable[..., tuple[int, str, str]]
@@ -329,7 +329,7 @@ def test_info(run: Run, vae_file: Path) -> None:
     assert about["bytes"]["file"] == vae_file.stat().st_size
     assert about["bytes"]["picture"] + about["bytes"]["container"] == about["bytes"]["file"]
     assert about["bits_per_pixel"] == round(8 * vae_file.stat().st_size / (256 * 192), 4)
-    default = weights.find(None)
+    default = registry.find(None)
     assert (about["model"], about["tune"]) == (default.name, default.tune)
     code, out, _ = run("info", vae_file)
     assert code == 0
@@ -344,9 +344,9 @@ def test_tunes(run: Run, photo_file: Path) -> None:
     for tune in TUNES:
         assert run("compress", photo_file, "--tune", tune, "--force") == (0, "", "")
         about = json.loads(run("info", out, "--json")[1])
-        assert (about["model"], about["tune"]) == (weights.find(None, tune).name, tune)
+        assert (about["model"], about["tune"]) == (registry.find(None, tune).name, tune)
         assert run("decompress", out, "--force") == (0, "", "")
-    own = weights.find(None, "psnr").name
+    own = registry.find(None, "psnr").name
     assert run("compress", photo_file, "--model", own, "--force") == (0, "", "")
     assert json.loads(run("info", out, "--json")[1])["tune"] == "psnr"
     out.unlink()
@@ -371,7 +371,7 @@ def test_a_model_that_is_not_installed(run: Run, tmp_path: Path, photo_file: Pat
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    shipped = weights.find(None).path
+    shipped = registry.find(None).path
     with safe_open(shipped, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata()
@@ -391,11 +391,11 @@ def test_models_and_version(run: Run) -> None:
     code, out, _ = run("models")
     assert code == 0
     rows = {line.split()[0]: line for line in out.splitlines()[1:]}
-    assert set(rows) == {entry.name for entry in weights.registered()}
-    for entry in weights.registered():
+    assert set(rows) == {entry.name for entry in registry.registered()}
+    for entry in registry.registered():
         assert f" {entry.tune} " in rows[entry.name]
-        assert rows[entry.name].endswith(" *") == (entry == weights.find(None))
-    assert rows[weights.find(None, "psnr").name].endswith(" with --tune psnr")
+        assert rows[entry.name].endswith(" *") == (entry == registry.find(None))
+    assert rows[registry.find(None, "psnr").name].endswith(" with --tune psnr")
     assert vaecodec.__version__ in run("--version")[1]
     assert "compress" in run("--help")[1]
 
@@ -473,12 +473,12 @@ def test_bench_without_what_was_asked_for(
     code, text, err = run("bench", images, *small, "--tunes", "visual,psnr", "--models", "small")
     assert code == 0
     for tune in TUNES:
-        assert text.count(f"vae {weights.find('small', tune).name} ") >= 2
+        assert text.count(f"vae {registry.find('small', tune).name} ") >= 2
     code, text, err = run("bench", images, *small, "--tunes", "psnr", "--models", "all")
     assert code == 0
-    for entry in weights.registered():
+    for entry in registry.registered():
         assert (f"vae {entry.name} " in text) == (entry.tune == "psnr")
-    own = weights.find("small", "psnr").name
+    own = registry.find("small", "psnr").name
     for wrong, message in (
         (("--efforts", "2,99"), "'2,99' is not a list of numbers from 0 to 32"),
         (("--codecs", "vae,gif"), "no codec is called 'gif'"),

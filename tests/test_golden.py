@@ -13,9 +13,9 @@ import pytest
 from safetensors import safe_open
 
 from bitstream import container
-from vaecodec import weights
 from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
+from vaecodec.model import registry
 from vaecodec.quality import TUNES
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,7 @@ TOLERANCE, LEAST_PSNR = 2, 50
 
 
 def test_every_shipped_model_has_golden_files() -> None:
-    names = {entry.name for entry in weights.registered()} | {"lossless"}
+    names = {entry.name for entry in registry.registered()} | {"lossless"}
     assert names == {path.stem for path in FOLDER.glob("*.json")}
     assert {path.name for path in FOLDER.glob("*.vae")} == set(GOLDEN)
 
@@ -84,7 +84,7 @@ def test_reference_decoder_stands_alone() -> None:
 
 
 def test_model_cards_are_true() -> None:
-    for entry in weights.registered():
+    for entry in registry.registered():
         digest = hashlib.sha256(entry.path.read_bytes()).hexdigest()
         assert entry.card["sha256"] == digest
         assert entry.card["id"] == digest[:8]

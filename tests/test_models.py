@@ -12,16 +12,16 @@ from safetensors.numpy import save_file
 
 import vaecodec
 from bitstream import container
-from vaecodec import weights
 from vaecodec.bench.metrics import psnr, ssimulacra2
 from vaecodec.codec import Codec
+from vaecodec.model import registry
 from vaecodec.model.config import level_lambda
 from vaecodec.model.load import load_model
 from vaecodec.quality import DEFAULT_TUNE, TUNES, level_of
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cards of models that are not there."""
     for number, name in enumerate(
         ("small-psnr-4", "small-visual-9", "small-visual-10", "base-psnr-11", "large-visual-1")
@@ -29,7 +29,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         size, tune, _ = name.split("-")
         card = {"name": name, "size": size, "tune": tune, "id": f"{number:08x}"}
         (tmp_path / f"{name}.json").write_text(json.dumps(card))
-    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(registry, "FOLDER", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("small-psnr-4", "psnr", "small-psnr-4"),
     ],
 )
-def test_models_are_found(registry: None, name: str | None, tune: str | None, found: str) -> None:
-    entry = weights.find(name, tune)
+def test_models_are_found(cards: None, name: str | None, tune: str | None, found: str) -> None:
+    entry = registry.find(name, tune)
     assert (entry.name, entry.tune) == (found, found.split("-")[1])
-    assert weights.find_id(entry.id) == entry
+    assert registry.find_id(entry.id) == entry
 
 
 @pytest.mark.parametrize(
@@ -62,15 +62,15 @@ def test_models_are_found(registry: None, name: str | None, tune: str | None, fo
         ("tiny", "psnr", "^no model is called 'tiny'; there are: .*small-psnr-4 .tune psnr"),
     ],
 )
-def test_models_that_are_not_there(registry: None, name: str, tune: str, message: str) -> None:
+def test_models_that_are_not_there(cards: None, name: str, tune: str, message: str) -> None:
     with pytest.raises(vaecodec.VaeError, match=message):
-        weights.find(name, tune)
+        registry.find(name, tune)
 
 
 def test_an_installation_without_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(registry, "FOLDER", tmp_path)
     with pytest.raises(vaecodec.UnknownModel, match="contains no model"):
-        weights.find(None)
+        registry.find(None)
 
 
 def test_a_file_has_the_tune_its_metadata_say(tmp_path: Path) -> None:
@@ -81,16 +81,16 @@ def test_a_file_has_the_tune_its_metadata_say(tmp_path: Path) -> None:
     ):
         save_file({"x": np.zeros(1)}, path, metadata)
         with pytest.raises(vaecodec.VaeError, match=message):
-            weights.find(str(path))
+            registry.find(str(path))
     save_file({"x": np.zeros(1)}, path, {"tune": "psnr"})
-    assert weights.find(str(path)).tune == weights.find(str(path), "psnr").tune == "psnr"
+    assert registry.find(str(path)).tune == registry.find(str(path), "psnr").tune == "psnr"
     with pytest.raises(vaecodec.VaeError, match=r"own\.safetensors is of tune psnr, not visual"):
-        weights.find(str(path), "visual")
+        registry.find(str(path), "visual")
 
 
 @pytest.mark.parametrize("tune", TUNES)
 def test_shipped_models_have_their_tune(tune: str) -> None:
-    entry = weights.find("small", tune)
+    entry = registry.find("small", tune)
     model = load_model(entry, torch.device("cpu"))
     assert (model.tune, entry.tune) == (tune, tune)
     # Whatever the file stores them in.
@@ -100,9 +100,9 @@ def test_shipped_models_have_their_tune(tune: str) -> None:
 def test_every_way_to_choose_a_tune(codec: Codec, photo: np.ndarray) -> None:
     picture = photo[:40, :50]
     for tune in TUNES:
-        named = Codec(weights.find(None, tune).name, "cpu")
+        named = Codec(registry.find(None, tune).name, "cpu")
         expected = named.encode(picture, 50)
-        assert container.parse(expected).header.model_id == weights.find(None, tune).id
+        assert container.parse(expected).header.model_id == registry.find(None, tune).id
         assert named.encode(picture, 50, tune=tune) == expected
         assert codec.encode(picture, 50, tune=tune) == expected
         assert codec.encode_batch([picture], 50, tune=tune) == [expected]

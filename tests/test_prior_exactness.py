@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaecodec import weights
 from vaecodec.codec import Codec
 from vaecodec.model import fixed_point as fp
+from vaecodec.model import registry
 from vaecodec.model.config import SIZES
 from vaecodec.model.integer import IntegerArithmetic, integer_layout
 from vaecodec.model.latents import ERROR_BITS, LatentCoder
@@ -26,7 +26,7 @@ from vaecodec.model.prior import (
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    return load_model(weights.find(None), torch.device("cpu"))
+    return load_model(registry.find(None), torch.device("cpu"))
 
 
 def random_latents(model: LoadedModel, count: int, side: int = 16) -> tuple[Tensor, Tensor]:
@@ -144,7 +144,7 @@ def test_extreme_weights_stay_exact() -> None:
         values = rng.integers(low, peak, shape)
         tensors[name] = torch.from_numpy(np.asarray(values)).to(dtype)
     tensors["hyper.index.table"] = tensors["hyper.index.table"] % 64
-    entry_tables = load_model(weights.find(None), torch.device("cpu")).tables
+    entry_tables = load_model(registry.find(None), torch.device("cpu")).tables
     coder = LatentCoder(
         IntegerArithmetic(config, tensors, torch.device("cpu")), entry_tables, torch.device("cpu")
     )

@@ -12,9 +12,8 @@ from PIL import Image
 
 import vaecodec
 from bitstream import container
-from vaecodec import weights
 from vaecodec.codec import Codec
-from vaecodec.model import damping
+from vaecodec.model import damping, registry
 from vaecodec.quality import TUNES
 from vaecodec.train.textures import KINDS, Texture, paste_textures, random_texture
 
@@ -58,7 +57,7 @@ def large() -> np.ndarray:
 
 @pytest.fixture(scope="module", params=TUNES)
 def any_codec(request: pytest.FixtureRequest) -> Codec:
-    return Codec(weights.find(None, request.param).name, "cpu")
+    return Codec(registry.find(None, request.param).name, "cpu")
 
 
 def error(a: np.ndarray, b: np.ndarray) -> float:

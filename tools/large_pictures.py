@@ -24,9 +24,8 @@ from bitstream.container import MAX_PIXELS
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
 from vaecodec.files import write_whole
-from vaecodec.model.config import LATENT_STRIDE
+from vaecodec.geometry import GROUP, LATENT_STRIDE, groups
 from vaecodec.quality import DEFAULT_QUALITY, level_of
-from vaecodec.tiling import GROUP, groups
 
 SIDES = {24: (6000, 4000), 200: (16384, 12288)}
 GROUPS_OF = 24

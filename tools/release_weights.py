@@ -32,10 +32,10 @@ import numpy as np
 import torch
 import write_results
 
-from vaecodec import weights
 from vaecodec.cli.main import group
 from vaecodec.codec import Codec
 from vaecodec.files import write_whole
+from vaecodec.model import registry
 from vaecodec.model.config import level_lambda
 from vaecodec.model.objective import distortion
 from vaecodec.quality import TUNES, level_of
@@ -86,12 +86,12 @@ def release(checkpoint: str, version: int, data: str, rival: str | None) -> str:
     about = read_checkpoint(Path(checkpoint))[1]
     size, tune = about["size"], about["tune"]
     name = f"{size}-{tune}-{version}"
-    if any(entry.name == name for entry in weights.registered()):
+    if any(entry.name == name for entry in registry.registered()):
         raise SystemExit(f"{name}: registered already; a released model never changes")
     if rival is not None:
-        weights.find(rival, tune)
-    elif (size, tune) in ((e.card["size"], e.tune) for e in weights.registered()):
-        rival = weights.find(size, tune).name
+        registry.find(rival, tune)
+    elif (size, tune) in ((e.card["size"], e.tune) for e in registry.registered()):
+        rival = registry.find(size, tune).name
     pictures, held_out, _ = load(Path(data), torch.device("cpu"), PATCH)
     fitting = Fitting()
     crops, held_out = fitting_crops(pictures, PATCH, fitting.crops), middles(held_out)
@@ -101,7 +101,7 @@ def release(checkpoint: str, version: int, data: str, rival: str | None) -> str:
         card = json.loads(model.with_suffix(".json").read_text())
         card["held_out_files"] = {name: score(str(model), tune, held_out)}
         if rival is not None:
-            card["held_out_files"][weights.find(rival).name] = score(rival, tune, held_out)
+            card["held_out_files"][registry.find(rival).name] = score(rival, tune, held_out)
         print("held-out files, log2(R + lambda D):", card["held_out_files"])
         if card["held_out_files"][name] > min(card["held_out_files"].values()):
             raise SystemExit(f"{name}: does not beat the registered model on held-out pictures")
@@ -112,7 +112,7 @@ def release(checkpoint: str, version: int, data: str, rival: str | None) -> str:
             raise SystemExit(f"{name}: the integer prior loses more than {PRIOR_LOSS:.1%}")
         content = model.read_bytes()
 
-    registered = weights.FOLDER / f"{name}.safetensors"
+    registered = registry.FOLDER / f"{name}.safetensors"
     try:
         write_whole(registered, content)
         write_whole(registered.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
@@ -133,8 +133,8 @@ def release(checkpoint: str, version: int, data: str, rival: str | None) -> str:
 
 def measure_kodak(size: str, folder: str) -> None:
     """The newest model of each tune on Kodak, and docs/results.md."""
-    tunes = {entry.tune for entry in weights.registered() if entry.card["size"] == size}
-    models = ",".join(weights.find(size, tune).name for tune in TUNES if tune in tunes)
+    tunes = {entry.tune for entry in registry.registered() if entry.card["size"] == size}
+    models = ",".join(registry.find(size, tune).name for tune in TUNES if tune in tunes)
     out = ROOT / "runs" / "kodak"  # kept: other codecs than the models are measured once
     options = [*write_results.KODAK_OPTIONS, "--models", models, "--out", str(out)]
     options += ["--reference", str(write_results.REFERENCE)]

@@ -16,14 +16,14 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from bitstream.errors import VaeError
-from vaecodec import weights
 from vaecodec.bench import plots
 from vaecodec.bench.curves import RATES, Curve, bd_rate, read_reference
 from vaecodec.bench.results import Results, mean_of, read_results
 from vaecodec.bench.summary import TUNE_METRICS, Comparison, compare, curves_of, standings
 from vaecodec.files import write_whole
+from vaecodec.model import registry
+from vaecodec.model.registry import ModelEntry
 from vaecodec.quality import DEFAULT_EFFORT
-from vaecodec.weights import ModelEntry
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks" / "results"
@@ -43,7 +43,7 @@ KODAK_OPTIONS = (
 def _models(results: Results) -> dict[str, ModelEntry]:
     """The models measured, at effort 0, by the names of their curves; those tuned for the eye first."""
     names = [c for c in results.codecs if c.startswith("vae ") and " effort " not in c]
-    models = {name: weights.find(name.removeprefix("vae ")) for name in names}
+    models = {name: registry.find(name.removeprefix("vae ")) for name in names}
     return dict(sorted(models.items(), key=lambda item: list(TUNE_METRICS).index(item[1].tune)))
 
 

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from bitstream import container
 from bitstream.container import Container, Header
-from bitstream.errors import CorruptFile, VaeError
+from bitstream.errors import VaeError
 from bitstream.recovery import salvage
-from vaecodec import weights
-from vaecodec.model.config import LATENT_STRIDE
-from vaecodec.model.damping import Analysed, Window, damped, strange
+from vaecodec import decoding, encoding
+from vaecodec.geometry import Rectangle, latent_size
+from vaecodec.model import registry
 from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel, load_model
-from vaecodec.model.search import refine
+from vaecodec.model.registry import ModelEntry
 from vaecodec.pictures import alpha, finishing, reading
 from vaecodec.pictures import lossless as exact
 from vaecodec.pictures.inpaint import fill
 from vaecodec.pictures.reading import ImageLike, Picture
 from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_QUALITY, check_effort, level_of
-from vaecodec.tiling import GROUP, Rectangle, groups
-from vaecodec.weights import ModelEntry
 
 SHRINKS = (1, 2, 4, 8)
 #: Drawings are stored without loss if that takes at most this many times the bytes.
@@ -61,13 +57,13 @@ class Codec:
     def __init__(self, model: str | None = None, device: str | torch.device | None = None) -> None:
         self.device = pick_device(device)
         self._name = model
-        self.entry = weights.find(model)
+        self.entry = registry.find(model)
         self._loaded: dict[bytes, LoadedModel] = {}
 
     def _model(self, model_id: bytes | None = None) -> LoadedModel:
         if model_id is None or model_id == self.entry.id:
             return self._load(self.entry)
-        return self._load(weights.find_id(model_id))
+        return self._load(registry.find_id(model_id))
 
     def _load(self, entry: ModelEntry) -> LoadedModel:
         if entry.id not in self._loaded:
@@ -123,7 +119,7 @@ class Codec:
         if shrink not in SHRINKS:
             raise VaeError(f"shrink must be one of {SHRINKS}, not {shrink!r}")
         file = salvage(data, max_pixels) if recover else container.parse(data, max_pixels)
-        image = self._decode_alike([file], finishing.rectangle(region, file.header), recover)[0]
+        image = self._decode([file], finishing.rectangle(region, file.header), recover)[0]
         return image.reduce(shrink) if shrink > 1 else image
 
     def encode_batch(
@@ -140,19 +136,19 @@ class Codec:
         level = level_of(quality)
         check_effort(effort)
         own = tune in (None, self.entry.tune)
-        entry = self.entry if own else weights.find(self._name, tune)
+        entry = self.entry if own else registry.find(self._name, tune)
         pictures = [reading.to_picture(image) for image in batch]
         if strip:
             pictures = [picture.stripped() for picture in pictures]
         if lossless:
             return [_without_loss(picture) for picture in pictures]
         out: list[bytes] = [b""] * len(batch)
-        for chosen in _alike([picture.samples.shape for picture in pictures], BATCH_PIXELS):
-            lot = [_visible(pictures[i]) for i in chosen]
-            # A large picture is a lot of its own, and not worth a copy.
-            samples = lot[0][None] if len(lot) == 1 else np.stack(lot)
-            coded = self._encode_alike(entry, samples, level, effort)
-            for i, item in zip(chosen, coded, strict=True):
+        for chosen in _equal([picture.samples.shape for picture in pictures], BATCH_PIXELS):
+            visible = [_visible(pictures[i]) for i in chosen]
+            # A large picture is a batch of its own, and is not copied.
+            samples = visible[0][None] if len(visible) == 1 else np.stack(visible)
+            encoded = encoding.encode(self._load(entry), samples, level, effort)
+            for i, item in zip(chosen, encoded, strict=True):
                 picture = pictures[i]
                 planes = [] if picture.alpha is None else alpha.encode(picture.alpha)
                 header = _header(picture, entry.id, level)
@@ -167,47 +163,6 @@ class Codec:
                         out[i] = exactly
         return out
 
-    @torch.no_grad()
-    def _encode_alike(
-        self, entry: ModelEntry, pictures: np.ndarray, level: int, effort: int
-    ) -> list[_Coded]:
-        """Streams of all groups for each of N pictures (uint8, N x H x W x 3)."""
-        model = self._load(entry)
-        rows, columns = _latent_size(pictures.shape[1], pictures.shape[2])
-        coded = [_Coded() for _ in pictures]
-        for group in groups(rows, columns):
-            wide = group.widened(model.analysis_halo, rows, columns)
-            samples = pictures[:, *wide.scaled(LATENT_STRIDE).slices()]
-            inner = group.within(wide)
-            window = Window(
-                inner=inner,
-                rows=slice(inner.top, inner.top + GROUP),
-                columns=slice(inner.left, inner.left + GROUP),
-            )
-            latent, hyper = model.analyse(samples, level)
-            latents, hypers = latent.split(1), window.hyper(hyper).split(1)
-            analysed = [
-                damped(model, picture, level, window)
-                if strange(model, y, level)
-                else Analysed(picture=picture, latent=y, hyper=z)
-                for picture, y, z in zip(samples, latents, hypers, strict=True)
-            ]
-            for item, found in zip(coded, analysed, strict=True):
-                item.sound &= found.sound
-            latent = torch.cat([found.latent for found in analysed])
-            hyper = torch.cat([found.hyper for found in analysed])
-            blocks = model.latents.quantise(
-                latent[:, window.rows, window.columns], hyper, level, group.height, group.width
-            ).blocks
-            if effort:  # not for what was checked: it is to be written as it was found to be sound
-                blocks = [
-                    symbols if found.checked else refine(model, found, level, window, effort)
-                    for symbols, found in zip(blocks, analysed, strict=True)
-                ]
-            for item, symbols in zip(coded, blocks, strict=True):
-                item.streams.append(model.latents.encode(symbols))
-        return coded
-
     def decode_batch(
         self, batch: Sequence[bytes], *, max_pixels: int = container.MAX_PIXELS
     ) -> list[Image.Image]:
@@ -216,10 +171,10 @@ class Codec:
         headers = [c.header for c in parsed]
         keys = [(h.height, h.width, h.colour, h.model_id, h.level) for h in headers]
         out: list[Image.Image | None] = [None] * len(batch)
-        for chosen in _alike(keys, BATCH_PIXELS):
+        for chosen in _equal(keys, BATCH_PIXELS):
             whole = finishing.rectangle(None, headers[chosen[0]])
-            lot = self._decode_alike([parsed[i] for i in chosen], whole)
-            for i, image in zip(chosen, lot, strict=True):
+            decoded = self._decode([parsed[i] for i in chosen], whole)
+            for i, image in zip(chosen, decoded, strict=True):
                 out[i] = image
         return [image for image in out if image is not None]
 
@@ -230,79 +185,22 @@ class Codec:
         parsed = container.parse(data, max_pixels)
         if parsed.header.lossless:
             raise VaeError("the picture is stored without loss and has no latent")
-        whole = Rectangle(0, 0, *_latent_size(parsed.header.height, parsed.header.width))
-        latent = self._latents([parsed], whole)[0]
+        whole = Rectangle(0, 0, *latent_size(parsed.header.height, parsed.header.width))
+        latent = decoding.decode_latents(self._model(parsed.header.model_id), [parsed], whole).values[0]
         return (latent.double() * 2**STEP_BITS).to(torch.int32).cpu().numpy()
 
-    def _decode_alike(
+    def _decode(
         self, files: list[Container], region: Rectangle, recover: bool = False
     ) -> list[Image.Image]:
-        """Pictures of files alike but for streams, within `region` in pixels. `recover`: of one."""
+        """Pictures of files equal in header, within `region` in pixels. `recover`: of one."""
         if files[0].header.lossless:
             return [finishing.without_loss(file, region) for file in files]
-        lost = set(files[0].lost) if recover else None
-        samples = self._samples(files, region, lost)
+        model = self._model(files[0].header.model_id)
+        decoded = decoding.decode(model, files, region, recover=recover)
         return [
-            finishing.with_loss(file, array, region, lost)
-            for file, array in zip(files, samples, strict=True)
+            finishing.with_loss(file, samples, region, decoded.failed, recover=recover)
+            for file, samples in zip(files, decoded.values, strict=True)
         ]
-
-    @torch.no_grad()
-    def _latents(
-        self, files: list[Container], wanted: Rectangle, lost: set[int] | None = None
-    ) -> Tensor:
-        """Latents (float32, N x h x w x M, in steps) of files alike but for their streams, within
-        `wanted`. `lost`: groups to leave zero; those that turn out not to be decodable are added to it
-        (if it is None, they are an error)."""
-        header = files[0].header
-        model = self._model(header.model_id)
-        channels = model.config.latent_channels
-        latent = torch.zeros(len(files), wanted.height, wanted.width, channels, device=self.device)
-        for number, group in enumerate(groups(*_latent_size(header.height, header.width))):
-            part = group.intersection(wanted)
-            if part is None or (lost and number in lost):
-                continue
-            streams = [file.streams[number] for file in files]
-            try:
-                values = model.latents.decode(streams, header.level, group.height, group.width)
-            except CorruptFile as error:
-                if lost is None:
-                    raise CorruptFile(f"group {number}: {error}") from error
-                lost.add(number)
-                continue
-            latent[:, *part.within(wanted).slices()] = values[:, *part.within(group).slices()]
-        return latent
-
-    @torch.no_grad()
-    def _samples(self, files: list[Container], region: Rectangle, lost: set[int] | None) -> np.ndarray:
-        """Samples (uint8, N x H x W x 3, or N x H x W if grey) within `region`; `lost`: `_latents`."""
-        header = files[0].header
-        model = self._model(header.model_id)
-        rows, columns = _latent_size(header.height, header.width)
-        needed = region.covering(LATENT_STRIDE).widened(model.synthesis_halo, rows, columns)
-        latent = self._latents(files, needed, lost)
-        size = (len(files), region.height, region.width)
-        out = np.empty(size if header.grey else (*size, 3), dtype=np.uint8)
-        for group in groups(rows, columns):
-            inner = group.scaled(LATENT_STRIDE).intersection(region)
-            if inner is None:
-                continue
-            wide = inner.covering(LATENT_STRIDE).widened(model.synthesis_halo, rows, columns)
-            samples = model.synthesise(latent[:, *wide.within(needed).slices()], header.level)
-            samples = samples[:, *inner.within(wide.scaled(LATENT_STRIDE)).slices()]
-            if header.grey:
-                samples = samples.mean(dim=3)
-            target = out[:, *inner.within(region).slices()]
-            target[:] = samples.clamp(0, 255).round().to(torch.uint8).cpu().numpy()
-        return out
-
-
-@dataclass
-class _Coded:
-    """A picture's streams, by group, and whether what they decode to is as it should be."""
-
-    streams: list[bytes] = field(default_factory=list)
-    sound: bool = True
 
 
 def _header(picture: Picture, model_id: bytes, level: int) -> Header:
@@ -323,16 +221,12 @@ def _without_loss(picture: Picture) -> bytes:
     return container.pack(header, [exact.encode(samples)], [], picture.metadata)
 
 
-def _latent_size(height: int, width: int) -> tuple[int, int]:
-    return -(-height // LATENT_STRIDE), -(-width // LATENT_STRIDE)
-
-
-def _alike(keys: Iterable[tuple], limit: int) -> Iterator[list[int]]:
-    """Indices of items with equal keys (height and width first), in lots of at most `limit` pixels."""
-    lots: dict[tuple, list[int]] = {}
+def _equal(keys: Iterable[tuple], limit: int) -> Iterator[list[int]]:
+    """Indices of items with equal keys (height and width first), `limit` pixels a batch."""
+    by_key: dict[tuple, list[int]] = {}
     for i, key in enumerate(keys):
-        lots.setdefault(key, []).append(i)
-    for key, members in lots.items():
+        by_key.setdefault(key, []).append(i)
+    for key, members in by_key.items():
         size = max(1, limit // (key[0] * key[1]))
         for start in range(0, len(members), size):
             yield members[start : start + size]

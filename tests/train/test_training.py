@@ -22,15 +22,16 @@ if importlib.util.find_spec("compressai") is None:
     pytest.skip("the train extra is not installed", allow_module_level=True)
 
 from bitstream.errors import VaeError
-from vaecodec import weights
 from vaecodec.bench.metrics import psnr
 from vaecodec.cli.main import group
 from vaecodec.codec import Codec
+from vaecodec.model import registry
 from vaecodec.model.config import LEVELS, SIZES
 from vaecodec.model.integer import IntegerArithmetic
 from vaecodec.model.load import load_model
 from vaecodec.model.objective import distortion, squared_error
 from vaecodec.model.prior import Prior
+from vaecodec.model.registry import ModelEntry
 from vaecodec.model.transforms import details_of, with_details
 from vaecodec.quality import DEFAULT_TUNE, TUNES
 from vaecodec.train.data import Pictures, load
@@ -56,7 +57,6 @@ from vaecodec.train.optimizers import (
     orthogonalise,
 )
 from vaecodec.train.tables import gaussian_tables
-from vaecodec.weights import ModelEntry
 
 #: What is measured at export, in a fraction of the time.
 FITTING = Fitting(levels=(21, 35, 49))
@@ -194,7 +194,7 @@ def exported(
     about = {"tune": "psnr", "config": model.config.to_dict()}
     save_checkpoint(folder / "final.safetensors", model.weights(), about)
     out = export(folder / "final.safetensors", folder / "x.safetensors", pictures[:2], FITTING)
-    return weights.from_path(out)
+    return registry.from_path(out)
 
 
 def test_an_exported_model_is_the_trained_one_in_half_precision(

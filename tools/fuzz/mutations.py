@@ -10,7 +10,7 @@ from random import Random
 
 from bitstream.chunks import START, chunk, read_chunks, varint
 from bitstream.errors import VaeError
-from vaecodec import weights
+from vaecodec.model import registry
 
 ROOT = Path(__file__).parent.parent.parent
 #: Larger seeds take longer to decode than they are worth.
@@ -31,7 +31,7 @@ def seeds() -> list[bytes]:
 def corpus() -> dict[str, bytes]:
     """What coverage-guided fuzzing came to, by file name, as files of the default model: the one they
     were made with is gone, and nothing behind their headers would be read."""
-    current = weights.find(None).id
+    current = registry.find(None).id
     return {
         path.name: _renamed(path.read_bytes(), current)
         for path in sorted(ROOT.glob("tests/fuzz/*.vae"))

@@ -247,8 +247,8 @@ def _plan(
 
 def _vaes(models: str | None, tunes: str | None, efforts: str, device: str) -> list[BenchCodec]:
     """This codec with every model, tune and effort asked for."""
-    from vaecodec import weights
     from vaecodec.bench.codecs.vae import Vae
+    from vaecodec.model import registry
 
     wanted: list[str | None] = [None] if tunes is None else [*dict.fromkeys(tunes.split(","))]
     for tune in wanted:
@@ -256,7 +256,7 @@ def _vaes(models: str | None, tunes: str | None, efforts: str, device: str) -> l
             check_tune(tune)
     chosen: list[tuple[str | None, str | None]]
     if models == "all":
-        chosen = [(e.name, e.tune) for e in weights.registered() if tunes is None or e.tune in wanted]
+        chosen = [(e.name, e.tune) for e in registry.registered() if tunes is None or e.tune in wanted]
     else:
         names = [None] if models is None else models.split(",")
         chosen = [(name, tune) for name in names for tune in wanted]

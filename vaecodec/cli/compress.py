@@ -55,15 +55,15 @@ def command(
     from PIL import Image
 
     from bitstream.container import MAX_PIXELS
-    from vaecodec import weights
     from vaecodec.codec import Codec
+    from vaecodec.model import registry
     from vaecodec.pictures.reading import read_picture
 
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # our limit, not Pillow's smaller one
     # Formats that Pillow only writes (PDF, for one) are no inputs.
     readable = {e for e, name in Image.registered_extensions().items() if name in Image.OPEN}
     pairs = output_paths(expand(inputs, readable), output, ".vae")
-    weights.find(model, tune)  # what there is none of is said once, before any file
+    registry.find(model, tune)  # what there is none of is said once, before any file
     codec = Codec(model, device)
 
     def work(source: Path, target: Path) -> bytes:

@@ -9,8 +9,8 @@ import click
 
 from bitstream import container
 from bitstream.errors import UnknownModel, VaeError
-from vaecodec import weights
 from vaecodec.files import read_file
+from vaecodec.model import registry
 
 
 def describe(data: bytes) -> dict[str, object]:
@@ -18,7 +18,7 @@ def describe(data: bytes) -> dict[str, object]:
     parsed = container.parse(data)
     header = parsed.header
     try:
-        model = None if header.lossless else weights.find_id(header.model_id)
+        model = None if header.lossless else registry.find_id(header.model_id)
     except UnknownModel:
         model = None
     picture = sum(len(stream) for stream in (*parsed.streams, *parsed.alphas))

@@ -5,10 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-#: Pixels per latent position and per hyper-latent position, along each axis.
-LATENT_STRIDE = 16
-HYPER_STRIDE = 64
-
 #: Quality levels held by one set of weights, with lambda log-uniform between the two ends.
 #: The loss is bits per pixel + lambda * MSE, MSE on the 0..255 scale, averaged over RGB.
 LEVELS = 64

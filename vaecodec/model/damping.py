@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaecodec.model.config import LATENT_STRIDE
+from vaecodec.geometry import LATENT_STRIDE, Window
 from vaecodec.model.load import LoadedModel
-from vaecodec.tiling import Rectangle
 
 #: Share of a position's channels that may be beyond their ranges: at most 2 of 512 are in Kodak's
 #: photographs, 6 to 100 in a one-pixel checker, 23 to 38 in error diffusion (docs/experiments.md).
@@ -47,21 +46,6 @@ class Analysed:
     hyper: Tensor
     checked: bool = False
     sound: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """Where a group lies in what surrounds it, in latent positions: `inner`, as far as the picture
-    goes, and `rows` and `columns` up to whole positions of the hyper-latent."""
-
-    inner: Rectangle
-    rows: slice
-    columns: slice
-
-    def hyper(self, hyper: Tensor) -> Tensor:
-        """The group's part of a hyper-latent."""
-        rows, columns = (slice(s.start // 4, s.stop // 4) for s in (self.rows, self.columns))
-        return hyper[:, rows, columns]
 
 
 def strange(model: LoadedModel, latent: Tensor, level: int) -> bool:
@@ -109,7 +93,7 @@ def _bad_cells(
     rows, columns = (-(-side // LATENT_STRIDE) for side in samples.shape[:2])
     latent = found.latent[:, :rows, :columns].clone()
     coded = model.latents.quantise(
-        found.latent[:, window.rows, window.columns], found.hyper, level, inner.height, inner.width
+        window.latent(found.latent), found.hyper, level, inner.height, inner.width
     ).latent
     latent[:, *inner.slices()] = coded[:, : inner.height, : inner.width]
     decoded = _cut(model.synthesise(latent, level)[0].permute(2, 0, 1), samples)

@@ -12,11 +12,12 @@ from torch.nn import functional as F
 
 from bitstream.entropy import Tables
 from bitstream.errors import VaeError
-from vaecodec.model.config import HYPER_STRIDE, LATENT_STRIDE, LEVELS, SCALES, ModelConfig
+from vaecodec.geometry import HYPER_STRIDE, LATENT_STRIDE
+from vaecodec.model.config import LEVELS, SCALES, ModelConfig
 from vaecodec.model.integer import IntegerArithmetic, integer_layout
 from vaecodec.model.latents import LatentCoder
+from vaecodec.model.registry import ModelEntry
 from vaecodec.model.transforms import Transforms
-from vaecodec.weights import ModelEntry
 
 
 class LoadedModel:

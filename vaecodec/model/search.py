@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaecodec.model.config import LATENT_STRIDE, level_lambda
-from vaecodec.model.damping import Analysed, Window
+from vaecodec.geometry import LATENT_STRIDE, Rectangle, Window
+from vaecodec.model.config import level_lambda
+from vaecodec.model.damping import Analysed
 from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
-from vaecodec.tiling import Rectangle
 
 #: Steps are 1 / (2 x damping x curvature) of the gradient, with the weights file's curvature and this
 #: damping in the first round, then with the measured one and none. Bold, since steps that rounding
@@ -79,7 +79,7 @@ def refine(model: LoadedModel, group: Analysed, level: int, window: Window, roun
     bits_per_error = level_lambda(level) / 3  # lambda is per pixel and mean of three samples
     size = (level, inner.height, inner.width)
 
-    best = model.latents.quantise(latent[:, window.rows, window.columns], group.hyper, *size)
+    best = model.latents.quantise(window.latent(latent), group.hyper, *size)
     error, gradient = measure(best.latent)
     lowest = model.latents.bits(best.blocks[0]) + bits_per_error * error
     curvature, damping = FIRST_DAMPING * model.curvature[level], 1.0

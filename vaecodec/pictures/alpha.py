@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from bitstream.container import Container
 from bitstream.errors import CorruptFile
+from vaecodec.geometry import Rectangle, pixel_groups
 from vaecodec.pictures import lossless
-from vaecodec.tiling import Rectangle, pixel_groups
 
 OPAQUE = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedAlpha:
+    """`values`: uint8, H x W. `failed`: the groups that are lost, opaque in `values`, and why."""
+
+    values: np.ndarray
+    failed: dict[int, CorruptFile]
 
 
 def encode(alpha: np.ndarray) -> list[bytes]:
@@ -17,24 +27,24 @@ def encode(alpha: np.ndarray) -> list[bytes]:
     return [lossless.encode(alpha[group.slices()]) for group in pixel_groups(*alpha.shape)]
 
 
-def decode(file: Container, region: Rectangle, lost: set[int] | None = None) -> np.ndarray:
-    """The plane (uint8, height x width) within `region`, in pixels.
+def decode(file: Container, region: Rectangle, *, recover: bool = False) -> DecodedAlpha:
+    """The plane within `region`, in pixels.
 
-    `lost`: groups to leave opaque; those that turn out not to be decodable are added to it (if it is
-    None, they raise CorruptFile).
+    `recover`: go on after groups that cannot be decoded; without, the first raises CorruptFile.
     """
+    failed = {number: CorruptFile(file.damage) for number in file.lost_alphas}
     plane = np.full((region.height, region.width), OPAQUE, dtype=np.uint8)
     for number, group in enumerate(pixel_groups(file.header.height, file.header.width)):
         part = group.intersection(region)
-        if part is None or (lost and number in lost):
+        if part is None or number in failed:
             continue
         try:
             whole = lossless.decode(file.alphas[number], group.height, group.width)
         except CorruptFile as error:
-            if lost is None:
-                raise CorruptFile(f"transparency of group {number}: {error}") from error
-            lost.add(number)
+            failed[number] = CorruptFile(f"transparency of group {number}: {error}")
+            if not recover:
+                raise failed[number] from error
             continue
         samples = np.asarray(whole.getchannel("G"))
         plane[part.within(region).slices()] = samples[part.within(group).slices()]
-    return plane
+    return DecodedAlpha(values=plane, failed=failed)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import numpy as np
 from PIL import Image
 
 from bitstream.container import Container, Header
 from bitstream.errors import CorruptFile, VaeError
+from vaecodec.geometry import Rectangle, pixel_groups
 from vaecodec.pictures import alpha, lossless, metadata
 from vaecodec.pictures.inpaint import fill
-from vaecodec.tiling import Rectangle, pixel_groups
 
 
 def rectangle(region: tuple[int, int, int, int] | None, header: Header) -> Rectangle:
@@ -44,27 +46,35 @@ def without_loss(file: Container, region: Rectangle) -> Image.Image:
 
 
 def with_loss(
-    file: Container, samples: np.ndarray, region: Rectangle, lost: set[int] | None
+    file: Container,
+    samples: np.ndarray,
+    region: Rectangle,
+    failed: Mapping[int, CorruptFile],
+    *,
+    recover: bool = False,
 ) -> Image.Image:
     """A picture of which `samples` (uint8, H x W x 3, or H x W if grey) are those within `region`.
 
-    `lost`: the groups that could not be decoded, which are filled in from their neighbours; None
-    where there may not be any. Raises CorruptFile if all are.
+    `failed`: the groups that could not be decoded; they are filled in from their neighbours. `recover`:
+    whether transparency may fail as well. Raises CorruptFile if all groups are lost, or transparency.
     """
     header = file.header
-    if lost:
-        if len(lost) == header.group_count:
+    if failed:
+        if len(failed) == header.group_count:
             raise CorruptFile("no group of the picture can be decoded")
-        samples = _filled(samples, lost, header, region)
+        samples = _filled(samples, failed, header, region)
     image = Image.fromarray(samples)
+    lost = set(failed)
     if header.alpha:
-        opaque = None if lost is None else set(file.lost_alphas)
-        image.putalpha(Image.fromarray(alpha.decode(file, region, opaque)))
-        lost = (lost or set()) | (opaque or set())
-    return _finished(image, file, lost or set())
+        transparency = alpha.decode(file, region, recover=recover)
+        image.putalpha(Image.fromarray(transparency.values))
+        lost |= set(transparency.failed)
+    return _finished(image, file, lost)
 
 
-def _filled(samples: np.ndarray, lost: set[int], header: Header, region: Rectangle) -> np.ndarray:
+def _filled(
+    samples: np.ndarray, lost: Collection[int], header: Header, region: Rectangle
+) -> np.ndarray:
     known = np.ones(samples.shape[:2], dtype=bool)
     for number, group in enumerate(pixel_groups(header.height, header.width)):
         part = group.intersection(region)

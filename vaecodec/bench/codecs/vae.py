@@ -9,10 +9,10 @@ from functools import cache, cached_property
 import numpy as np
 
 import vaecodec
-from vaecodec import weights
 from vaecodec.codec import Codec
+from vaecodec.model import registry
+from vaecodec.model.registry import ModelEntry
 from vaecodec.quality import DEFAULT_EFFORT
-from vaecodec.weights import ModelEntry
 
 
 @cache
@@ -45,7 +45,7 @@ class Vae:
 
     @cached_property
     def _entry(self) -> ModelEntry:
-        return weights.find(self.model, self.tune)
+        return registry.find(self.model, self.tune)
 
     @property
     def name(self) -> str:

@@ -1,13 +1,19 @@
-"""Groups of latent positions, and the halo that makes a transform of one group seamless."""
+"""Where things lie: strides of grids, rectangles of positions, and the groups a picture is coded in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bitstream.container import GROUP_PIXELS
-from vaecodec.model.config import LATENT_STRIDE
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Pixels per latent position and per hyper-latent position, along each axis.
+LATENT_STRIDE = 16
+HYPER_STRIDE = 64
 #: Latent positions along a group's side.
 GROUP = GROUP_PIXELS // LATENT_STRIDE
 
@@ -78,3 +84,45 @@ def groups(rows: int, columns: int, side: int = GROUP) -> Iterator[Rectangle]:
 def pixel_groups(height: int, width: int) -> Iterator[Rectangle]:
     """The same groups in pixels."""
     return groups(height, width, GROUP_PIXELS)
+
+
+def latent_size(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the latent of a picture."""
+    return -(-height // LATENT_STRIDE), -(-width // LATENT_STRIDE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A group in what surrounds it, which the transforms of the group look at.
+
+    `outer`: what surrounds it, in latent positions of the picture. `inner`: the group in coordinates of
+    `outer`, as far as the picture goes; `rows` and `columns`: the same up to whole positions of the
+    hyper-latent.
+    """
+
+    outer: Rectangle
+    inner: Rectangle
+    rows: slice
+    columns: slice
+
+    @classmethod
+    def around(cls, group: Rectangle, halo: int, rows: int, columns: int) -> Window:
+        """The window of `group` and `halo` positions around it, in a latent of `rows` x `columns`."""
+        outer = group.widened(halo, rows, columns)
+        inner = group.within(outer)
+        return cls(
+            outer=outer,
+            inner=inner,
+            rows=slice(inner.top, inner.top + GROUP),
+            columns=slice(inner.left, inner.left + GROUP),
+        )
+
+    def latent(self, latent: Tensor) -> Tensor:
+        """The group's part of a latent of the window (N x h x w x M), in whole hyper-positions."""
+        return latent[:, self.rows, self.columns]
+
+    def hyper(self, hyper: Tensor) -> Tensor:
+        """The group's part of a hyper-latent of the window (N x h/4 x w/4 x Z)."""
+        ratio = HYPER_STRIDE // LATENT_STRIDE
+        rows, columns = (slice(s.start // ratio, s.stop // ratio) for s in (self.rows, self.columns))
+        return hyper[:, rows, columns]

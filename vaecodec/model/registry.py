@@ -19,7 +19,7 @@ from bitstream.container import model_id_text
 from bitstream.errors import UnknownModel, VaeError
 from vaecodec.quality import DEFAULT_TUNE, TUNES, check_tune
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent.parent / "weights"
 #: Sizes in order of preference, for callers who name no model.
 PREFERENCE = ("base", "small", "large")
 

@@ -1,0 +1,77 @@
+"""From samples to the streams of all groups: the walk down that every picture takes.
+
+Group by group: analysis of the group and of what surrounds it (`vaecodec.model.load`), a check of what
+comes out (`vaecodec.model.damping`), rounding (`vaecodec.model.latents`) or a search for something
+better (`vaecodec.model.search`), entropy coding (`bitstream.entropy`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from vaecodec.geometry import LATENT_STRIDE, Window, groups, latent_size
+from vaecodec.model.damping import Analysed, damped, strange
+from vaecodec.model.latents import Blocks
+from vaecodec.model.load import LoadedModel
+from vaecodec.model.search import refine
+
+
+@dataclass(kw_only=True)
+class Encoded:
+    """A picture's streams, by group, and whether what they decode to is as it should be."""
+
+    streams: list[bytes] = field(default_factory=list)
+    sound: bool = True
+
+
+@torch.no_grad()
+def encode(model: LoadedModel, pictures: np.ndarray, level: int, effort: int) -> list[Encoded]:
+    """Streams of each of N pictures (uint8, N x H x W x 3) at quality level `level`, 0..63.
+
+    `effort`: rounds of search.
+    """
+    rows, columns = latent_size(*pictures.shape[1:3])
+    encoded = [Encoded() for _ in pictures]
+    for group in groups(rows, columns):
+        window = Window.around(group, model.analysis_halo, rows, columns)
+        samples = pictures[:, *window.outer.scaled(LATENT_STRIDE).slices()]
+        analysed = _analysed(model, samples, level, window)
+        for item, found, symbols in zip(
+            encoded, analysed, _symbols(model, analysed, level, window, effort), strict=True
+        ):
+            item.sound &= found.sound
+            item.streams.append(model.latents.encode(symbols))
+    return encoded
+
+
+def _analysed(model: LoadedModel, samples: np.ndarray, level: int, window: Window) -> list[Analysed]:
+    """One group of every picture, damped where its latents are unlike those of photographs."""
+    latent, hyper = model.analyse(samples, level)
+    latents, hypers = latent.split(1), window.hyper(hyper).split(1)
+    return [
+        damped(model, picture, level, window)
+        if strange(model, y, level)
+        else Analysed(picture=picture, latent=y, hyper=z)
+        for picture, y, z in zip(samples, latents, hypers, strict=True)
+    ]
+
+
+def _symbols(
+    model: LoadedModel, analysed: list[Analysed], level: int, window: Window, effort: int
+) -> list[Blocks]:
+    """What is to be coded of the group of every picture."""
+    latent = window.latent(torch.cat([found.latent for found in analysed]))
+    hyper = torch.cat([found.hyper for found in analysed])
+    blocks = model.latents.quantise(
+        latent, hyper, level, window.inner.height, window.inner.width
+    ).blocks
+    if not effort:
+        return blocks
+    # What was checked is written as it was found to be sound.
+    return [
+        symbols if found.checked else refine(model, found, level, window, effort)
+        for symbols, found in zip(blocks, analysed, strict=True)
+    ]
