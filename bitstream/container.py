@@ -94,7 +94,7 @@ class Header:
         """How many chunks hold the picture."""
         return self.group_count * len(self.group_kinds)
 
-    def deal(self, payloads: Sequence[T]) -> tuple[list[T], list[T]]:
+    def split(self, payloads: Sequence[T]) -> tuple[list[T], list[T]]:
         """What belongs to each group chunk, split by kind: latents (or picture), transparency."""
         step = len(self.group_kinds)
         return list(payloads[::step]), list(payloads[1::2] if step == 2 else [])
@@ -258,7 +258,7 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
         raise error(f"{header.chunk_count} group chunks expected, {len(groups)} found")
     if lengths and lengths != [len(stream) for stream in groups]:
         raise CorruptFile("the group lengths in the header differ from those of the groups")
-    streams, alphas = header.deal(groups)
+    streams, alphas = header.split(groups)
     return Container(header, streams, alphas, metadata, data[len(SIGNATURE)])
 
 

@@ -45,7 +45,7 @@ def salvage(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
         found = [a if a is not None else b for a, b in zip(forward, backward, strict=True)]
     else:
         found = _one_group(data, offset, header)
-    streams, alphas = header.deal(found)
+    streams, alphas = header.split(found)
     lost, lost_alphas = (
         frozenset(i for i, stream in enumerate(part) if stream is None) for part in (streams, alphas)
     )

@@ -1,5 +1,5 @@
 """Files made by earlier commits decode as they did then: latents to the last bit, samples within the
-tolerance of docs/format.md, in the codec and in the reference decoder alike."""
+tolerance of docs/format.md, in the codec and in the reference decoder."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ VALUES = {
 
 
 def judge(changes: dict[str, float]) -> dict[str, Any]:
-    """With all curves alike, but that `visual` has so much more of the metrics named in `changes`."""
+    """With all curves equal, but that `visual` has so much more of the metrics named in `changes`."""
     rows = []
     for codec in ("visual", "psnr", "avif"):
         for number, rate in enumerate(RATES):

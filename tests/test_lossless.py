@@ -40,7 +40,7 @@ def test_a_photo_is_not_tried_and_can_be_asked_for(codec: Codec, photo: np.ndarr
 
 
 def test_the_smaller_way_is_taken(codec: Codec, photo: np.ndarray) -> None:
-    """A photograph in a wide frame is worth a try, and larger without loss."""
+    """A photograph in a wide frame is tried, and larger without loss."""
     framed = np.full((512, 640, 3), 255, dtype=np.uint8)
     framed[100:292, 100:356] = photo
     assert lossless.promising(framed)

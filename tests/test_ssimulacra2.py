@@ -70,7 +70,7 @@ def test_colours_that_fade_are_seen(photo: np.ndarray) -> None:
 
 
 def test_slopes_are_finite_and_point_downhill(photo: np.ndarray) -> None:
-    """Also where pictures are alike, black or white: a step along the slope lowers the distortion."""
+    """Also where pictures are equal, black or white: a step along the slope lowers the distortion."""
     wanted = as_tensor(photo[:128, :128])
     wanted[:, :32], wanted[:, 32:64] = 0, 1
     for tune in ("visual", "psnr"):

@@ -156,7 +156,7 @@ def test_what_cannot_be_damped_is_stored_without_loss(
 
 
 def test_pages_of_few_colours_are_exact(photo: np.ndarray) -> None:
-    """Dithered to black and white: no two neighbours need be alike."""
+    """Dithered to black and white: no two neighbours need be equal."""
     page = np.asarray(Image.fromarray(photo).convert("1").convert("RGB"))
     for quality in (30, 60, 100):
         assert np.array_equal(np.asarray(vaecodec.decode(vaecodec.encode(page, quality))), page)

@@ -3,7 +3,7 @@
     python tools/make_golden.py MODEL       files of a registered model, such as small-visual-5
     python tools/make_golden.py lossless    files without one
 
-They are added when a model is, and never changed: every later decoder must decode them alike. Pictures
+They are added when a model is, and never changed: later decoders must decode them to the same. Pictures
 are synthetic, so that anyone can make them again.
 """
 

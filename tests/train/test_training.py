@@ -102,6 +102,7 @@ def model(pictures: list[np.ndarray]) -> TrainableCodec:
         error = squared_error(picture / 255, outcome.picture)
         rate_distortion_loss(outcome.bpp, error, level).backward()
         optimizers.step(1e-3)
+    set_limits(model, batch)
     return model
 
 
@@ -301,7 +302,14 @@ def test_crops_are_pieces_of_the_pictures(pictures: list[np.ndarray]) -> None:
 
 
 def test_schedule() -> None:
-    stage = Stage(Path("data"), Path("out"), "small", 1.0, torch.device("cpu"), 16)
+    stage = Stage(
+        data=Path("data"),
+        out=Path("out"),
+        size="small",
+        minutes=1.0,
+        device=torch.device("cpu"),
+        batch=16,
+    )
     rates = [learning_rate(stage, *at) for at in ((0.0, 0), (0.1, 99), (0.6, 5000), (0.8, 5000))]
     assert rates[0] < rates[1] == rates[2] > rates[3]
     assert learning_rate(stage, 1.0, 5000) == 0
@@ -423,15 +431,22 @@ def test_bad_training_input(tmp_path: Path) -> None:
         build_model(tmp_path / "x.png", [], Fitting())
 
 
+def test_weights_without_limits(model: TrainableCodec, tmp_path: Path) -> None:
+    unlimited = deepened(model, model.config).weights()  # a training stage sets them anew
+    save_checkpoint(tmp_path / "final.safetensors", unlimited, {"config": model.config.to_dict()})
+    with pytest.raises(VaeError, match=r"layer analysis\.trunk\.limits is not finite; train on"):
+        build_model(tmp_path / "final.safetensors", [], FITTING)
+
+
 def test_limits_are_beyond_all_that_the_pictures_reach(
     model: TrainableCodec, pictures: list[np.ndarray]
 ) -> None:
     """So they change nothing there, and bound what noise of any size does."""
-    limited = deepened(model, model.config)
+    unlimited, limited = (deepened(model, model.config) for _ in range(2))
     batch, level = torch.from_numpy(np.stack(pictures[:8])), torch.arange(8) * 8
     set_limits(limited, batch)
     with torch.no_grad():
-        before, after = (m(batch, level, noise=False).picture for m in (model, limited))
+        before, after = (m(batch, level, noise=False).picture for m in (unlimited, limited))
         assert torch.allclose(before, after, atol=1e-5)
         wild = 1e4 * torch.randn(1, 128, 128, 3, generator=torch.Generator().manual_seed(0))
         for part in ("analysis", "synthesis"):
@@ -447,15 +462,27 @@ def test_textures_count_by_their_logarithm() -> None:
     level, bpp = torch.full((4,), 30), torch.ones(4)
     error = torch.tensor([1e5, 10.0, 10.0, 10.0])
     weighed = rate_distortion_loss(bpp, error, level, drawn=1)
-    alike = rate_distortion_loss(bpp, torch.full((4,), 10.0), level)
-    assert alike < weighed < 10 * alike < rate_distortion_loss(bpp, error, level)
+    same = rate_distortion_loss(bpp, torch.full((4,), 10.0), level)
+    assert same < weighed < 10 * same < rate_distortion_loss(bpp, error, level)
 
 
 @pytest.mark.parametrize("tune", TUNES)
 def test_a_stage_is_of_its_tune(tmp_path: Path, shard: Path, tune: str) -> None:
     """What it records of held-out pictures is R + lambda D with the distortion of the tune."""
     fitting, cpu = Fitting(crops=2), torch.device("cpu")
-    result = train(Stage(shard, tmp_path, "small", 0.02, cpu, 4, 64, 1e-3, tune=tune, fitting=fitting))
+    stage = Stage(
+        data=shard,
+        out=tmp_path,
+        size="small",
+        minutes=0.02,
+        device=cpu,
+        batch=4,
+        patch=64,
+        learning_rate=1e-3,
+        tune=tune,
+        fitting=fitting,
+    )
+    result = train(stage)
     assert result is not None
     trained, about = read_model(result[0])
     assert about["tune"] == tune

@@ -13,7 +13,7 @@ from bitstream.errors import VaeError
 from vaecodec.model import registry
 
 ROOT = Path(__file__).parent.parent.parent
-#: Larger seeds take longer to decode than they are worth.
+#: Larger seeds take long to decode and find nothing more.
 MAX_SEED = 4096
 #: The model that the files in tests/fuzz name.
 CORPUS_MODEL = bytes.fromhex("e8f03010")

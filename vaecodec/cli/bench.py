@@ -102,7 +102,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Processes at once. More are faster together, but each is slower: speeds are worth less.",
+    help="Processes at once. More are faster together, but each is slower: speeds mean less.",
 )
 @options.device
 def command(

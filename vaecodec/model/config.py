@@ -23,7 +23,7 @@ def level_lambda(level: int | float) -> float:
     return LAMBDA_MIN * (LAMBDA_MAX / LAMBDA_MIN) ** (level / (LEVELS - 1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Widths and depths of one model size.
 
@@ -47,8 +47,38 @@ class ModelConfig:
 SIZES = {
     config.size: config
     for config in (
-        ModelConfig("small", 128, 6, 6, 512, 96, 128, 128, 192),
-        ModelConfig("base", 192, 6, 6, 512, 96, 160, 160, 192),
-        ModelConfig("large", 384, 7, 13, 512, 128, 192, 192, 192),
+        ModelConfig(
+            size="small",
+            channels=128,
+            analysis_blocks=6,
+            synthesis_blocks=6,
+            latent_channels=512,
+            hyper_channels=96,
+            hyper_width=128,
+            prior_width=128,
+            detail_channels=192,
+        ),
+        ModelConfig(
+            size="base",
+            channels=192,
+            analysis_blocks=6,
+            synthesis_blocks=6,
+            latent_channels=512,
+            hyper_channels=96,
+            hyper_width=160,
+            prior_width=160,
+            detail_channels=192,
+        ),
+        ModelConfig(
+            size="large",
+            channels=384,
+            analysis_blocks=7,
+            synthesis_blocks=13,
+            latent_channels=512,
+            hyper_channels=128,
+            hyper_width=192,
+            prior_width=192,
+            detail_channels=192,
+        ),
     )
 }

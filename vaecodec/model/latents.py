@@ -66,7 +66,7 @@ ERROR_BITS = {
 Blocks = list[tuple[np.ndarray, np.ndarray]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quantised:
     """Groups as they are to be coded: symbols per item, and the latent that a decoder will have of them
     (float32, N x h x w x M, steps)."""
@@ -181,7 +181,7 @@ class LatentCoder:
                         extent.select(index[:, item].to(torch.uint8)),
                     )
                 )
-        return Quantised(coded, self._finish(decoded, extent))
+        return Quantised(blocks=coded, latent=self._finish(decoded, extent))
 
     @torch.no_grad()
     def decode(self, streams: list[bytes], level: int, rows: int, columns: int) -> Tensor:

@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent.parent / "weights"
 PREFERENCE = ("base", "small", "large")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelEntry:
     """A model on disk: `name`, `path` of the weights, `card`, and the 4-byte `id`."""
 
@@ -47,7 +47,8 @@ def registered() -> list[ModelEntry]:
     entries = []
     for card_path in sorted(FOLDER.glob("*.json")):
         card = json.loads(card_path.read_text(encoding="utf-8"))
-        entries.append(ModelEntry(card_path.stem, card_path.with_suffix(".safetensors"), card))
+        path = card_path.with_suffix(".safetensors")
+        entries.append(ModelEntry(name=path.stem, path=path, card=card))
     return entries
 
 
@@ -111,4 +112,5 @@ def from_path(path: Path) -> ModelEntry:
         raise VaeError(f"{path}: not a vaecodec model (its metadata name no tune)") from error
     if tune not in TUNES:
         raise VaeError(f"{path}: its tune {tune!r} is none of {', '.join(TUNES)}")
-    return ModelEntry(path.stem, path, {"id": digest[:8], "sha256": digest, "tune": tune})
+    card = {"id": digest[:8], "sha256": digest, "tune": tune}
+    return ModelEntry(name=path.stem, path=path, card=card)

@@ -35,7 +35,7 @@ def fits(height: int, width: int) -> bool:
 
 def promising(samples: np.ndarray) -> bool:
     """Whether a picture (uint8, H x W x C) has enough flat areas, or few enough colours, for `encode`
-    to be worth its time."""
+    to justify its time."""
     rows = samples[::_EVERY_ROW]
     if rows.shape[1] < 2 or not fits(*samples.shape[:2]):
         return False

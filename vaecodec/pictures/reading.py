@@ -23,7 +23,7 @@ from vaecodec.pictures.alpha import OPAQUE
 class Picture:
     """What is coded of a picture.
 
-    `samples`: uint8, H x W x 3, upright. `grey`: all three alike. `alpha`: uint8, H x W, or None if
+    `samples`: uint8, H x W x 3, upright. `grey`: all three are equal. `alpha`: uint8, H x W, or None if
     there is no transparency. `metadata`: what there is of "icc", "exif" and "xmp". `notices`: in
     words, what of the original is not kept.
     """

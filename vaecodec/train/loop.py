@@ -53,7 +53,7 @@ HELD_OUT_LEVELS = (3, 15, 27, 39, 51, 60)
 HELD_OUT_SIDE = 256  # at most; held-out pictures give the largest multiple of 64 below
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """What the user chooses for a training stage.
 

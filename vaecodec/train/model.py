@@ -142,7 +142,7 @@ class FloatArithmetic(nn.Module):
         return torch.exp(rows) if self.kinds[name] == "gain" else rows
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """Per-sample results: bits per pixel (in all, and of the hyper-latent), and the decoded picture
     (float, N x H x W x 3, around 0..1, neither limited nor rounded)."""
@@ -218,11 +218,12 @@ class TrainableCodec(nn.Module):
             indices.append(index)
         bits = self._bits(torch.stack(residuals), torch.stack(indices), noise)
         bpp = bits.sum(dim=(0, 1, 3, 4, 5)) / pixels
-        return Outcome(bpp + z_bpp, z_bpp, t.picture(merge_quarters(decoded), level).float() + 0.5)
+        decoded_picture = t.picture(merge_quarters(decoded), level).float() + 0.5
+        return Outcome(bpp=bpp + z_bpp, hyper_bpp=z_bpp, picture=decoded_picture)
 
 
 def deepened(model: TrainableCodec, config: ModelConfig) -> TrainableCodec:
-    """The same function with the blocks of `config`, which may be more and is otherwise alike.
+    """The same function with the blocks of `config`, which may be more; all else is the same.
 
     New blocks begin as the identity, at the end of each half of a trunk: the gain half-way stays where
     it was. Raises ValueError or RuntimeError if `config` differs in more than that.
@@ -259,8 +260,8 @@ def _principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor, Ten
     return mean, vectors[:, top].T.float(), values[top].clamp(min=0).sqrt().float()
 
 
-def _dealt(mean: Tensor, components: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Components dealt out to the four channel quarters in turn, so that all carry alike."""
+def _spread(mean: Tensor, components: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Components given to the four channel quarters in turn, so that all carry as much."""
     order = torch.arange(len(deviation)).reshape(-1, 4).T.reshape(-1)
     return mean, components[order], deviation[order]
 
@@ -279,12 +280,12 @@ def initialise_from_pictures(model: TrainableCodec, pictures: Tensor) -> None:
     cells = space_to_depth(x, 8)
     mean, first, _ = _principal_components(cells.reshape(-1, 192), c)
     coarse = space_to_depth((cells - mean) @ first.T, 2)
-    mean2, second, deviation = _dealt(
+    mean2, second, deviation = _spread(
         *_principal_components(coarse.reshape(-1, 4 * c), m - config.detail_channels)
     )
     kept = (coarse - mean2) @ second.T @ second + mean2
     left = x - depth_to_space(depth_to_space(kept, 2) @ first + mean, 8)
-    _, third, spread = _dealt(
+    _, third, spread = _spread(
         *_principal_components(space_to_depth(left, 16).reshape(-1, 768), config.detail_channels)
     )
     deviation = with_details(deviation, spread).clamp(min=1e-3)
