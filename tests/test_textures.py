@@ -124,7 +124,7 @@ def test_natural_pictures_pay_nothing(
     def never(*args: object) -> damping.Analysed:
         raise AssertionError("a photograph was taken for a texture")
 
-    monkeypatch.setattr("vaecodec.codec.damped", never)
+    monkeypatch.setattr("vaecodec.encoding.damped", never)
     for photo in (large, skimage.data.astronaut(), skimage.data.chelsea()):
         for quality in (10, 60, 95):
             any_codec.encode(photo, quality)
@@ -135,7 +135,7 @@ def test_what_decodes_badly_is_damped(
 ) -> None:
     """Whatever the networks make of a patch: here the encoder is told that everything is strange, and
     that hardly an error is usual. A cell that is not then as good is drawn to its mean colour."""
-    monkeypatch.setattr("vaecodec.codec.strange", lambda *_: True)
+    monkeypatch.setattr("vaecodec.encoding.strange", lambda *_: True)
     monkeypatch.setattr(damping, "TOLERANCE", 0.0)
     picture = photo.copy()
     picture[64:128, 64:128] = texture("noise").draw(64, 64)
@@ -149,7 +149,7 @@ def test_what_decodes_badly_is_damped(
 def test_what_cannot_be_damped_is_stored_without_loss(
     codec: Codec, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vaecodec.codec.strange", lambda *_: True)
+    monkeypatch.setattr("vaecodec.encoding.strange", lambda *_: True)
     monkeypatch.setattr(damping, "TOLERANCE", -1e9)
     assert container.parse(codec.encode(photo, 50)).header.lossless
     assert not container.parse(codec.encode(photo, 50, lossless=False)).header.lossless
