@@ -48,12 +48,12 @@ def encode(model: LoadedModel, pictures: np.ndarray, level: int, effort: int) ->
 
 
 def _analysed(model: LoadedModel, samples: np.ndarray, level: int, window: Window) -> list[Analysed]:
-    """One group of every picture, damped where its latents are unlike those of photographs."""
+    """One group of every picture, damped where it is unlike photographs."""
     latent, hyper = model.analyse(samples, level)
     latents, hypers = latent.split(1), window.hyper(hyper).split(1)
     return [
         damped(model, picture, level, window)
-        if strange(model, y, level)
+        if strange(model, picture, y, level)
         else Analysed(picture=picture, latent=y, hyper=z)
         for picture, y, z in zip(samples, latents, hypers, strict=True)
     ]
@@ -70,8 +70,8 @@ def _symbols(
     ).blocks
     if not effort:
         return blocks
-    # What was checked is written as it was found to be sound.
+    # What was damped is written as it was found to be sound.
     return [
-        symbols if found.checked else refine(model, found, level, window, effort)
+        symbols if found.damped else refine(model, found, level, window, effort)
         for symbols, found in zip(blocks, analysed, strict=True)
     ]

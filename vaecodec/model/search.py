@@ -9,6 +9,8 @@ way, per channel (Barzilai and Borwein, 1988). The decoder knows nothing of this
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,12 +22,26 @@ from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
 
-#: Steps are 1 / (2 x damping x curvature) of the gradient, with the weights file's curvature and this
-#: damping in the first round, then with the measured one and none. Bold, since steps that rounding
-#: undoes lead nowhere.
-FIRST_DAMPING = 1.3
-#: What the damping is multiplied by after a round that did not help.
-AFTER_FAILURE = 1.3
+
+@dataclass(frozen=True, kw_only=True)
+class Caution:
+    """Steps are 1 / (2 x damping x curvature) of the gradient, with the weights file's curvature and
+    the damping `first` in the first round, then with the measured one and none. After a round that did
+    not help the damping is multiplied by `after_failure`.
+
+    Squared error allows bold steps, and rewards them: steps that rounding undoes lead nowhere. The
+    norms of the visual distortion follow few places of a picture, the more so the larger it is.
+    """
+
+    first: float
+    after_failure: float
+
+
+#: By tune, measured best on held-out pictures (docs/experiments.md).
+CAUTION = {
+    "psnr": Caution(first=1.3, after_failure=1.3),
+    "visual": Caution(first=4.0, after_failure=2.0),
+}
 #: Share of the last change that helped, gone on with.
 MOMENTUM = 0.3
 #: With so many changed values, a channel's own curvature weighs as much as all channels' together.
@@ -82,7 +98,8 @@ def refine(model: LoadedModel, group: Analysed, level: int, window: Window, roun
     best = model.latents.quantise(window.latent(latent), group.hyper, *size)
     error, gradient = measure(best.latent)
     lowest = model.latents.bits(best.blocks[0]) + bits_per_error * error
-    curvature, damping = FIRST_DAMPING * model.curvature[level], 1.0
+    caution = CAUTION[model.tune]
+    curvature, damping = caution.first * model.curvature[level], 1.0
     momentum = torch.zeros_like(gradient)
     for left in reversed(range(rounds)):
         strength = damping * curvature
@@ -98,7 +115,7 @@ def refine(model: LoadedModel, group: Analysed, level: int, window: Window, roun
             best, gradient, lowest = tried, slope, cost
             momentum = MOMENTUM * change
         else:
-            damping *= AFTER_FAILURE
+            damping *= caution.after_failure
             momentum.zero_()
     return best.blocks[0]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
-from vaecodec.train.ranges import between_levels
+from vaecodec.train.ranges import between_levels, gains
 
 
 def measure_curvature(
@@ -28,7 +28,7 @@ def measure_curvature(
     """
     generator = torch.Generator().manual_seed(0)
     measured = [_row_norms(model, pictures, level, generator) for level in levels]
-    return between_levels(torch.stack(measured), levels)
+    return between_levels(torch.stack(measured), levels, gains(model) ** -2)
 
 
 def _row_norms(
