@@ -33,7 +33,7 @@ def test_effort_minimises_the_distortion_of_the_tune(codec: Codec, photo: np.nda
         error = distortion("visual", *(torch.from_numpy(p.copy())[None] / 255 for p in pictures))
         return 8 * len(data) / photo[..., 0].size + level_lambda(level_of(quality)) * float(error)
 
-    change = [seen(quality, 4) / seen(quality, 0) - 1 for quality in (20, 40, 60, 80, 95)]
+    change = [seen(quality, 4) / seen(quality, 0) - 1 for quality in (20, 60, 80)]
     assert max(change) < 0.001
     assert min(change) < -0.003
 

@@ -40,7 +40,7 @@ class Caution:
 #: By tune, measured best on held-out pictures (docs/experiments.md).
 CAUTION = {
     "psnr": Caution(first=1.3, after_failure=1.3),
-    "visual": Caution(first=4.0, after_failure=3.0),
+    "visual": Caution(first=3.0, after_failure=1.5),
 }
 #: Share of the last change that helped, gone on with.
 MOMENTUM = 0.3
