@@ -423,7 +423,7 @@ def test_bench(run: Run, images: Path, tmp_path: Path) -> None:
     assert "100% of the shorter range" in text
     assert "; mean of 2 images -" in text
     results = read_results(out / "results.json")
-    assert len(results.rows) == 2 * (4 + len(JPEG.qualities))
+    assert len(results.rows) == 2 * (len(TUNES) * 4 + len(JPEG.qualities))
     for row in results.rows:
         assert row.bpp == 8 * row.bytes / (96 * 96 if row.image == "a.png" else 96 * 160)
     names = {"cache.jsonl", "report.html", "results.csv", "results.json"}

@@ -74,8 +74,8 @@ def encode(
     """The bytes of a `.vae` file holding `image`.
 
     `image`: a PIL image, a path, or a uint8 array (H x W grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA).
-    `quality`: 1..100. `effort`: rounds of search for a smaller file of the same quality, 0 (fastest) to
-    32. `tune`: "visual" (the default) weighs distortion as people see it, "psnr" as squared error.
+    `quality`: 1..100. `effort`: rounds of search for a better trade of size for quality, 0 (fastest)
+    to 32. `tune`: "visual" (the default) weighs distortion as people see it, "psnr" as squared error.
     `lossless`: store it without loss; None for drawings and screenshots, False never.
     `strip`: leave out colour profile, EXIF and XMP. `model`, `device`: see `Codec`; loaded
     models are kept. Raises VaeError.

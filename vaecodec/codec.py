@@ -83,11 +83,11 @@ class Codec:
         """The bytes of a `.vae` file.
 
         `image`: a PIL image, a path, or a uint8 array (H x W grey, or H x W x 2 with alpha, 3 RGB, 4
-        RGBA). `quality`: 1..100; transparency is exact at all. `effort`: rounds of search for a smaller
-        file of the same quality, 0 (fastest) to MAX_EFFORT; each takes about twice as long as encoding
-        without. `tune`: "visual" weighs distortion as people see it, "psnr" as squared error; None is
-        the model's own, by default the first. `lossless`: store the picture without loss, whatever the
-        quality; None does so for drawings and screenshots where the file is smaller, or hardly larger,
+        RGBA). `quality`: 1..100; transparency is exact at all. `effort`: rounds of search for a better
+        trade of size for quality, 0 (fastest) to MAX_EFFORT; each takes two to three times as long as
+        encoding without. `tune`: "visual" weighs distortion as people see it, "psnr" as squared error;
+        None is the model's own, by default the first. `lossless`: store the picture without loss,
+        whatever the quality; None does so for drawings and screenshots where the file is smaller, or hardly larger,
         and where nothing else will do; False never.
         `strip`: leave out colour profile, EXIF and XMP. Raises BadImage or VaeError (the latter also
         for another tune than the model's).

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 @click.option(
     "--tunes",
     metavar="NAME,...",
-    help=f"Tunes of vaecodec ({', '.join(TUNES)}), each as a codec of its own. [default: the model's]",
+    help=f"Tunes of vaecodec ({', '.join(TUNES)}), each as a codec of its own. "
+    "[default: all, or that of the models named]",
 )
 @click.option(
     "--efforts",
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--metrics",
-    default="psnr",
+    default="ssimulacra2,psnr",
     show_default=True,
     metavar="NAME,...",
     help="Of psnr, psnr-y, ms-ssim, ssimulacra2, cvvdp, ciede2000, flip, features, lpips.",
@@ -250,7 +251,9 @@ def _vaes(models: str | None, tunes: str | None, efforts: str, device: str) -> l
     from vaecodec.bench.codecs.vae import Vae
     from vaecodec.model import registry
 
-    wanted: list[str | None] = [None] if tunes is None else [*dict.fromkeys(tunes.split(","))]
+    wanted: list[str | None] = [None] if models else [*TUNES]
+    if tunes is not None:
+        wanted = [*dict.fromkeys(tunes.split(","))]
     for tune in wanted:
         if tune is not None:
             check_tune(tune)

@@ -23,7 +23,7 @@ effort = click.option(
     type=click.IntRange(0, MAX_EFFORT),
     default=DEFAULT_EFFORT,
     show_default=True,
-    help="Rounds of search for a smaller file of the same quality; 0 is fastest.",
+    help="Rounds of search for a better trade of size for quality; 0 is fastest.",
 )
 tune = click.option(
     "--tune",
