@@ -87,8 +87,8 @@ class Codec:
         trade of size for quality, 0 (fastest) to MAX_EFFORT; each takes two to three times as long as
         encoding without. `tune`: "visual" weighs distortion as people see it, "psnr" as squared error;
         None is the model's own, by default the first. `lossless`: store the picture without loss,
-        whatever the quality; None does so for drawings and screenshots where the file is smaller, or hardly larger,
-        and where nothing else will do; False never.
+        whatever the quality; None does so for drawings and screenshots where the file is smaller, or
+        hardly larger, and where nothing else will do; False never.
         `strip`: leave out colour profile, EXIF and XMP. Raises BadImage or VaeError (the latter also
         for another tune than the model's).
         """
