@@ -3,7 +3,7 @@
     python tools/release_weights.py CHECKPOINT VERSION DATA [--rival MODEL] [--kodak FOLDER]
 
 CHECKPOINT: final.safetensors of a training stage, whose size and tune make the model's name, such as
-small-psnr-5, with VERSION. DATA: what it was trained on; its held-out part decides. MODEL: the one to
+small-psnr-6, with VERSION. DATA: what it was trained on; its held-out part decides. MODEL: the one to
 beat, of the same tune, by name or path; the newest registered one of the same size and tune, unless
 given. FOLDER: the Kodak images, reported only; give it with the last tune that is released, since both
 are measured in one run.

@@ -31,7 +31,7 @@ IMAGES = ROOT / "docs" / "images"
 #: Curves published by the CompressAI project, from its repository (BSD-3-Clause-Clear).
 REFERENCE = ROOT / "benchmarks" / "reference" / "kodak-published.json"
 KODAK_OPTIONS = (
-    "--codecs", "vae,jpeg,webp,avif,avif-psnr,jxl", "--efforts", "0",
+    "--codecs", "vae,jpeg,webp,avif,avif-psnr,jxl", "--efforts", "0,4",
     "--metrics", "ssimulacra2,cvvdp,features,psnr,ms-ssim", "--side-by-side", "0", "--jobs", "2",
     "--qualities", "5,10,20,35,50,65,80,95",
     "--qualities", "jpeg=10,22,45,70,88,94", "--qualities", "webp=1,10,25,45,80,91",
