@@ -60,6 +60,12 @@ class Tables:
         coded = [s for s in np.unique(indices) if s >= self.skip]
         return sum(float(self.symbol_bits(int(s), symbols[indices == s]).sum()) for s in coded)
 
+    def least_bits(self) -> np.ndarray:
+        """Ideal code length in bits of the most probable symbol of every table: float, (S,)."""
+        starts = np.cumsum(np.concatenate(([0], 2 * np.asarray(self.supports)[:-1] + 2)))
+        bits = TOTAL_BITS - np.log2(np.maximum.reduceat(np.asarray(self.frequencies), starts))
+        return np.where(np.arange(len(bits)) < self.skip, 0.0, bits)
+
     def symbol_bits(self, index: int, symbols: np.ndarray) -> np.ndarray:
         """Ideal code length in bits of each of `symbols` under scale index `index`."""
         start, support = 2 * int((self.supports[:index] + 1).sum()), int(self.supports[index])

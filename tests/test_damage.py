@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from random import Random
@@ -99,6 +100,27 @@ def test_large_dimensions_in_a_small_file(codec: Codec, tiny: bytes) -> None:
     with pytest.raises(vaecodec.CorruptFile, match="fewer than"):
         codec.decode(data, max_pixels=2**62)
     assert large.group_count == 2**42
+
+
+@pytest.mark.parametrize("stream", [b"", b"\1\0\0\0"])
+def test_streams_too_short_for_their_groups(
+    codec: Codec, stream: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some thousand bytes announce 268 megapixels, in groups that any sequence of words would be: they
+    are refused before anything of that size is computed."""
+    header = container.parse(codec.encode(np.zeros((64, 64, 3), np.uint8), 60, lossless=False)).header
+    large = dataclasses.replace(header, width=16384, height=16384)
+    data = container.pack(large, [stream] * large.group_count)
+    assert len(data) < 5000
+    model = codec._model(header.model_id)
+    monkeypatch.setattr(model.latents, "decode", None)
+    monkeypatch.setattr(model, "synthesise", None)
+    with pytest.raises(
+        vaecodec.CorruptFile, match=r"^group 0: a stream of \d bytes is too short for it"
+    ):
+        codec.decode(data)
+    with pytest.raises(vaecodec.CorruptFile, match="no group of the picture can be decoded"):
+        codec.decode(data, recover=True)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -124,6 +124,9 @@ class Tables:
             self.starts.append([0, *np.cumsum(table).tolist()])
             assert self.starts[-1][-1] == 1 << 24
             at += len(table)
+        # Of the most probable symbol.
+        self.bits = np.array([24 - np.log2(np.diff(starts).max()) for starts in self.starts])
+        self.bits[: self.skip] = 0
 
 
 # ---- section 3: a block of symbols
@@ -211,6 +214,7 @@ def decode_group(stream, tensors, tables, level, rows, columns):
     ans, prior = Ans(stream), Prior(tensors, level)
     h, w = -(-rows // 4) * 4, -(-columns // 4) * 4
     indices = np.tile(prior.row("hyper.index"), h // 4 * w // 4)
+    assert len(stream) >= int(tables.bits[indices].sum() / 16), "a stream too short for its group"
     f = prior.features(read_block(ans, tables, indices).reshape(h // 4, w // 4, -1))
     m = len(prior.row("index.offset"))
     u, latent = np.zeros((h, w, m), np.int64), np.zeros((h, w, m), np.int64)

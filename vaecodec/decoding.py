@@ -73,11 +73,27 @@ def decode_latents(
     """Latents within `wanted` (latent positions) of files equal in header. `recover`: see `decode`."""
     header = files[0].header
     channels = model.config.latent_channels
-    latent = torch.zeros(len(files), wanted.height, wanted.width, channels, device=model.device)
     failed = {number: CorruptFile(files[0].damage) for number in files[0].lost}
-    for number, group in enumerate(groups(*latent_size(header.height, header.width))):
-        part = group.intersection(wanted)
-        if part is None or number in failed:
+    # Streams that cannot hold their groups are found before anything of the picture's size is there.
+    parts = {
+        number: (group, part)
+        for number, group in enumerate(groups(*latent_size(header.height, header.width)))
+        if (part := group.intersection(wanted)) is not None and number not in failed
+    }
+    for number, (group, _) in parts.items():
+        least = model.latents.least_bytes(header.level, group.height, group.width)
+        shortest = min(len(file.streams[number]) for file in files)
+        if shortest < least:
+            failed[number] = CorruptFile(
+                f"group {number}: a stream of {shortest} bytes is too short for it, {least} at least"
+            )
+            if not recover:
+                raise failed[number]
+    if len(failed) == header.group_count:
+        raise CorruptFile("no group of the picture can be decoded")
+    latent = torch.zeros(len(files), wanted.height, wanted.width, channels, device=model.device)
+    for number, (group, part) in parts.items():
+        if number in failed:
             continue
         streams = [file.streams[number] for file in files]
         try:

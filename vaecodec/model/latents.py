@@ -98,6 +98,7 @@ class LatentCoder:
         bits = np.stack([tables.symbol_bits(s, levels) for s in range(len(tables.supports))])
         saved = np.diff(bits, axis=1, prepend=bits[:, :1])
         self._saved_bits = torch.from_numpy(saved).to(device)
+        self._least_bits = tables.least_bits()
 
     def _round(self, residual: Tensor, index: Tensor, error_bits: float | Tensor) -> Tensor:
         """Residuals in steps to symbols: the nearest integer, or the next one toward zero where that
@@ -130,6 +131,13 @@ class LatentCoder:
     def encode(self, blocks: Blocks) -> bytes:
         """The stream of one item's symbols."""
         return entropy.encode(self._tables, blocks)
+
+    def least_bytes(self, level: int, rows: int, columns: int) -> int:
+        """What the stream of a group of `rows` x `columns` positions has at least: half of what the
+        most probable hyper-latent takes."""
+        one = self._hyper_indices(level, torch.zeros(1, 1, 1, 1))
+        positions = -(-rows // 4) * -(-columns // 4)
+        return int(positions * self._least_bits[one].sum() / 16)
 
     def bits(self, blocks: Blocks) -> float:
         """Ideal code length of one item's symbols."""
