@@ -289,7 +289,7 @@ def speed(figures: dict[str, Any]) -> list[str]:
     scaling = [row for row in figures["rows"] if "pixels" in row]
     megapixels = 768 * 512 / 1e6
     lines = [
-        "## Speed",
+        f"## Speed ({figures['model']})",
         "",
         "768 x 512 picture, after warm-up, everything included, medians;",
         f"{figures['machine']}, no GPU.",
