@@ -205,7 +205,9 @@ class Codec:
 
 def _header(picture: Picture, model_id: bytes, level: int) -> Header:
     height, width, _ = picture.samples.shape
-    return Header(width, height, picture.colour, 8, model_id, level)
+    return Header(
+        width=width, height=height, colour=picture.colour, depth=8, model_id=model_id, level=level
+    )
 
 
 def _visible(picture: Picture) -> np.ndarray:

@@ -41,7 +41,9 @@ class LoadedModel:
         prior, tables = _section(tensors, "prior."), _section(tensors, "entropy.")
         _check_layout(config, prior)
         self.tables = Tables(
-            tables["supports"].numpy(), tables["frequencies"].numpy(), int(tables["skip"])
+            supports=tables["supports"].numpy(),
+            frequencies=tables["frequencies"].numpy(),
+            skip=int(tables["skip"]),
         )
         if len(self.tables.supports) != SCALES:
             raise ValueError(f"{SCALES} frequency tables expected")

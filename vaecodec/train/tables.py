@@ -41,7 +41,7 @@ def gaussian_tables() -> Tables:
     """Zero-mean Gaussians integrated over unit steps."""
     tables = [_table(_gaussian(s)) for s in range(SCALES)]
     supports = np.array([len(table) // 2 - 1 for table in tables])
-    return Tables(supports, np.concatenate(tables), SKIP)
+    return Tables(supports=supports, frequencies=np.concatenate(tables), skip=SKIP)
 
 
 def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray], levels: Sequence[int]) -> Tables:
@@ -68,7 +68,7 @@ def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray], levels: Se
         count[:-1] = (count[:-1] + count[-2::-1]) / 2
         blend = count + PRIOR_SYMBOLS * _gaussian(s)
         tables.append(_table(blend / blend.sum()))
-    return Tables(old.supports, np.concatenate(tables), old.skip)
+    return Tables(supports=old.supports, frequencies=np.concatenate(tables), skip=old.skip)
 
 
 def as_tensors(tables: Tables) -> dict[str, torch.Tensor]:
