@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from bitstream.entropy import TOTAL_BITS, Tables
+from vaecodec.geometry import latent_size
 from vaecodec.model.config import SCALE_LOG_STEP, SCALE_MIN, SCALES
 from vaecodec.model.load import LoadedModel
 
@@ -54,7 +55,7 @@ def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray], levels: Se
     old = model.tables
     counts = [np.zeros(2 * int(support) + 2) for support in old.supports]
     for picture in pictures:
-        rows, columns = picture.shape[0] // 16, picture.shape[1] // 16
+        rows, columns = latent_size(*picture.shape[:2])
         for level in levels:
             latent, hyper = model.analyse(picture[None], level)
             (blocks,) = model.latents.quantise(latent, hyper, level, rows, columns).blocks
