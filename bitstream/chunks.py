@@ -21,7 +21,7 @@ START = len(SIGNATURE) + 1
 _VARINT_BYTES = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chunk:
     """One chunk of a file: `stated` and `found` are its checksum, `end` is the byte after it."""
 
@@ -111,7 +111,13 @@ def read_chunk(data: bytes, start: int) -> Chunk:
             f"{len(data) - start} are left"
         )
     stated = int.from_bytes(data[end - 4 : end], "little")
-    return Chunk(kind, data[offset : end - 4], stated, zlib.crc32(data[start : end - 4]), end)
+    return Chunk(
+        kind=kind,
+        payload=data[offset : end - 4],
+        stated=stated,
+        found=zlib.crc32(data[start : end - 4]),
+        end=end,
+    )
 
 
 def read_chunks(data: bytes) -> Iterator[Chunk]:

@@ -45,7 +45,7 @@ GROUP_KINDS = (b"G", b"A", b"L")
 _LEVELS = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Header:
     """What the header chunk says, group lengths aside.
 
@@ -100,7 +100,7 @@ class Header:
         return list(payloads[::step]), list(payloads[1::2] if step == 2 else [])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Container:
     """A parsed file: the header, and the stream of every group in raster order (of the whole picture,
     if it is stored without loss).
@@ -163,7 +163,14 @@ def parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int]]:
     fixed = payload[offset : offset + 7]
     if len(fixed) < 7:
         raise CorruptFile("the header chunk is too short")
-    header = Header(width, height, fixed[0], fixed[1], bytes(fixed[2:6]), fixed[6])
+    header = Header(
+        width=width,
+        height=height,
+        colour=fixed[0],
+        depth=fixed[1],
+        model_id=bytes(fixed[2:6]),
+        level=fixed[6],
+    )
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise CorruptFile(f"the dimensions {width} x {height} are outside 1..{MAX_SIDE}")
     if width * height > max_pixels:
@@ -259,7 +266,9 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
     if lengths and lengths != [len(stream) for stream in groups]:
         raise CorruptFile("the group lengths in the header differ from those of the groups")
     streams, alphas = header.split(groups)
-    return Container(header, streams, alphas, metadata, data[len(SIGNATURE)])
+    return Container(
+        header=header, streams=streams, alphas=alphas, metadata=metadata, version=data[len(SIGNATURE)]
+    )
 
 
 def model_id_text(model_id: bytes) -> str:

@@ -27,7 +27,7 @@ TOTAL_BITS = 24
 MAX_TAIL_BITS = 22
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Tables:
     """Integer frequency tables, one per scale index, as they are shipped with the weights.
 

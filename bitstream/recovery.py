@@ -52,9 +52,15 @@ def salvage(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
     if len(lost) == len(streams):
         raise CorruptFile(f"no group of the picture is intact: {reason}")
     return Container(
-        header, [s or b"" for s in streams], [a or b"" for a in alphas], metadata,
-        data[len(SIGNATURE)], lost, lost_alphas, reason,
-    )  # fmt: skip
+        header=header,
+        streams=[s or b"" for s in streams],
+        alphas=[a or b"" for a in alphas],
+        metadata=metadata,
+        version=data[len(SIGNATURE)],
+        lost=lost,
+        lost_alphas=lost_alphas,
+        damage=reason,
+    )
 
 
 def _metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:

@@ -49,7 +49,7 @@ from vaecodec.bench.metrics import (
     usable,
 )
 from vaecodec.bench.results import Results, Row, read_results
-from vaecodec.bench.run import jpeg_bytes_at, measure, read_picture, readable, run
+from vaecodec.bench.run import Source, jpeg_bytes_at, measure, read_picture, readable, run
 from vaecodec.bench.summary import standings
 
 CURVE = [(0.1, 26.0), (0.25, 29.0), (0.6, 32.5), (1.2, 36.0), (2.0, 39.0)]
@@ -123,7 +123,18 @@ def test_bd_rate_agrees_with_an_independent_computation(name: str, photo: np.nda
 @needs_bjontegaard
 def test_mean_curves_and_means_of_single_images() -> None:
     def row(image: str, codec: str, quality: int, size: int, decibels: float | None) -> Row:
-        return Row(image, codec, quality, size, "", 8, 8, 0, 0, {"psnr": decibels})
+        return Row(
+            image=image,
+            codec=codec,
+            quality=quality,
+            bytes=size,
+            sha256="",
+            width=8,
+            height=8,
+            encode_seconds=0,
+            decode_seconds=0,
+            metrics={"psnr": decibels},
+        )
 
     rows = []
     for image, factor in (("a", 1), ("b", 4)):
@@ -171,11 +182,26 @@ def test_standings_are_against_the_best_curve_of_a_format() -> None:
         "jpeg2000": [(rate, quality + 30) for rate, quality in CURVE],
     }
     rows = [
-        Row("a", name, number, round(rate * 80_000), "", 800, 800, 0, 0, {"psnr": quality})
+        Row(
+            image="a",
+            codec=name,
+            quality=number,
+            bytes=round(rate * 80_000),
+            sha256="",
+            width=800,
+            height=800,
+            encode_seconds=0,
+            decode_seconds=0,
+            metrics={"psnr": quality},
+        )
         for name, curve in curves.items()
         for number, (rate, quality) in enumerate(curve)
     ]
-    found = standings(Results("", 1, dict.fromkeys(curves, ""), {"psnr": ""}, rows), "psnr", "vae own")
+    found = standings(
+        Results(machine="", jobs=1, codecs=dict.fromkeys(curves, ""), metrics={"psnr": ""}, rows=rows),
+        "psnr",
+        "vae own",
+    )
     assert set(found) == {"avif"}  # the other cannot be compared
     assert found["avif"].best == "avif-psnr speed 0"
     assert -25 < found["avif"].percent < -10
@@ -411,7 +437,7 @@ extension = ".jpg"
 
 def test_an_external_codec(png_pair: Path, photo: np.ndarray) -> None:
     codec = read_external(png_pair)
-    plain = Pillow("plain", "JPEG", "", "jpg", (20, 95))
+    plain = Pillow(name="plain", format="JPEG", about="", feature="jpg", qualities=(20, 95))
     assert codec.encode(photo, 30) == plain.encode(photo, 70)
     row = measure("photo", photo, codec, 30)
     assert row.psnr == measure("photo", photo, plain, 70).psnr
@@ -447,17 +473,21 @@ def test_external_commands_that_fail(photo: np.ndarray) -> None:
         (f"{python} pass {{input}} {{output}}", "wrote no file"),
         ("absent-command {input} {output}", "cannot be run"),
     ):
-        codec = External("own", encode, encode, (1,), "1")
+        codec = External(
+            name="own", encode_command=encode, decode_command=encode, qualities=(1,), version="1"
+        )
         with pytest.raises(VaeError, match=rf"photo: own failed at quality 1 \(own: .*{message}"):
             measure("photo", photo, codec, 1)
     copy = f"{python} 'import shutil, sys; shutil.copy(*sys.argv[1:])' {{input}} {{output}}"
     empty = f"{python} 'import sys; open(sys.argv[1], \"w\")' {{output}}"
-    broken = External("own", copy, empty, (1,), "1")
+    broken = External(
+        name="own", encode_command=copy, decode_command=empty, qualities=(1,), version="1"
+    )
     with pytest.raises(VaeError, match="the decoder wrote no image that can be read"):
         measure("photo", photo, broken, 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Counting:
     """A codec that counts what it is asked for: raw samples, coarser at low quality."""
 
@@ -498,7 +528,7 @@ def folder(tmp_path: Path, photo: np.ndarray) -> Path:
     return path
 
 
-def _pictures(folder: Path) -> list[tuple[Path, str, str]]:
+def _pictures(folder: Path) -> list[Source]:
     failures: list[str] = []
     found = readable([(path, folder) for path in sorted(folder.rglob("*.png"))], failures.append)
     assert not failures
@@ -508,7 +538,7 @@ def _pictures(folder: Path) -> list[tuple[Path, str, str]]:
 def test_measured_things_are_not_measured_again(folder: Path, tmp_path: Path) -> None:
     codec, path = Counting(), tmp_path / "cache.jsonl"
     pictures = _pictures(folder)
-    assert [name for _, name, _ in pictures] == ["a.png", "deep/b.png"]
+    assert [picture.name for picture in pictures] == ["a.png", "deep/b.png"]
     first = run(pictures, [(codec, (1, 2))], cache=Cache(path))
     assert sorted(codec.calls) == [1, 1, 2, 2]
     again = run(pictures, [(codec, (1, 2))], cache=Cache(path))
@@ -523,7 +553,7 @@ def test_measured_things_are_not_measured_again(folder: Path, tmp_path: Path) ->
     newer = Counting(version="2")
     run(pictures, [(newer, (1,)), (codec, (1,))], cache=Cache(path))
     assert (newer.calls, codec.calls[8:]) == ([1, 1], [])
-    Image.open(pictures[0][0]).transpose(Image.Transpose.ROTATE_90).save(folder / "a.png")
+    Image.open(pictures[0].path).transpose(Image.Transpose.ROTATE_90).save(folder / "a.png")
     read_picture.cache_clear()
     run(_pictures(folder), [(codec, (1,))], cache=Cache(path))
     assert codec.calls[8:] == [1]
@@ -554,7 +584,7 @@ def test_what_fails_is_said_and_the_others_go_on(folder: Path) -> None:
     assert len(found) == 2
     assert len(failures) == 1
     assert "c.png: not an image" in failures[0]
-    plan = [(Counting("bad", "fails"), (1,)), (Counting(), (1,))]
+    plan = [(Counting(name="bad", version="fails"), (1,)), (Counting(), (1,))]
     results = run(found, plan, failed=failures.append)
     assert failures[1:] == [
         f"{n}: bad failed at quality 1 (on purpose)" for n in ("a.png", "deep/b.png")
@@ -568,7 +598,7 @@ def test_several_processes_find_what_one_finds(folder: Path, tmp_path: Path) -> 
     one = run(pictures, plan, ["psnr", "psnr-y"])
     two = run(pictures, plan, ["psnr", "psnr-y"], jobs=2, cache=Cache(tmp_path / "cache"))
     assert [(r.image, r.codec, r.quality) for r in one.rows] == [
-        (name, codec.name, q) for _, name, _ in pictures for codec, qs in plan for q in qs
+        (picture.name, codec.name, q) for picture in pictures for codec, qs in plan for q in qs
     ]
     for a, b in zip(one.rows, two.rows, strict=True):
         assert (a.image, a.codec, a.quality, a.width) == (b.image, b.codec, b.quality, b.width)
@@ -585,8 +615,25 @@ def test_a_worker_that_dies_is_said(folder: Path) -> None:
 
 
 def test_results_survive_being_stored(tmp_path: Path) -> None:
-    row = Row("a.png", "jpeg", 5, 1000, "00", 40, 50, 0.5, 0.25, {"psnr": None, "psnr-y": 31.5})
-    results = Results("a machine", 2, {"jpeg": "Pillow"}, {"psnr": "v", "psnr-y": "v"}, [row])
+    row = Row(
+        image="a.png",
+        codec="jpeg",
+        quality=5,
+        bytes=1000,
+        sha256="00",
+        width=40,
+        height=50,
+        encode_seconds=0.5,
+        decode_seconds=0.25,
+        metrics={"psnr": None, "psnr-y": 31.5},
+    )
+    results = Results(
+        machine="a machine",
+        jobs=2,
+        codecs={"jpeg": "Pillow"},
+        metrics={"psnr": "v", "psnr-y": "v"},
+        rows=[row],
+    )
     path = tmp_path / "results.json"
     path.write_bytes(results.to_json())
     assert read_results(path) == results

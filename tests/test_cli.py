@@ -235,7 +235,9 @@ def test_bad_inputs_to_compress(run: Run, tmp_path: Path, photo_file: Path) -> N
 def test_bad_inputs_to_decompress(run: Run, tmp_path: Path, vae_file: Path, photo_file: Path) -> None:
     good = vae_file.read_bytes()
     parsed = container.parse(good)
-    stranger = container.Header(256, 192, container.RGB, 8, b"\xde\xad\xbe\xef", 30)
+    stranger = container.Header(
+        width=256, height=192, colour=container.RGB, depth=8, model_id=b"\xde\xad\xbe\xef", level=30
+    )
     cases = {
         "empty.vae": (b"", "the file is empty"),
         "cut.vae": (good[:-40], "are left"),

@@ -195,7 +195,14 @@ def test_unknown_models() -> None:
 
 def test_a_file_of_an_unknown_model(codec: Codec, photo: np.ndarray) -> None:
     parsed = container.parse(codec.encode(photo[:16, :16]))
-    header = container.Header(16, 16, container.RGB, 8, b"\xde\xad\xbe\xef", parsed.header.level)
+    header = container.Header(
+        width=16,
+        height=16,
+        colour=container.RGB,
+        depth=8,
+        model_id=b"\xde\xad\xbe\xef",
+        level=parsed.header.level,
+    )
     with pytest.raises(vaecodec.UnknownModel, match="deadbeef"):
         codec.decode(container.pack(header, parsed.streams))
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 import contact_sheet
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Steps:
     """A codec whose files have `base` bytes, times `step` at each quality more, up to a million."""
 
@@ -37,11 +37,15 @@ class Steps:
 def test_files_match_in_size_and_ours_is_never_the_larger() -> None:
     image = np.zeros((100, 800, 3), np.uint8)  # 10000 bytes at 1 bit per pixel
     for ours, theirs in ((1.05, 1.07), (1.07, 1.05), (1.03, 1.03)):
-        found = contact_sheet.pair(image, Steps(1000, ours), Steps(1010, theirs), 1.0)
+        found = contact_sheet.pair(
+            image, Steps(base=1000, step=ours), Steps(base=1010, step=theirs), 1.0
+        )
         assert found is not None
         assert 1 <= len(found.theirs) / len(found.ours) <= 1.02
         assert abs(len(found.ours) / 10_000 - 1) <= contact_sheet.NEAR
-    assert contact_sheet.pair(image, Steps(1000, 1.05), Steps(1700, 3.0), 1.0) is None
+    assert (
+        contact_sheet.pair(image, Steps(base=1000, step=1.05), Steps(base=1700, step=3.0), 1.0) is None
+    )
 
 
 def test_a_row(photo: np.ndarray, photo_file: Path) -> None:

@@ -20,7 +20,9 @@ from bitstream.errors import (
     VaeError,
 )
 
-HEADER = Header(300, 200, container.RGB, 8, bytes.fromhex("c0ffee42"), 37)
+HEADER = Header(
+    width=300, height=200, colour=container.RGB, depth=8, model_id=bytes.fromhex("c0ffee42"), level=37
+)
 STREAM = bytes.fromhex("0102030405060708")
 LITERAL = bytes.fromhex(
     "89 56 41 45 0d 0a 1a 01"  # signature, version
@@ -40,7 +42,9 @@ def test_literal_bytes_both_ways() -> None:
     assert (parsed.header, parsed.streams, parsed.version) == (HEADER, [STREAM], 1)
 
 
-LOSSLESS_HEADER = Header(300, 200, container.RGB, 8, container.NO_MODEL, 0)
+LOSSLESS_HEADER = Header(
+    width=300, height=200, colour=container.RGB, depth=8, model_id=container.NO_MODEL, level=0
+)
 LOSSLESS = bytes.fromhex(
     "89 56 41 45 0d 0a 1a 01"
     "48 0b ac 02 c8 01 01 08 00 00 00 00 00 ef 70 6b e3"
@@ -69,7 +73,9 @@ def test_literal_bytes_without_loss() -> None:
 
 def test_fixed_cost_of_a_plain_image_is_at_most_32_bytes() -> None:
     assert len(LITERAL) - len(STREAM) <= 32
-    largest = Header(1024, 1024, container.RGB, 8, b"\xff" * 4, 63)  # largest in one group
+    largest = Header(
+        width=1024, height=1024, colour=container.RGB, depth=8, model_id=b"\xff" * 4, level=63
+    )  # largest in one group
     assert len(container.pack(largest, [b"\x01" * 100])) - 100 <= 32
 
 
@@ -157,7 +163,9 @@ def test_huge_dimensions_cost_nothing() -> None:
 def test_round_trip(width: int, height: int, level: int, model_id: bytes, data: st.DataObject) -> None:
     if model_id == container.NO_MODEL:
         level = 0
-    header = Header(width, height, container.GREY, 8, model_id, level)
+    header = Header(
+        width=width, height=height, colour=container.GREY, depth=8, model_id=model_id, level=level
+    )
     size = header.group_count
     streams = data.draw(st.lists(st.binary(max_size=20), min_size=size, max_size=size))
     parsed = container.parse(container.pack(header, streams))
@@ -170,7 +178,14 @@ def test_garbage_after_the_signature(tail: bytes) -> None:
         container.parse(LITERAL[:8] + tail)
 
 
-FULL_HEADER = Header(300, 200, container.RGB_ALPHA, 8, bytes.fromhex("c0ffee42"), 37)
+FULL_HEADER = Header(
+    width=300,
+    height=200,
+    colour=container.RGB_ALPHA,
+    depth=8,
+    model_id=bytes.fromhex("c0ffee42"),
+    level=37,
+)
 METADATA = {"icc": b"profile" * 9, "exif": b"II*\0", "xmp": b"<xmp/>"}
 ALPHA = bytes.fromhex("a0a1a2")
 

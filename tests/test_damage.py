@@ -91,7 +91,14 @@ def test_what_fuzzing_reached(codec: Codec, name: str) -> None:
 def test_large_dimensions_in_a_small_file(codec: Codec, tiny: bytes) -> None:
     """What a header announces is refused, or costs no more than a picture of that size."""
     header = container.parse(tiny).header
-    large = container.Header(2**31 - 1, 2**31 - 1, header.colour, 8, header.model_id, 3)
+    large = container.Header(
+        width=2**31 - 1,
+        height=2**31 - 1,
+        colour=header.colour,
+        depth=8,
+        model_id=header.model_id,
+        level=3,
+    )
     start = mutations.split(container.pack(container.parse(tiny).header, [b""], [b""]))
     payload = b"\xff\xff\xff\xff\x07" * 2 + start[0][1][-7:]
     data = mutations.join(tiny[:START], [(b"H", payload), *start[1:]])

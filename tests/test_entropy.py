@@ -21,7 +21,7 @@ def make_tables() -> entropy.Tables:
         table[support] = centre
         table[0] += 2**24 - table.sum()
         tables.append(table)
-    return entropy.Tables(np.array([1, 1, 20, 3]), np.concatenate(tables), skip=1)
+    return entropy.Tables(supports=np.array([1, 1, 20, 3]), frequencies=np.concatenate(tables), skip=1)
 
 
 TABLES = make_tables()
@@ -151,4 +151,4 @@ def test_garbage_decodes_to_something(stream: bytes, indices: list[int]) -> None
 )
 def test_impossible_tables(supports: list[int], frequencies: list[int]) -> None:
     with pytest.raises(ValueError, match="frequency table"):
-        entropy.Tables(np.array(supports), np.array(frequencies), 0)
+        entropy.Tables(supports=np.array(supports), frequencies=np.array(frequencies), skip=0)

@@ -43,9 +43,24 @@ def judge(changes: dict[str, float]) -> dict[str, Any]:
                 for metric, by_rate in VALUES.items()
             }
             size = round(rate * 125_000)
-            rows.append(Row("a", codec, number, size, "", 1000, 1000, 0, 0, dict(values)))
+            rows.append(
+                Row(
+                    image="a",
+                    codec=codec,
+                    quality=number,
+                    bytes=size,
+                    sha256="",
+                    width=1000,
+                    height=1000,
+                    encode_seconds=0,
+                    decode_seconds=0,
+                    metrics=dict(values),
+                )
+            )
     codecs = dict.fromkeys(("visual", "psnr", "avif"), "")
-    return guards.judge(Results("", 1, codecs, dict.fromkeys(VALUES, ""), rows))
+    return guards.judge(
+        Results(machine="", jobs=1, codecs=codecs, metrics=dict.fromkeys(VALUES, ""), rows=rows)
+    )
 
 
 def test_equal_models_break_nothing() -> None:

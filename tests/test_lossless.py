@@ -74,7 +74,9 @@ def test_damage_is_always_a_vae_error(codec: Codec) -> None:
     """Checksums made right again around damaged payloads."""
     parsed = container.parse(codec.encode(drawing()))
     payload, rng = parsed.streams[0], np.random.default_rng(0)
-    other = container.Header(181, 120, container.RGB, 8, container.NO_MODEL, 0)
+    other = container.Header(
+        width=181, height=120, colour=container.RGB, depth=8, model_id=container.NO_MODEL, level=0
+    )
     with pytest.raises(vaecodec.CorruptFile, match="does not begin as one of 181 x 120 pixels"):
         codec.decode(container.pack(other, [payload]))
     for trial in range(300):

@@ -15,7 +15,9 @@ from bitstream.recovery import salvage
 from vaecodec.codec import Codec
 from vaecodec.pictures.inpaint import fill
 
-HEADER = Header(1030, 1030, container.RGB_ALPHA, 8, b"\xc0\xff\xee\x42", 37)
+HEADER = Header(
+    width=1030, height=1030, colour=container.RGB_ALPHA, depth=8, model_id=b"\xc0\xff\xee\x42", level=37
+)
 STREAMS = [bytes([n]) * (3 + 60 * n) for n in range(1, 5)]
 ALPHAS = [bytes([16 + n]) * 5 for n in range(4)]
 METADATA = {"icc": b"profile", "xmp": b"<xmp/>"}
@@ -66,7 +68,11 @@ def test_lost_and_inserted_bytes() -> None:
 def test_damaged_metadata_is_left_out() -> None:
     found = salvage(damaged(offsets()[0] + 4))
     assert (found.metadata, found.streams, found.lost) == ({"xmp": b"<xmp/>"}, STREAMS, frozenset())
-    one = container.pack(Header(9, 9, 1, 8, b"\1\2\3\4", 5), [b"\1\2\3\4"], metadata=METADATA)
+    one = container.pack(
+        Header(width=9, height=9, colour=1, depth=8, model_id=b"\1\2\3\4", level=5),
+        [b"\1\2\3\4"],
+        metadata=METADATA,
+    )
     start = next(iter(read_chunks(one))).end
     found = salvage(one[: start + 4] + b"?" + one[start + 5 :])
     assert (found.streams, set(found.metadata)) == ([b"\1\2\3\4"], {"xmp"})

@@ -39,7 +39,13 @@ def html(photo: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [type(row)(**{**vars(row), "image": name}) for name in names for row in measured]
     matches = {codec.name: match(photo, codec, 1.0, 144) for codec in (JPEG, WEBP)}
     data = report(
-        Results("a machine", 1, {"jpeg": HOSTILE, "webp": ""}, {"psnr": "1", "psnr-y": "1"}, rows),
+        Results(
+            machine="a machine",
+            jobs=1,
+            codecs={"jpeg": HOSTILE, "webp": ""},
+            metrics={"psnr": "1", "psnr-y": "1"},
+            rows=rows,
+        ),
         anchor="jpeg",
         references=published(),
         interpolation="akima",
@@ -149,7 +155,7 @@ def test_a_report_without_pictures(browser: Any, photo: np.ndarray, tmp_path: Pa
     rows = [measure("a.png", photo[:64, :64], JPEG, q) for q in (20, 50)]
     matches: dict[str, dict[str, Match]] = {}
     data = report(
-        Results("a machine", 1, {"jpeg": ""}, {"psnr": "1"}, rows),
+        Results(machine="a machine", jobs=1, codecs={"jpeg": ""}, metrics={"psnr": "1"}, rows=rows),
         anchor="jpeg", references={}, interpolation="akima", originals={}, matches=matches, bpp=0,
     )  # fmt: skip
     (tmp_path / "report.html").write_bytes(data)

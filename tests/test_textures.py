@@ -14,8 +14,9 @@ from torch import Tensor
 import vaecodec
 from bitstream import container
 from vaecodec.codec import Codec
-from vaecodec.geometry import Rectangle, Window, latent_size
+from vaecodec.geometry import latent_size, windows
 from vaecodec.model import damping, registry
+from vaecodec.model.analysed import Analysed
 from vaecodec.quality import TUNES
 from vaecodec.train.textures import KINDS, Texture, paste_textures, random_texture
 
@@ -150,7 +151,7 @@ def test_any_texture(photo: np.ndarray, drawn: Texture, patch: tuple, quality: i
 def test_natural_pictures_pay_nothing(
     any_codec: Codec, large: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(*args: object) -> damping.Analysed:
+    def never(*args: object) -> Analysed:
         raise AssertionError("a photograph was taken for a texture")
 
     monkeypatch.setattr("vaecodec.encoding.damped", never)
@@ -170,8 +171,7 @@ def test_what_decodes_badly_is_damped(codec: Codec, monkeypatch: pytest.MonkeyPa
         return samples if contrasts[-1] < 0.8 * contrasts[0] else 255 - samples
 
     picture = np.ascontiguousarray(texture("noise").draw(128, 128))
-    rows, columns = latent_size(*picture.shape[:2])
-    window = Window.around(Rectangle(0, 0, rows, columns), 0, rows, columns)
+    (window,) = windows(*latent_size(*picture.shape[:2]), 0)
     whole = damping.damped(model, picture, level, window)
     assert whole.sound
     assert not whole.damped

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from vaecodec.codec import Codec
+from vaecodec.geometry import HYPER_STRIDE, latent_size
 from vaecodec.model.latents import LatentCoder
 from vaecodec.pictures.reading import open_image
 from vaecodec.quality import level_of
@@ -40,11 +41,11 @@ def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict
     for quality in QUALITIES:
         level, totals = level_of(quality), np.zeros(4)
         for image in images:
-            height, width = (side // 64 * 64 for side in image.shape[:2])
+            height, width = (side // HYPER_STRIDE * HYPER_STRIDE for side in image.shape[:2])
             crop = image[:height, :width].copy()
             with torch.inference_mode():
                 outcome = floats(torch.from_numpy(crop)[None], torch.tensor([level]), noise=False)
-            latent = (*model.analyse(crop[None], level), level, height // 16, width // 16)
+            latent = (*model.analyse(crop[None], level), level, *latent_size(height, width))
             bits = [
                 coder.bits(coder.quantise(*latent, error_bits).blocks[0])
                 for coder, error_bits in ((plain, math.inf), (model.latents, None))

@@ -99,7 +99,7 @@ def jpeg_psnr_at(curve: list[tuple[int, float]], size: int) -> float | None:
 
 
 def main(model: str) -> None:
-    vae, found = Vae(model, lossless=None), []
+    vae, found = Vae(model=model, lossless=None), []
     for draw in (screenshot, chart, clip_art, page):
         image = np.asarray(draw())
         curve = [(r.bytes, r.psnr) for r in (measure("", image, JPEG, q) for q in range(1, 101, 3))]

@@ -88,7 +88,9 @@ def measured(
         )  # fmt: skip
         rows += [dataclasses.replace(row, codec=name) for row in results.rows]
     settings = {name: f"{codec.name}: {codec.settings}" for name, codec in codecs.items()}
-    return Results(results.machine, jobs, settings, results.metrics, rows)
+    return Results(
+        machine=results.machine, jobs=jobs, codecs=settings, metrics=results.metrics, rows=rows
+    )
 
 
 def rate_more(anchor: Curve, test: Curve) -> float | str:

@@ -24,7 +24,7 @@ from bitstream.container import MAX_PIXELS
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
 from vaecodec.files import write_whole
-from vaecodec.geometry import GROUP, LATENT_STRIDE, groups
+from vaecodec.geometry import GROUP, LATENT_STRIDE, latent_size, windows
 from vaecodec.quality import DEFAULT_QUALITY, level_of
 
 SIDES = {24: (6000, 4000), 200: (16384, 12288)}
@@ -68,17 +68,16 @@ def child(model: str, what: str, source: str, target: str) -> None:
 def cost_of_groups(codec: Codec, samples: np.ndarray) -> dict[str, float]:
     """Bytes of the streams of all groups, and of the same latent coded as one."""
     model, level = codec._model(), level_of(DEFAULT_QUALITY)
-    rows, columns = (side // LATENT_STRIDE for side in samples.shape[:2])
+    rows, columns = latent_size(*samples.shape[:2])
     latents, hypers, apart = [], [], 0
-    for group in groups(rows, columns):
-        wide = group.widened(model.analysis_halo, rows, columns)
-        latent, hyper = model.analyse(samples[None, *wide.scaled(LATENT_STRIDE).slices()], level)
-        inner = group.within(wide)
-        y, x = (slice(start, start + GROUP) for start in (inner.top, inner.left))
-        latents.append(latent[0, y, x])
-        hypers.append(hyper[0, y.start // 4 : y.stop // 4, x.start // 4 : x.stop // 4])
-        size = (group.height, group.width)
-        coded = model.latents.quantise(latents[-1][None], hypers[-1][None], level, *size)
+    for window in windows(rows, columns, model.analysis_halo):
+        outer = window.outer.scaled(LATENT_STRIDE)
+        latent, hyper = model.analyse(samples[None, *outer.slices()], level)
+        own, own_hyper = window.latent(latent), window.hyper(hyper)
+        latents.append(own[0])
+        hypers.append(own_hyper[0])
+        size = (window.group.height, window.group.width)
+        coded = model.latents.quantise(own, own_hyper, level, *size)
         apart += len(model.latents.encode(coded.blocks[0]))
     across = -(-columns // GROUP)
     whole, whole_hyper = (

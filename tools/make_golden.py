@@ -58,7 +58,7 @@ def pictures() -> dict[str, tuple[np.ndarray | Picture, int]]:
         "four-groups": (_smooth(1050, 1100), 10),
         "alpha": (np.dstack((smooth, _disc(96, 130))), 60),
         "grey-alpha": (np.dstack((smooth[:40, :, 0], _disc(40, 130))), 30),
-        "metadata": (Picture(smooth[:20, :30], False, metadata=metadata), 60),
+        "metadata": (Picture(samples=smooth[:20, :30], grey=False, metadata=metadata), 60),
     }
 
 

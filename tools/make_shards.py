@@ -41,7 +41,7 @@ READ_AHEAD = 32
 LOSSY = {"JPEG", "MPO", "WEBP", "AVIF"}
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Entry:
     """A row of the manifest."""
 
@@ -55,7 +55,7 @@ class Entry:
     licence: str
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Picture:
     """A decoded picture: its WebP file, size, and its thumbnail's direction."""
 
@@ -106,7 +106,13 @@ def prepare(path: Path, longest: int, smallest: int) -> Picture | str:
         return f"{path}: {image.width} x {image.height} after shrinking is below --smallest {smallest}"
     file = io.BytesIO()
     image.save(file, "WEBP", lossless=True, method=4)
-    return Picture(file.getvalue(), image.width, image.height, round(factor, 3), thumbnail(image))
+    return Picture(
+        data=file.getvalue(),
+        width=image.width,
+        height=image.height,
+        shrunk_by=round(factor, 3),
+        thumbnail=thumbnail(image),
+    )
 
 
 class Seen:
@@ -224,8 +230,16 @@ def make(arguments: argparse.Namespace) -> int:
         seen.add(picture.thumbnail)
         source = path.relative_to(folder).as_posix()
         author, licence = licences.get(source, ("", arguments.licence))
-        name, size = f"{len(shards.entries):05}.webp", (picture.width, picture.height)
-        entry = Entry(name, "", *size, source, picture.shrunk_by, author, licence)
+        entry = Entry(
+            name=f"{len(shards.entries):05}.webp",
+            shard="",
+            width=picture.width,
+            height=picture.height,
+            source=source,
+            shrunk_by=picture.shrunk_by,
+            author=author,
+            licence=licence,
+        )
         shards.add(entry, picture.data)
     shards.flush()
     for reason in skipped:

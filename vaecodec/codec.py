@@ -20,7 +20,6 @@ from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.registry import ModelEntry
 from vaecodec.pictures import alpha, finishing, reading
 from vaecodec.pictures import lossless as exact
-from vaecodec.pictures.inpaint import fill
 from vaecodec.pictures.reading import ImageLike, Picture
 from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_QUALITY, check_effort, level_of
 
@@ -119,7 +118,7 @@ class Codec:
         if shrink not in SHRINKS:
             raise VaeError(f"shrink must be one of {SHRINKS}, not {shrink!r}")
         file = salvage(data, max_pixels) if recover else container.parse(data, max_pixels)
-        image = self._decode([file], finishing.rectangle(region, file.header), recover)[0]
+        image = self._decode([file], _rectangle(region, file.header), recover)[0]
         return image.reduce(shrink) if shrink > 1 else image
 
     def encode_batch(
@@ -143,24 +142,13 @@ class Codec:
         if lossless:
             return [_without_loss(picture) for picture in pictures]
         out: list[bytes] = [b""] * len(batch)
-        for chosen in _equal([picture.samples.shape for picture in pictures], BATCH_PIXELS):
-            visible = [_visible(pictures[i]) for i in chosen]
-            # A large picture is a batch of its own, and is not copied.
-            samples = visible[0][None] if len(visible) == 1 else np.stack(visible)
-            encoded = encoding.encode(self._load(entry), samples, level, effort)
-            for i, item in zip(chosen, encoded, strict=True):
-                picture = pictures[i]
-                planes = [] if picture.alpha is None else alpha.encode(picture.alpha)
-                header = _header(picture, entry.id, level)
-                out[i] = container.pack(header, item.streams, planes, picture.metadata)
-                if lossless is None and not item.sound and exact.fits(*picture.samples.shape[:2]):
-                    out[i] = _without_loss(picture)
-        if lossless is None:
-            for i, picture in enumerate(pictures):
-                if exact.promising(picture.samples):
-                    exactly = _without_loss(picture)
-                    if len(exactly) <= MORE_IF_EXACT * len(out[i]):
-                        out[i] = exactly
+        for chosen in _batches([picture.samples.shape for picture in pictures], BATCH_PIXELS):
+            members = [pictures[i] for i in chosen]
+            encoded = encoding.encode(self._load(entry), _stacked(members), level, effort)
+            for i, picture, item in zip(chosen, members, encoded, strict=True):
+                out[i] = _with_loss(picture, item.streams, entry.id, level)
+                if lossless is None:
+                    out[i] = _exact_if_better(picture, out[i], item.sound)
         return out
 
     def decode_batch(
@@ -170,13 +158,11 @@ class Codec:
         parsed = [container.parse(data, max_pixels) for data in batch]
         headers = [c.header for c in parsed]
         keys = [(h.height, h.width, h.colour, h.model_id, h.level) for h in headers]
-        out: list[Image.Image | None] = [None] * len(batch)
-        for chosen in _equal(keys, BATCH_PIXELS):
-            whole = finishing.rectangle(None, headers[chosen[0]])
-            decoded = self._decode([parsed[i] for i in chosen], whole)
-            for i, image in zip(chosen, decoded, strict=True):
-                out[i] = image
-        return [image for image in out if image is not None]
+        out: dict[int, Image.Image] = {}
+        for chosen in _batches(keys, BATCH_PIXELS):
+            whole = _rectangle(None, headers[chosen[0]])
+            out |= zip(chosen, self._decode([parsed[i] for i in chosen], whole), strict=True)
+        return [out[i] for i in range(len(batch))]
 
     def decode_latent(self, data: bytes, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
         """The quantised latent of a file, what every decoder must agree on to the last bit: int32,
@@ -198,19 +184,37 @@ class Codec:
         model = self._model(files[0].header.model_id)
         decoded = decoding.decode(model, files, region, recover=recover)
         return [
-            finishing.with_loss(file, samples, region, decoded.failed, recover=recover)
-            for file, samples in zip(files, decoded.values, strict=True)
+            finishing.with_loss(file, picture.samples, picture.alpha, picture.lost)
+            for file, picture in zip(files, decoded, strict=True)
         ]
 
 
-def _header(picture: Picture, model_id: bytes, level: int) -> Header:
-    height, width, _ = picture.samples.shape
-    return Header(width, height, picture.colour, 8, model_id, level)
+def _stacked(pictures: Sequence[Picture]) -> np.ndarray:
+    """Samples to encode (uint8, N x H x W x 3) of pictures of one size."""
+    samples = [
+        picture.samples
+        if picture.alpha is None
+        else alpha.smooth_where_hidden(picture.samples, picture.alpha)
+        for picture in pictures
+    ]
+    # A large picture is a batch of its own, and is not copied.
+    return samples[0][None] if len(samples) == 1 else np.stack(samples)
 
 
-def _visible(picture: Picture) -> np.ndarray:
-    """Samples with smooth colours where nothing of the picture can be seen: they cost little."""
-    return picture.samples if picture.alpha is None else fill(picture.samples, picture.alpha > 0)
+def _with_loss(picture: Picture, streams: list[bytes], model_id: bytes, level: int) -> bytes:
+    planes = [] if picture.alpha is None else alpha.encode(picture.alpha)
+    return container.pack(_header(picture, model_id, level), streams, planes, picture.metadata)
+
+
+def _exact_if_better(picture: Picture, coded: bytes, sound: bool) -> bytes:
+    """The file `coded`, or one without loss if that is hardly larger, or `coded` is not sound."""
+    if not sound and exact.fits(*picture.samples.shape[:2]):
+        return _without_loss(picture)
+    if exact.promising(picture.samples):
+        exactly = _without_loss(picture)
+        if len(exactly) <= MORE_IF_EXACT * len(coded):
+            return exactly
+    return coded
 
 
 def _without_loss(picture: Picture) -> bytes:
@@ -221,8 +225,32 @@ def _without_loss(picture: Picture) -> bytes:
     return container.pack(header, [exact.encode(samples)], [], picture.metadata)
 
 
-def _equal(keys: Iterable[tuple], limit: int) -> Iterator[list[int]]:
-    """Indices of items with equal keys (height and width first), `limit` pixels a batch."""
+def _header(picture: Picture, model_id: bytes, level: int) -> Header:
+    height, width, _ = picture.samples.shape
+    return Header(
+        width=width, height=height, colour=picture.colour, depth=8, model_id=model_id, level=level
+    )
+
+
+def _rectangle(region: tuple[int, int, int, int] | None, header: Header) -> Rectangle:
+    """A region (left, top, width, height) in pixels; the whole picture if there is none.
+
+    Raises VaeError if it is not within the picture.
+    """
+    if region is None:
+        return Rectangle(0, 0, header.height, header.width)
+    left, top, width, height = region
+    fits = left + width <= header.width and top + height <= header.height
+    if min(left, top) < 0 or min(width, height) < 1 or not fits:
+        raise VaeError(
+            f"the region of {width} x {height} pixels at {left},{top} is not within the picture of "
+            f"{header.width} x {header.height}"
+        )
+    return Rectangle(top, left, top + height, left + width)
+
+
+def _batches(keys: Iterable[tuple], limit: int) -> Iterator[list[int]]:
+    """Indices of items with equal keys (height and width first), at most `limit` pixels at a time."""
     by_key: dict[tuple, list[int]] = {}
     for i, key in enumerate(keys):
         by_key.setdefault(key, []).append(i)

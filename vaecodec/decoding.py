@@ -1,22 +1,25 @@
-"""From parsed files to samples, and to what failed: the walk down that every file takes.
+"""From parsed files to samples: the walk down that every file takes.
 
 Group by group: entropy decoding, driven by the prior (`vaecodec.model.latents`); then, again group by
-group, synthesis of the latents and of what surrounds them (`vaecodec.model.load`).
+group, synthesis of the latents and of what surrounds them (`vaecodec.model.load`). Transparency has
+streams of its own (`vaecodec.pictures.alpha`). What is lost is filled in from its neighbours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bitstream.container import Container
+from bitstream.container import Container, Header
 from bitstream.errors import CorruptFile
-from vaecodec.geometry import LATENT_STRIDE, Rectangle, groups, latent_size
+from vaecodec.geometry import LATENT_STRIDE, Rectangle, groups, latent_size, pixel_groups
 from vaecodec.model.load import LoadedModel
+from vaecodec.pictures import alpha
+from vaecodec.pictures.inpaint import fill
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,41 +32,41 @@ class DecodedLatents:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodedSamples:
-    """`values`: uint8, N x H x W x 3, or N x H x W of grey pictures. `failed`: the groups that are lost
-    (without meaning in `values`) and why."""
+class DecodedPicture:
+    """`samples`: uint8, H x W x 3, or H x W if grey. `alpha`: uint8, H x W, or None. `lost`: the groups
+    of which something is filled in."""
 
-    values: np.ndarray
-    failed: dict[int, CorruptFile]
+    samples: np.ndarray
+    alpha: np.ndarray | None
+    lost: frozenset[int]
 
 
 @torch.no_grad()
 def decode(
     model: LoadedModel, files: Sequence[Container], region: Rectangle, *, recover: bool = False
-) -> DecodedSamples:
-    """Samples within `region`, in pixels, of files equal in header.
+) -> list[DecodedPicture]:
+    """What lies within `region`, in pixels, of files equal in header.
 
-    `recover`: go on after groups that cannot be decoded, of one file; without, the first raises
-    CorruptFile.
+    `recover`: go on after groups that cannot be decoded, of one file, and fill them in; CorruptFile is
+    raised if none can. Without, the first that cannot raises it.
     """
     header = files[0].header
     rows, columns = latent_size(header.height, header.width)
     needed = region.covering(LATENT_STRIDE).widened(model.synthesis_halo, rows, columns)
     latents = decode_latents(model, files, needed, recover=recover)
-    size = (len(files), region.height, region.width)
-    out = np.empty(size if header.grey else (*size, 3), dtype=np.uint8)
-    for group in groups(rows, columns):
-        inner = group.scaled(LATENT_STRIDE).intersection(region)
-        if inner is None:
-            continue
-        outer = inner.covering(LATENT_STRIDE).widened(model.synthesis_halo, rows, columns)
-        samples = model.synthesise(latents.values[:, *outer.within(needed).slices()], header.level)
-        samples = samples[:, *inner.within(outer.scaled(LATENT_STRIDE)).slices()]
-        if header.grey:
-            samples = samples.mean(dim=3)
-        target = out[:, *inner.within(region).slices()]
-        target[:] = samples.clamp(0, 255).round().to(torch.uint8).cpu().numpy()
-    return DecodedSamples(values=out, failed=latents.failed)
+    decoded = []
+    for file, samples in zip(
+        files, _synthesised(model, latents.values, needed, header, region), strict=True
+    ):
+        lost, plane = set(latents.failed), None
+        if lost:
+            samples = _filled(samples, lost, header, region)
+        if header.alpha:
+            transparency = alpha.decode(file, region, recover=recover)
+            plane = transparency.values
+            lost |= set(transparency.failed)
+        decoded.append(DecodedPicture(samples=samples, alpha=plane, lost=frozenset(lost)))
+    return decoded
 
 
 @torch.no_grad()
@@ -89,8 +92,7 @@ def decode_latents(
             )
             if not recover:
                 raise failed[number]
-    if len(failed) == header.group_count:
-        raise CorruptFile("no group of the picture can be decoded")
+    _check_any_left(failed, header)
     latent = torch.zeros(len(files), wanted.height, wanted.width, channels, device=model.device)
     for number, (group, part) in parts.items():
         if number in failed:
@@ -104,4 +106,46 @@ def decode_latents(
                 raise failed[number] from error
             continue
         latent[:, *part.within(wanted).slices()] = values[:, *part.within(group).slices()]
+    _check_any_left(failed, header)
     return DecodedLatents(values=latent, failed=failed)
+
+
+def _check_any_left(failed: Collection[int], header: Header) -> None:
+    if len(failed) == header.group_count:
+        raise CorruptFile("no group of the picture can be decoded")
+
+
+def _synthesised(
+    model: LoadedModel, latent: Tensor, held: Rectangle, header: Header, region: Rectangle
+) -> np.ndarray:
+    """Samples (uint8, N x H x W x 3, or N x H x W of grey pictures) within `region`, from a latent that
+    reaches as far as `held`: over the region and what surrounds it."""
+    rows, columns = latent_size(header.height, header.width)
+    size = (len(latent), region.height, region.width)
+    out = np.empty(size if header.grey else (*size, 3), dtype=np.uint8)
+    for group in pixel_groups(header.height, header.width):
+        inner = group.intersection(region)
+        if inner is None:
+            continue
+        outer = inner.covering(LATENT_STRIDE).widened(model.synthesis_halo, rows, columns)
+        samples = model.synthesise(latent[:, *outer.within(held).slices()], header.level)
+        samples = samples[:, *inner.within(outer.scaled(LATENT_STRIDE)).slices()]
+        if header.grey:
+            samples = samples.mean(dim=3)
+        target = out[:, *inner.within(region).slices()]
+        target[:] = samples.clamp(0, 255).round().to(torch.uint8).cpu().numpy()
+    return out
+
+
+def _filled(
+    samples: np.ndarray, lost: Collection[int], header: Header, region: Rectangle
+) -> np.ndarray:
+    """`samples` (uint8, H x W x 3, or H x W if grey) with those of lost groups as around them."""
+    known = np.ones(samples.shape[:2], dtype=bool)
+    for number, group in enumerate(pixel_groups(header.height, header.width)):
+        part = group.intersection(region)
+        if part is not None and number in lost:
+            known[part.within(region).slices()] = False
+    if header.grey:
+        return fill(np.repeat(samples[:, :, None], 3, axis=2), known)[:, :, 0]
+    return fill(samples, known)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from vaecodec.geometry import LATENT_STRIDE, Window, groups, latent_size
-from vaecodec.model.damping import Analysed, damped, strange
+from vaecodec.geometry import LATENT_STRIDE, Window, latent_size, windows
+from vaecodec.model.analysed import Analysed
+from vaecodec.model.damping import damped, strange
 from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.search import refine
@@ -33,17 +34,14 @@ def encode(model: LoadedModel, pictures: np.ndarray, level: int, effort: int) ->
 
     `effort`: rounds of search.
     """
-    rows, columns = latent_size(*pictures.shape[1:3])
     encoded = [Encoded() for _ in pictures]
-    for group in groups(rows, columns):
-        window = Window.around(group, model.analysis_halo, rows, columns)
+    for window in windows(*latent_size(*pictures.shape[1:3]), model.analysis_halo):
         samples = pictures[:, *window.outer.scaled(LATENT_STRIDE).slices()]
         analysed = _analysed(model, samples, level, window)
-        for item, found, symbols in zip(
-            encoded, analysed, _symbols(model, analysed, level, window, effort), strict=True
-        ):
+        symbols = _symbols(model, analysed, level, effort)
+        for item, found, blocks in zip(encoded, analysed, symbols, strict=True):
             item.sound &= found.sound
-            item.streams.append(model.latents.encode(symbols))
+            item.streams.append(model.latents.encode(blocks))
     return encoded
 
 
@@ -54,24 +52,21 @@ def _analysed(model: LoadedModel, samples: np.ndarray, level: int, window: Windo
     return [
         damped(model, picture, level, window)
         if strange(model, picture, y, level)
-        else Analysed(picture=picture, latent=y, hyper=z)
+        else Analysed(picture=picture, latent=y, hyper=z, window=window)
         for picture, y, z in zip(samples, latents, hypers, strict=True)
     ]
 
 
-def _symbols(
-    model: LoadedModel, analysed: list[Analysed], level: int, window: Window, effort: int
-) -> list[Blocks]:
+def _symbols(model: LoadedModel, analysed: list[Analysed], level: int, effort: int) -> list[Blocks]:
     """What is to be coded of the group of every picture."""
-    latent = window.latent(torch.cat([found.latent for found in analysed]))
+    latent = torch.cat([found.group_latent for found in analysed])
     hyper = torch.cat([found.hyper for found in analysed])
-    blocks = model.latents.quantise(
-        latent, hyper, level, window.inner.height, window.inner.width
-    ).blocks
+    group = analysed[0].window.group  # the same of all
+    blocks = model.latents.quantise(latent, hyper, level, group.height, group.width).blocks
     if not effort:
         return blocks
     # What was damped is written as it was found to be sound.
     return [
-        symbols if found.damped else refine(model, found, level, window, effort)
+        symbols if found.damped else refine(model, found, level, effort)
         for symbols, found in zip(blocks, analysed, strict=True)
     ]

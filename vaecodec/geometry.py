@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 #: Pixels per latent position and per hyper-latent position, along each axis.
 LATENT_STRIDE = 16
 HYPER_STRIDE = 64
+#: Latent positions per hyper-latent position, along each axis.
+HYPER_CELL = HYPER_STRIDE // LATENT_STRIDE
 #: Latent positions along a group's side.
 GROUP = GROUP_PIXELS // LATENT_STRIDE
 
@@ -95,34 +97,32 @@ def latent_size(height: int, width: int) -> tuple[int, int]:
 class Window:
     """A group in what surrounds it, which the transforms of the group look at.
 
-    `outer`: what surrounds it, in latent positions of the picture. `inner`: the group in coordinates of
-    `outer`, as far as the picture goes; `rows` and `columns`: the same up to whole positions of the
-    hyper-latent.
+    `group`: in latent positions of the picture. `outer`: the same with what surrounds it.
     """
 
+    group: Rectangle
     outer: Rectangle
-    inner: Rectangle
-    rows: slice
-    columns: slice
 
-    @classmethod
-    def around(cls, group: Rectangle, halo: int, rows: int, columns: int) -> Window:
-        """The window of `group` and `halo` positions around it, in a latent of `rows` x `columns`."""
-        outer = group.widened(halo, rows, columns)
-        inner = group.within(outer)
-        return cls(
-            outer=outer,
-            inner=inner,
-            rows=slice(inner.top, inner.top + GROUP),
-            columns=slice(inner.left, inner.left + GROUP),
-        )
+    @property
+    def inner(self) -> Rectangle:
+        """The group in coordinates of `outer`, as far as the picture goes."""
+        return self.group.within(self.outer)
 
     def latent(self, latent: Tensor) -> Tensor:
         """The group's part of a latent of the window (N x h x w x M), in whole hyper-positions."""
-        return latent[:, self.rows, self.columns]
+        return latent[:, *self._cells.scaled(HYPER_CELL).slices()]
 
     def hyper(self, hyper: Tensor) -> Tensor:
         """The group's part of a hyper-latent of the window (N x h/4 x w/4 x Z)."""
-        ratio = HYPER_STRIDE // LATENT_STRIDE
-        rows, columns = (slice(s.start // ratio, s.stop // ratio) for s in (self.rows, self.columns))
-        return hyper[:, rows, columns]
+        return hyper[:, *self._cells.slices()]
+
+    @property
+    def _cells(self) -> Rectangle:
+        return self.inner.covering(HYPER_CELL)
+
+
+def windows(rows: int, columns: int, halo: int) -> Iterator[Window]:
+    """The window of every group of a latent of `rows` x `columns`, in raster order, with `halo`
+    positions, a multiple of HYPER_CELL, around the group."""
+    for group in groups(rows, columns):
+        yield Window(group=group, outer=group.widened(halo, rows, columns))

@@ -435,6 +435,19 @@ def test_weights_without_limits(model: TrainableCodec, tmp_path: Path) -> None:
     unlimited = deepened(model, model.config).weights()  # a training stage sets them anew
     save_checkpoint(tmp_path / "final.safetensors", unlimited, {"config": model.config.to_dict()})
     with pytest.raises(VaeError, match=r"layer analysis\.trunk\.limits is not finite; train on"):
+        export(tmp_path / "final.safetensors", tmp_path / "model.safetensors", [], FITTING)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("part", ["analysis", "synthesis"])
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_limits_that_are_not_finite(
+    model: TrainableCodec, tmp_path: Path, part: str, value: float
+) -> None:
+    weights = {name: tensor.clone() for name, tensor in model.weights().items()}
+    weights[f"transforms.{part}.trunk.limits"][1, 5] = value
+    save_checkpoint(tmp_path / "final.safetensors", weights, {"config": model.config.to_dict()})
+    with pytest.raises(VaeError, match=rf"layer {part}\.trunk\.limits is not finite"):
         build_model(tmp_path / "final.safetensors", [], FITTING)
 
 

@@ -27,7 +27,7 @@ MIN_OVERLAP = 0.5
 RATES = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0, 1.25, 1.5)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BdRate:
     """`percent` of rate more (or, negative, less) at equal quality, averaged between the qualities
     `low` and `high`, which are the share `overlap` of the shorter curve's range."""
@@ -80,7 +80,7 @@ def bd_rate(anchor: Curve, test: Curve, interpolation: str = "akima") -> BdRate:
             a[:, 0], a[:, 1], t[:, 0], t[:, 1],
             method=interpolation, require_matching_points=False, min_overlap=0,
         )  # fmt: skip
-    return BdRate(float(value), float(low), float(high), float(overlap))
+    return BdRate(percent=float(value), low=float(low), high=float(high), overlap=float(overlap))
 
 
 def quality_at(curve: Curve, rates: Sequence[float] = RATES) -> list[float | None]:

@@ -18,14 +18,14 @@ from vaecodec.bench import cache as caching
 from vaecodec.bench.cache import Cache
 from vaecodec.bench.codecs import BenchCodec
 from vaecodec.bench.metrics import psnr
-from vaecodec.bench.run import Failed, Plan, Task, finish, guarded, read_picture
+from vaecodec.bench.run import Failed, Plan, Source, Task, finish, guarded, read_picture
 
 #: Pixels of all pictures of a report together, originals included: what a browser opens in a moment.
 PIXELS = 24_000_000
 MAX_SIDE, MIN_SIDE = 512, 128
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Match:
     """A codec's largest file of a picture that is no larger than the target (or its smallest at all).
 
@@ -72,11 +72,11 @@ def match(image: np.ndarray, codec: BenchCodec, bpp: float, side: int) -> Match:
     decoded = codec.decode(data)
     decibels = psnr(image, decoded)
     return Match(
-        quality,
-        len(data),
-        8 * len(data) / (image.shape[0] * image.shape[1]),
-        decibels if math.isfinite(decibels) else None,
-        cut(decoded, side),
+        quality=quality,
+        bytes=len(data),
+        bpp=8 * len(data) / (image.shape[0] * image.shape[1]),
+        psnr=decibels if math.isfinite(decibels) else None,
+        picture=cut(decoded, side),
     )
 
 
@@ -86,7 +86,7 @@ def _matched(path: Path, name: str, codec: BenchCodec, bpp: float, side: int) ->
 
 
 def match_all(
-    pictures: Sequence[tuple[Path, str, str]],
+    pictures: Sequence[Source],
     plan: Plan,
     bpp: float,
     *,
@@ -98,13 +98,16 @@ def match_all(
     """Image name -> codec name -> match, for `pictures` as from `vaecodec.bench.run.readable`."""
     pixels = side(len(pictures), len(plan))
     keys, tasks = {}, []
-    for path, name, picture in pictures:
+    for picture in pictures:
+        name = picture.name
         for codec, _ in plan:
-            key = caching.key(picture, codec, f"{bpp} bits per pixel, middle of {pixels}")
+            key = caching.key(picture.id, codec, f"{bpp} bits per pixel, middle of {pixels}")
             keys[name, codec.name] = key
             if cache.get(key) is None:
-                call = partial(_matched, path, name, codec, bpp, pixels)
-                tasks.append(Task(key, f"{name}, {codec.name} at {bpp} bpp", codec, call))
+                call = partial(_matched, picture.path, name, codec, bpp, pixels)
+                tasks.append(
+                    Task(key=key, text=f"{name}, {codec.name} at {bpp} bpp", codec=codec, call=call)
+                )
     done = len(keys) - len(tasks)
     finish(tasks, cache, jobs, failed, lambda n, text: progress(done + n, len(keys), text))
     found: dict[str, dict[str, Match]] = {}

@@ -185,7 +185,7 @@ def _negative(value: float) -> float:
     return -value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Metric:
     """A metric by name. `label`: for axes. `measure(original, decoded)`. `scale`: to the scale on which
     curves are compared, where more is better and steps are about even. `needs`: packages, of which the
@@ -211,16 +211,54 @@ def _similarity_decibels(value: float) -> float:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("psnr", "PSNR (dB)", psnr),
-        Metric("psnr-y", "PSNR of luma (dB)", psnr_y),
-        Metric("ms-ssim", "MS-SSIM (dB)", ms_ssim, _similarity_decibels, ("pytorch-msssim",)),
-        Metric("ssimulacra2", "SSIMULACRA2", ssimulacra2, needs=("ssimulacra2",)),
+        Metric(name="psnr", label="PSNR (dB)", measure=psnr),
+        Metric(name="psnr-y", label="PSNR of luma (dB)", measure=psnr_y),
+        Metric(
+            name="ms-ssim",
+            label="MS-SSIM (dB)",
+            measure=ms_ssim,
+            scale=_similarity_decibels,
+            needs=("pytorch-msssim",),
+        ),
+        Metric(name="ssimulacra2", label="SSIMULACRA2", measure=ssimulacra2, needs=("ssimulacra2",)),
         # cvvdp declares torchvision and others, which pictures do not need: hence no extra.
-        Metric("cvvdp", "ColorVideoVDP (JOD)", cvvdp, _same, ("cvvdp", "tqdm"), "--no-deps cvvdp tqdm"),
-        Metric("ciede2000", "CIEDE2000 (negative)", ciede2000, _negative, ("scikit-image",)),
-        Metric("flip", "FLIP (negative)", flip, _negative, ("flip-evaluator",)),
-        Metric("features", "Feature distance (negative)", features, _negative, EFFICIENTNET),
-        Metric("lpips", "LPIPS (negative)", lpips, _negative, ("lpips",), "lpips"),
+        Metric(
+            name="cvvdp",
+            label="ColorVideoVDP (JOD)",
+            measure=cvvdp,
+            scale=_same,
+            needs=("cvvdp", "tqdm"),
+            install="--no-deps cvvdp tqdm",
+        ),
+        Metric(
+            name="ciede2000",
+            label="CIEDE2000 (negative)",
+            measure=ciede2000,
+            scale=_negative,
+            needs=("scikit-image",),
+        ),
+        Metric(
+            name="flip",
+            label="FLIP (negative)",
+            measure=flip,
+            scale=_negative,
+            needs=("flip-evaluator",),
+        ),
+        Metric(
+            name="features",
+            label="Feature distance (negative)",
+            measure=features,
+            scale=_negative,
+            needs=EFFICIENTNET,
+        ),
+        Metric(
+            name="lpips",
+            label="LPIPS (negative)",
+            measure=lpips,
+            scale=_negative,
+            needs=("lpips",),
+            install="lpips",
+        ),
     )
 }
 

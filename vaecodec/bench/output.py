@@ -12,7 +12,7 @@ from vaecodec.bench.curves import References
 from vaecodec.bench.matched import Match, cut, side
 from vaecodec.bench.report import report
 from vaecodec.bench.results import Results
-from vaecodec.bench.run import read_picture
+from vaecodec.bench.run import Source, read_picture
 from vaecodec.files import write_whole
 
 
@@ -29,7 +29,7 @@ def prepare(folder: Path) -> None:
 def write(
     folder: Path,
     results: Results,
-    pictures: Sequence[tuple[Path, str, str]],
+    pictures: Sequence[Source],
     matches: Mapping[str, Mapping[str, Match]],
     *,
     bpp: float,
@@ -51,7 +51,7 @@ def write(
         for form in ("png", "svg"):
             put(f"{name}.{form}", plots.render(figure, form))
     pixels = side(len(pictures), len(results.codecs))
-    originals = {name: cut(read_picture(path), pixels) for path, name, _ in pictures if name in matches}
+    originals = {p.name: cut(read_picture(p.path), pixels) for p in pictures if p.name in matches}
     html = report(
         results,
         anchor=anchor,

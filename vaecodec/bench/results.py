@@ -17,7 +17,7 @@ from vaecodec.files import read_file
 VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One image through one codec at one quality.
 
@@ -54,7 +54,7 @@ def mean_of(rows: Sequence[Row], metric: str) -> float | None:
     return sum(values) / len(values) if values and len(values) == len(rows) else None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Results:
     """`machine`, in words; `jobs` that ran at once; `codecs` and `metrics` by name, with their settings
     and versions; `rows` by image, codec and quality."""

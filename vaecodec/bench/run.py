@@ -66,20 +66,29 @@ def measure(
         raise VaeError(f"{name}: {codec.name} returned a picture of another size")
     values = {metric: measuring.METRICS[metric].measure(image, decoded) for metric in metrics}
     return Row(
-        name,
-        codec.name,
-        quality,
-        len(data),
-        hashlib.sha256(data).hexdigest(),
-        image.shape[1],
-        image.shape[0],
-        middle - start,
-        end - middle,
-        {k: v if v is not None and math.isfinite(v) else None for k, v in values.items()},
+        image=name,
+        codec=codec.name,
+        quality=quality,
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        width=image.shape[1],
+        height=image.shape[0],
+        encode_seconds=middle - start,
+        decode_seconds=end - middle,
+        metrics={k: v if v is not None and math.isfinite(v) else None for k, v in values.items()},
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A picture to measure: its file, the name it goes by, and its samples' id in the cache."""
+
+    path: Path
+    name: str
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """One call in a worker, with `codec`, whose result is known by `key`."""
 
@@ -153,19 +162,20 @@ def _measured(
     return {"versions": versions, "row": asdict(row)}
 
 
-def readable(paths: Sequence[tuple[Path, Path]], failed: Failed) -> list[tuple[Path, str, str]]:
-    """Path, name and picture id of those of `paths` that are images; the others go to `failed`.
+def readable(paths: Sequence[tuple[Path, Path]], failed: Failed) -> list[Source]:
+    """Those of `paths` that are images; the others go to `failed`.
 
     Each path comes with the folder that its name starts from; where two have one name, the second goes
     by its whole path.
     """
-    pictures: list[tuple[Path, str, str]] = []
+    pictures: list[Source] = []
     for path, folder in paths:
         try:
             name = path.relative_to(folder).as_posix()
-            if any(name == taken for _, taken, _ in pictures):
+            if any(name == other.name for other in pictures):
                 name = path.as_posix()
-            pictures.append((path, name, caching.picture_id(read_picture(path))))
+            identity = caching.picture_id(read_picture(path))
+            pictures.append(Source(path=path, name=name, id=identity))
         except VaeError as error:
             failed(str(error))
     return pictures
@@ -182,7 +192,7 @@ def finish(tasks: Sequence[Task], cache: Cache, jobs: int, failed: Failed, progr
 
 
 def run(
-    pictures: Sequence[tuple[Path, str, str]],
+    pictures: Sequence[Source],
     plan: Plan,
     metrics: Sequence[str] = ("psnr",),
     *,
@@ -199,17 +209,20 @@ def run(
     versions = {name: measuring.METRICS[name].version for name in metrics}
     keys: dict[tuple[str, str, int], str] = {}
     tasks = []
-    for path, name, picture in pictures:
+    for picture in pictures:
+        name = picture.name
         for codec, qualities in plan:
             for quality in qualities:
-                key = caching.key(picture, codec, f"quality {quality}")
+                key = caching.key(picture.id, codec, f"quality {quality}")
                 keys[name, codec.name, quality] = key
                 stored = cache.get(key)
                 if stored is None or any(
                     stored["versions"].get(metric) != version for metric, version in versions.items()
                 ):
-                    call = partial(_measured, path, name, codec, quality, versions)
-                    tasks.append(Task(key, f"{name}, {codec.name} at {quality}", codec, call))
+                    call = partial(_measured, picture.path, name, codec, quality, versions)
+                    tasks.append(
+                        Task(key=key, text=f"{name}, {codec.name} at {quality}", codec=codec, call=call)
+                    )
     total = len(keys)
     finish(tasks, cache, jobs, failed, lambda n, text: progress(total - len(tasks) + n, total, text))
     rows = []
@@ -218,7 +231,7 @@ def run(
             values = {metric: stored["row"]["metrics"].get(metric) for metric in metrics}
             rows.append(Row(**{**stored["row"], "image": name, "codec": codec_name, "metrics": values}))
     settings = {codec.name: codec.settings for codec, _ in plan}
-    return Results(machine(), jobs, settings, versions, rows)
+    return Results(machine=machine(), jobs=jobs, codecs=settings, metrics=versions, rows=rows)
 
 
 def machine() -> str:

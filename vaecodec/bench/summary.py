@@ -21,7 +21,7 @@ from vaecodec.bench.metrics import METRICS
 from vaecodec.bench.results import Results, mean_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One curve against the anchor: of the mean curves, or why there is none; and the mean of the
     BD-rates of `images` single images (NaN for a published curve, which has none)."""
@@ -56,10 +56,10 @@ def compare(
             of_means: BdRate | str = bd_rate(curves[anchor], curve, interpolation)
         except VaeError as error:
             of_means = str(error)
-        single = (math.nan, 0)
+        per_image, images = math.nan, 0
         if name in results.codecs:
-            single = bd_rate_per_image(results.rows, anchor, name, metric, interpolation)
-        found.append(Comparison(name, of_means, *single))
+            per_image, images = bd_rate_per_image(results.rows, anchor, name, metric, interpolation)
+        found.append(Comparison(name=name, of_means=of_means, per_image=per_image, images=images))
     return found
 
 

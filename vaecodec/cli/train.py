@@ -100,12 +100,13 @@ def command(
     from OUT/trunk.safetensors with --resume.
     """
     from vaecodec.codec import pick_device
+    from vaecodec.geometry import HYPER_STRIDE
 
     chosen = pick_device(device)
     gpu = chosen.type == "cuda"
     patch = patch or (256 if gpu or tune == "visual" else 128)
-    if patch % 64:
-        raise click.BadParameter(f"{patch} is not a multiple of 64", param_hint="--patch")
+    if patch % HYPER_STRIDE:
+        raise click.BadParameter(f"{patch} is not a multiple of {HYPER_STRIDE}", param_hint="--patch")
     try:
         from vaecodec.train.export import export
         from vaecodec.train.loop import Stage, train

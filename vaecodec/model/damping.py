@@ -10,14 +10,15 @@ attempt with the smallest error is taken: flattening may cost more than it mends
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaecodec.geometry import LATENT_STRIDE, Window
+from vaecodec.geometry import LATENT_STRIDE, Window, latent_size
+from vaecodec.model.analysed import Analysed
 from vaecodec.model.load import LoadedModel
 
 #: Share of a position's channels that may be beyond their ranges: at most 2 of 512 are in Kodak's
@@ -37,22 +38,6 @@ DESTROYED = 0.01 * 255**2
 ALTERNATING = 64.0
 #: Cells around a bad one that are damped with it: what is wrong with one shows in its neighbours.
 REACH = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Analysed:
-    """One group of one picture, ready to be quantised, and what surrounds it.
-
-    `picture`: uint8, H x W x 3, as it is to be encoded. `latent`: 1 x h x w x M, in steps. `hyper`: the
-    group's own hyper-latent. `damped`: whether `picture` differs from what was given; `sound`: whether
-    nothing of what it decodes to is destroyed.
-    """
-
-    picture: np.ndarray
-    latent: Tensor
-    hyper: Tensor
-    damped: bool = False
-    sound: bool = True
 
 
 def strange(model: LoadedModel, samples: np.ndarray, latent: Tensor, level: int) -> bool:
@@ -102,9 +87,13 @@ def damped(model: LoadedModel, picture: np.ndarray, level: int, window: Window) 
         encoded = goal.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
         latent, hyper = model.analyse(encoded[None], level)
         found = Analysed(
-            picture=encoded, latent=latent, hyper=window.hyper(hyper), damped=bool((share < 1).any())
+            picture=encoded,
+            latent=latent,
+            hyper=window.hyper(hyper),
+            window=window,
+            damped=bool((share < 1).any()),
         )
-        error = _cell_errors(model, samples, found, level, window)
+        error = _cell_errors(model, samples, found, level)
         # What is not a number is bad, and destroyed.
         bad = (~(error <= spread + usual)).float()
         sound = bool((error <= spread + usual.clamp(min=DESTROYED))[inner].all())
@@ -114,19 +103,17 @@ def damped(model: LoadedModel, picture: np.ndarray, level: int, window: Window) 
     return min(attempts, key=lambda attempt: (not attempt[1].sound, attempt[0]))[1]
 
 
-def _cell_errors(
-    model: LoadedModel, samples: Tensor, found: Analysed, level: int, window: Window
-) -> Tensor:
+def _cell_errors(model: LoadedModel, samples: Tensor, found: Analysed, level: int) -> Tensor:
     """Mean squared error of every cell of `samples`, rows x columns, when `found` is coded.
 
     What surrounds the group is decoded as it would be without rounding, and damped with it: what is
     wrong there shows in the group too.
     """
-    inner = window.inner
-    rows, columns = (-(-side // LATENT_STRIDE) for side in samples.shape[:2])
+    inner = found.window.inner
+    rows, columns = latent_size(*samples.shape[:2])
     latent = found.latent[:, :rows, :columns].clone()
     coded = model.latents.quantise(
-        window.latent(found.latent), found.hyper, level, inner.height, inner.width
+        found.group_latent, found.hyper, level, inner.height, inner.width
     ).latent
     latent[:, *inner.slices()] = coded[:, : inner.height, : inner.width]
     decoded = _cut(model.synthesise(latent, level)[0].permute(2, 0, 1), samples)

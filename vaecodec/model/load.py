@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from bitstream.entropy import Tables
 from bitstream.errors import VaeError
-from vaecodec.geometry import HYPER_STRIDE, LATENT_STRIDE
+from vaecodec.geometry import HYPER_CELL, HYPER_STRIDE, LATENT_STRIDE
 from vaecodec.model.config import LEVELS, SCALES, ModelConfig
 from vaecodec.model.integer import IntegerArithmetic, integer_layout
 from vaecodec.model.latents import LatentCoder
@@ -41,7 +41,9 @@ class LoadedModel:
         prior, tables = _section(tensors, "prior."), _section(tensors, "entropy.")
         _check_layout(config, prior)
         self.tables = Tables(
-            tables["supports"].numpy(), tables["frequencies"].numpy(), int(tables["skip"])
+            supports=tables["supports"].numpy(),
+            frequencies=tables["frequencies"].numpy(),
+            skip=int(tables["skip"]),
         )
         if len(self.tables.supports) != SCALES:
             raise ValueError(f"{SCALES} frequency tables expected")
@@ -59,7 +61,7 @@ class LoadedModel:
         """Latent positions around a region on which its latent and hyper-latent depend, rounded up
         to whole hyper-latent positions: one position at 1/8 per block, one at 1/16 for the hyper."""
         pixels = 8 * self.config.analysis_blocks + LATENT_STRIDE
-        return -(-pixels // HYPER_STRIDE) * (HYPER_STRIDE // LATENT_STRIDE)
+        return -(-pixels // HYPER_STRIDE) * HYPER_CELL
 
     @property
     def synthesis_halo(self) -> int:

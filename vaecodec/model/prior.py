@@ -25,7 +25,7 @@ STEPS = 4
 STEP_XOR = (0, 3, 1, 2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LinearSpec:
     """1x1 convolution; `per_level` gives every quality level a bias of its own."""
 
@@ -35,7 +35,7 @@ class LinearSpec:
     per_level: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DepthwiseSpec:
     """3x3 depthwise convolution, zero padding."""
 
@@ -43,7 +43,7 @@ class DepthwiseSpec:
     channels: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TableSpec:
     """A value per level and channel: a positive multiplier, or an offset to a scale index."""
 
@@ -60,25 +60,27 @@ def prior_layers(config: ModelConfig) -> list[LayerSpec]:
     m, z = config.latent_channels, config.hyper_channels
     width, prior = config.hyper_width, config.prior_width
     return [
-        TableSpec("hyper.index", z, "offset"),
-        TableSpec("hyper.dequantise", z, "gain"),
-        LinearSpec("hyper.up1", z, 4 * width, per_level=True),
-        DepthwiseSpec("hyper.depthwise1", width),
-        LinearSpec("hyper.mix1", width, width),
-        LinearSpec("hyper.up2", width, 4 * prior),
-        DepthwiseSpec("hyper.depthwise2", prior),
-        LinearSpec("hyper.mix2", prior, prior),
+        TableSpec(name="hyper.index", channels=z, kind="offset"),
+        TableSpec(name="hyper.dequantise", channels=z, kind="gain"),
+        LinearSpec(name="hyper.up1", inputs=z, outputs=4 * width, per_level=True),
+        DepthwiseSpec(name="hyper.depthwise1", channels=width),
+        LinearSpec(name="hyper.mix1", inputs=width, outputs=width),
+        LinearSpec(name="hyper.up2", inputs=width, outputs=4 * prior),
+        DepthwiseSpec(name="hyper.depthwise2", channels=prior),
+        LinearSpec(name="hyper.mix2", inputs=prior, outputs=prior),
         *(
-            LinearSpec(f"adaptor{k}", prior + (m if k else 0), prior, per_level=True)
+            LinearSpec(
+                name=f"adaptor{k}", inputs=prior + (m if k else 0), outputs=prior, per_level=True
+            )
             for k in range(STEPS)
         ),
-        DepthwiseSpec("context.depthwise", prior),
-        LinearSpec("context.mix", prior, prior),
+        DepthwiseSpec(name="context.depthwise", channels=prior),
+        LinearSpec(name="context.mix", inputs=prior, outputs=prior),
         # Rows: for each channel quarter its means, then its scale indices.
-        LinearSpec("context.head", prior, 2 * m),
-        TableSpec("latent.dequantise", m, "gain"),
-        TableSpec("mean.quantise", m, "gain"),
-        TableSpec("index.offset", m, "offset"),
+        LinearSpec(name="context.head", inputs=prior, outputs=2 * m),
+        TableSpec(name="latent.dequantise", channels=m, kind="gain"),
+        TableSpec(name="mean.quantise", channels=m, kind="gain"),
+        TableSpec(name="index.offset", channels=m, kind="offset"),
     ]
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaecodec.geometry import LATENT_STRIDE, Rectangle, Window
+from vaecodec.geometry import LATENT_STRIDE, Rectangle, latent_size
+from vaecodec.model.analysed import Analysed
 from vaecodec.model.config import level_lambda
-from vaecodec.model.damping import Analysed
 from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
@@ -87,15 +87,15 @@ class _Distortion:
         return float(error.detach()), slope
 
 
-def refine(model: LoadedModel, group: Analysed, level: int, window: Window, rounds: int) -> Blocks:
-    """Symbols of one group, which lies in what surrounds it as `window` says, after `rounds` rounds."""
-    inner, latent = window.inner, group.latent
-    rows, columns = (-(-side // LATENT_STRIDE) for side in group.picture.shape[:2])
+def refine(model: LoadedModel, group: Analysed, level: int, rounds: int) -> Blocks:
+    """Symbols of one group after `rounds` rounds."""
+    inner, latent = group.window.inner, group.latent
+    rows, columns = latent_size(*group.picture.shape[:2])
     measure = _Distortion(model, group.picture, latent[:, :rows, :columns], inner, level)
     bits_per_error = level_lambda(level) / 3  # lambda is per pixel and mean of three samples
     size = (level, inner.height, inner.width)
 
-    best = model.latents.quantise(window.latent(latent), group.hyper, *size)
+    best = model.latents.quantise(group.group_latent, group.hyper, *size)
     error, gradient = measure(best.latent)
     lowest = model.latents.bits(best.blocks[0]) + bits_per_error * error
     caution = CAUTION[model.tune]

@@ -10,6 +10,7 @@ from bitstream.container import Container
 from bitstream.errors import CorruptFile
 from vaecodec.geometry import Rectangle, pixel_groups
 from vaecodec.pictures import lossless
+from vaecodec.pictures.inpaint import fill
 
 OPAQUE = 255
 
@@ -20,6 +21,12 @@ class DecodedAlpha:
 
     values: np.ndarray
     failed: dict[int, CorruptFile]
+
+
+def smooth_where_hidden(samples: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """`samples` (uint8, H x W x 3) with smooth colours, which cost little, where `alpha` (uint8, H x W)
+    lets nothing of them be seen."""
+    return fill(samples, alpha > 0)
 
 
 def encode(alpha: np.ndarray) -> list[bytes]:

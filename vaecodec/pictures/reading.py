@@ -19,7 +19,7 @@ from vaecodec.pictures import metadata as meta
 from vaecodec.pictures.alpha import OPAQUE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Picture:
     """What is coded of a picture.
 
@@ -144,7 +144,7 @@ def _from_image(image: Image.Image) -> Picture:
         raise BadImage(f"a picture of mode {image.mode} cannot be converted to {mode}") from error
     if grey:
         samples = np.repeat(samples[:, :, None], 3, axis=2)
-    return Picture(samples, grey, alpha, metadata, tuple(notices))
+    return Picture(samples=samples, grey=grey, alpha=alpha, metadata=metadata, notices=tuple(notices))
 
 
 def _check_size(width: int, height: int) -> None:
@@ -193,5 +193,5 @@ def _from_array(array: np.ndarray) -> Picture:
     array = array.reshape(*array.shape[:2], channels)
     alpha = array[:, :, -1] if channels in (2, 4) else None
     if channels <= 2:
-        return Picture(np.repeat(array[:, :, :1], 3, axis=2), True, alpha)
-    return Picture(array[:, :, :3], False, alpha)
+        return Picture(samples=np.repeat(array[:, :, :1], 3, axis=2), grey=True, alpha=alpha)
+    return Picture(samples=array[:, :, :3], grey=False, alpha=alpha)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaecodec.geometry import latent_size
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
 from vaecodec.train.ranges import between_levels, gains
@@ -36,7 +37,7 @@ def _row_norms(
 ) -> Tensor:
     squares = []
     for picture in pictures:
-        rows, columns = picture.shape[0] // 16, picture.shape[1] // 16
+        rows, columns = latent_size(*picture.shape[:2])
         analysed = model.analyse(picture[None], level)
         latent = model.latents.quantise(*analysed, level, rows, columns).latent
         wanted = torch.from_numpy(picture.copy())[None].float() / 255

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bitstream.errors import VaeError
+from vaecodec.geometry import HYPER_STRIDE
 from vaecodec.model.config import LEVELS, SIZES, ModelConfig, level_lambda
 from vaecodec.model.objective import distortion, squared_error
 from vaecodec.model.ssimulacra2 import visual_error
@@ -112,7 +113,7 @@ def held_out_table(
     device = next(model.parameters()).device
     crops = []
     for array in pictures:
-        h, w = (min(side // 64 * 64, HELD_OUT_SIDE) for side in array.shape[:2])
+        h, w = (min(side // HYPER_STRIDE * HYPER_STRIDE, HELD_OUT_SIDE) for side in array.shape[:2])
         if h and w:
             y, x = (array.shape[0] - h) // 2, (array.shape[1] - w) // 2
             crops.append(torch.from_numpy(array[y : y + h, x : x + w].copy())[None])

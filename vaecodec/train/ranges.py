@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaecodec.geometry import latent_size
 from vaecodec.model.config import LEVELS
 from vaecodec.model.load import LoadedModel
 
@@ -29,7 +30,7 @@ def measure_ranges(
         peak = torch.zeros(model.config.latent_channels)
         error = 0.0
         for picture in pictures:
-            rows, columns = picture.shape[0] // 16, picture.shape[1] // 16
+            rows, columns = latent_size(*picture.shape[:2])
             latent, hyper = model.analyse(picture[None], level)
             peak = torch.maximum(peak, latent.abs().amax(dim=(0, 1, 2)))
             coded = model.latents.quantise(latent, hyper, level, rows, columns).latent

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from bitstream.entropy import TOTAL_BITS, Tables
+from vaecodec.geometry import latent_size
 from vaecodec.model.config import SCALE_LOG_STEP, SCALE_MIN, SCALES
 from vaecodec.model.load import LoadedModel
 
@@ -41,7 +42,7 @@ def gaussian_tables() -> Tables:
     """Zero-mean Gaussians integrated over unit steps."""
     tables = [_table(_gaussian(s)) for s in range(SCALES)]
     supports = np.array([len(table) // 2 - 1 for table in tables])
-    return Tables(supports, np.concatenate(tables), SKIP)
+    return Tables(supports=supports, frequencies=np.concatenate(tables), skip=SKIP)
 
 
 def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray], levels: Sequence[int]) -> Tables:
@@ -54,7 +55,7 @@ def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray], levels: Se
     old = model.tables
     counts = [np.zeros(2 * int(support) + 2) for support in old.supports]
     for picture in pictures:
-        rows, columns = picture.shape[0] // 16, picture.shape[1] // 16
+        rows, columns = latent_size(*picture.shape[:2])
         for level in levels:
             latent, hyper = model.analyse(picture[None], level)
             (blocks,) = model.latents.quantise(latent, hyper, level, rows, columns).blocks
@@ -68,7 +69,7 @@ def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray], levels: Se
         count[:-1] = (count[:-1] + count[-2::-1]) / 2
         blend = count + PRIOR_SYMBOLS * _gaussian(s)
         tables.append(_table(blend / blend.sum()))
-    return Tables(old.supports, np.concatenate(tables), old.skip)
+    return Tables(supports=old.supports, frequencies=np.concatenate(tables), skip=old.skip)
 
 
 def as_tensors(tables: Tables) -> dict[str, torch.Tensor]:

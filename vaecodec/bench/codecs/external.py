@@ -31,7 +31,7 @@ from vaecodec.files import read_file
 SECONDS = 3600  # a command that takes longer is ended
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class External:
     """Times include starting the commands and PNG files in between."""
 
@@ -112,10 +112,10 @@ def read_external(path: Path) -> External:
         if absent := [word for word in needed if word not in entries[key]]:
             raise VaeError(f"{path}: {key!r} lacks {absent[0]}")
     return External(
-        entries["name"],
-        entries["encode"],
-        entries["decode"],
-        tuple(qualities),
-        entries["version"],
-        entries["extension"],
+        name=entries["name"],
+        encode_command=entries["encode"],
+        decode_command=entries["decode"],
+        qualities=tuple(qualities),
+        version=entries["version"],
+        extension=entries["extension"],
     )

@@ -19,7 +19,7 @@ def distance(quality: int) -> float:
     return 53 / 3000 * quality**2 - 23 / 20 * quality + 25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JpegXl:
     """Lossy JPEG XL (VarDCT in XYB) at a named effort; qualities are cjxl's.
 

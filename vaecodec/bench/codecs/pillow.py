@@ -13,7 +13,7 @@ from PIL import Image, features
 from bitstream.errors import VaeError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pillow:
     """A format that Pillow writes, with fixed options besides the quality."""
 
@@ -51,26 +51,33 @@ class _Jpeg2000(Pillow):
 
 JPEG, JPEG_444 = (
     Pillow(
-        name,
-        "JPEG",
-        f"{subsampling}, optimize, progressive",
-        "jpg",
-        qualities,
-        {"optimize": True, "progressive": True, "subsampling": subsampling},
+        name=name,
+        format="JPEG",
+        about=f"{subsampling}, optimize, progressive",
+        feature="jpg",
+        qualities=qualities,
+        options={"optimize": True, "progressive": True, "subsampling": subsampling},
     )
     for name, subsampling, qualities in (
         ("jpeg", "4:2:0", (5, 10, 15, 22, 32, 45, 58, 70, 80, 88, 94, 97)),
         ("jpeg-444", "4:4:4", (5, 12, 22, 40, 60, 80, 92, 97)),
     )
 )
-WEBP = Pillow("webp", "WEBP", "method 6", "webp", (1, 10, 25, 45, 65, 80, 91, 100), {"method": 6})
+WEBP = Pillow(
+    name="webp",
+    format="WEBP",
+    about="method 6",
+    feature="webp",
+    qualities=(1, 10, 25, 45, 65, 80, 91, 100),
+    options={"method": 6},
+)
 JPEG_2000 = _Jpeg2000(
-    "jpeg2000",
-    "JPEG2000",
-    "9/7 wavelet, decorrelated colours, one layer, quality in dB",
-    "jpg_2000",
-    (24, 27, 30, 33, 36, 40, 44),
-    {"irreversible": True, "mct": 1},  # Pillow's default codes R, G and B apart
+    name="jpeg2000",
+    format="JPEG2000",
+    about="9/7 wavelet, decorrelated colours, one layer, quality in dB",
+    feature="jpg_2000",
+    qualities=(24, 27, 30, 33, 36, 40, 44),
+    options={"irreversible": True, "mct": 1},  # Pillow's default codes R, G and B apart
 )
 
 
@@ -98,10 +105,10 @@ def avif(speed: int = 4, tune: str | None = None) -> Pillow:
             raise VaeError(f"{name}: this Pillow's AVIF lacks aom, the encoder that has tunes")
         options |= {"codec": "aom", "advanced": {"tune": tune}}
     return Pillow(
-        name if speed == 4 else f"{name} speed {speed}",
-        "AVIF",
-        f"4:4:4, speed {speed}, {about}",
-        "avif",
-        (10, 25, 40, 55, 68, 78, 86, 92, 96),
-        options,
+        name=name if speed == 4 else f"{name} speed {speed}",
+        format="AVIF",
+        about=f"4:4:4, speed {speed}, {about}",
+        feature="avif",
+        qualities=(10, 25, 40, 55, 68, 78, 86, 92, 96),
+        options=options,
     )

@@ -21,7 +21,7 @@ def _loaded(model: str | None, device: str | None) -> Codec:
     return Codec(model, device)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Vae:
     """This codec, with one model on one device; a process loads the weights when it first needs them.
 
