@@ -41,7 +41,7 @@ def test_files_match_in_size_and_ours_is_never_the_larger() -> None:
             image, Steps(base=1000, step=ours), Steps(base=1010, step=theirs), 1.0
         )
         assert found is not None
-        assert 1 <= len(found.theirs) / len(found.ours) <= 1.02
+        assert 1 <= len(found.theirs) / len(found.ours) <= 1 + contact_sheet.TOLERANCE
         assert abs(len(found.ours) / 10_000 - 1) <= contact_sheet.NEAR
     assert (
         contact_sheet.pair(image, Steps(base=1000, step=1.05), Steps(base=1700, step=3.0), 1.0) is None
