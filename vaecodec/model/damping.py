@@ -21,7 +21,7 @@ from vaecodec.geometry import LATENT_STRIDE, Window, latent_size
 from vaecodec.model.analysed import Analysed
 from vaecodec.model.load import LoadedModel
 
-#: Share of a position's channels that may be beyond their ranges: at most 2 of 512 are in Kodak's
+#: Share of a position's channels that may be beyond their ranges: at most 3 of 512 are in Kodak's
 #: photographs, 6 to 100 in a one-pixel checker, 23 to 38 in error diffusion (docs/experiments.md).
 BEYOND = 1 / 128
 #: Values up to this many steps are rounded to zero: they are not beyond anything.

@@ -260,7 +260,9 @@ def _principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor, Ten
     return mean, vectors[:, top].T.float(), values[top].clamp(min=0).sqrt().float()
 
 
-def _spread(mean: Tensor, components: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _over_quarters(
+    mean: Tensor, components: Tensor, deviation: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Components given to the four channel quarters in turn, so that all carry as much."""
     order = torch.arange(len(deviation)).reshape(-1, 4).T.reshape(-1)
     return mean, components[order], deviation[order]
@@ -280,12 +282,12 @@ def initialise_from_pictures(model: TrainableCodec, pictures: Tensor) -> None:
     cells = space_to_depth(x, 8)
     mean, first, _ = _principal_components(cells.reshape(-1, 192), c)
     coarse = space_to_depth((cells - mean) @ first.T, 2)
-    mean2, second, deviation = _spread(
+    mean2, second, deviation = _over_quarters(
         *_principal_components(coarse.reshape(-1, 4 * c), m - config.detail_channels)
     )
     kept = (coarse - mean2) @ second.T @ second + mean2
     left = x - depth_to_space(depth_to_space(kept, 2) @ first + mean, 8)
-    _, third, spread = _spread(
+    _, third, spread = _over_quarters(
         *_principal_components(space_to_depth(left, 16).reshape(-1, 768), config.detail_channels)
     )
     deviation = with_details(deviation, spread).clamp(min=1e-3)
