@@ -40,7 +40,7 @@ def main() -> int:
 
     codec = Vae(tune="psnr", lossless=None)  # files are compared at equal PSNR
     OUT.mkdir(exist_ok=True)
-    table = Table(title=f"{codec.settings}; files in {OUT}/")
+    table = Table(title=f"{codec.name} (tune psnr); files in {OUT}/")
     for column in ("file", "quality", "JPEG bytes", ".vae bytes", "saved", "bpp", "PSNR dB",
                    "encode s", "decode s"):  # fmt: skip
         table.add_column(column, justify="left" if column == "file" else "right")
