@@ -13,10 +13,11 @@ from typing import TypeVar
 
 from bitstream.chunks import (
     SIGNATURE,
+    START,
     VERSION,
     check_signature,
     chunk,
-    read_chunks,
+    read_chunk,
     read_varint,
     varint,
 )
@@ -107,7 +108,7 @@ class Container:
 
     `alphas`: the transparency of every group, if there is any. `metadata`: what there is of "icc",
     "exif" and "xmp". After a recovery `damage` says what was wrong, and `lost` and `lost_alphas` number
-    the groups whose streams are damaged or missing (empty here).
+    the groups whose streams are damaged or missing (empty here). `trailing`: bytes after the end.
     """
 
     header: Header
@@ -118,6 +119,7 @@ class Container:
     lost: frozenset[int] = frozenset()
     lost_alphas: frozenset[int] = frozenset()
     damage: str = ""
+    trailing: int = 0
 
 
 def pack(
@@ -219,18 +221,17 @@ def unpack_metadata(name: str, payload: bytes) -> bytes:
     return content
 
 
-def parse(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
-    """Take a file apart.
+def parse(data: bytes, max_pixels: int = MAX_PIXELS, *, head_only: bool = False) -> Container:
+    """Take a file apart. `head_only`: no further than where the picture begins; `streams` is empty.
 
     Raises NotAVaeFile, UnsupportedVersion, TruncatedFile, CorruptFile or LimitExceeded. Nothing is
     allocated beyond a small multiple of `len(data)` and of MAX_METADATA.
     """
     data = bytes(data)
     check_signature(data)
-    chunks = read_chunks(data)
-    head = next(chunks, None)
-    if head is None:
+    if len(data) == START:
         raise TruncatedFile(f"the file ends before its header, after {len(data)} bytes")
+    head = read_chunk(data, START)
     if head.kind != b"H":
         raise CorruptFile(f"the first chunk is {head.kind.decode()!r}, not the header 'H'")
     head.check("the header")
@@ -238,8 +239,17 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
     kinds = header.group_kinds
     metadata: dict[str, bytes] = {}
     groups: list[bytes] = []
-    for found in chunks:
-        kind = found.kind
+    end = head.end
+    while end < len(data):
+        try:
+            found = read_chunk(data, end)
+        except CorruptFile:
+            if len(groups) < header.chunk_count:
+                raise
+            break  # the picture is whole: what follows is no part of the file
+        end, kind = found.end, found.kind
+        if kind in GROUP_KINDS and head_only:
+            break
         if kind in GROUP_KINDS:
             number, part = divmod(len(groups), len(kinds))
             found.check(f"group {number}")
@@ -260,6 +270,8 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
             metadata[name] = unpack_metadata(name, found.payload)
         elif kind.isupper():
             raise CorruptFile(f"chunk {kind.decode()!r} is required but unknown to this vaecodec")
+    if head_only:
+        return Container(header=header, streams=[], metadata=metadata, version=data[len(SIGNATURE)])
     if len(groups) != header.chunk_count:
         error = TruncatedFile if len(groups) < header.chunk_count else CorruptFile
         raise error(f"{header.chunk_count} group chunks expected, {len(groups)} found")
@@ -267,7 +279,12 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
         raise CorruptFile("the group lengths in the header differ from those of the groups")
     streams, alphas = header.split(groups)
     return Container(
-        header=header, streams=streams, alphas=alphas, metadata=metadata, version=data[len(SIGNATURE)]
+        header=header,
+        streams=streams,
+        alphas=alphas,
+        metadata=metadata,
+        version=data[len(SIGNATURE)],
+        trailing=len(data) - end,
     )
 
 

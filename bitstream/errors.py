@@ -1,12 +1,33 @@
 """The one hierarchy of errors: everything a bad file or a bad argument can cause.
 
-A message is one sentence that names what was expected and what was found. It does not name the
-file, which these modules never see; whoever opened the file does.
+A message is one sentence that names what was expected and what was found. What reads bytes never sees
+the file's name; whoever opened the file adds it (`VaeError.in_file`).
 """
+
+from __future__ import annotations
+
+from typing import Self
 
 
 class VaeError(Exception):
-    """Base class of every error that vaecodec raises on purpose."""
+    """Base class of every error that vaecodec raises on purpose. `filename`: of the file it is about,
+    if it is known."""
+
+    filename: str | None = None
+
+    def in_file(self, name: str) -> Self:
+        """The same error, its message beginning with the file's name."""
+        named = type(self)(f"{name}: {self}")
+        named.filename = name
+        return named
+
+
+class BadValue(VaeError, ValueError):
+    """An argument has a value that it cannot have."""
+
+
+class BadType(VaeError, TypeError):
+    """An argument is of a type that it cannot be of."""
 
 
 class NotAVaeFile(VaeError):

@@ -11,7 +11,7 @@ import pytest
 import skimage.data
 import torch
 from hypothesis import settings
-from PIL import Image
+from PIL import Image, ImageCms
 
 from vaecodec.codec import Codec
 from vaecodec.model import registry
@@ -67,6 +67,12 @@ def codec() -> Codec:
 def psnr_codec() -> Codec:
     """One whose model is trained for squared error."""
     return Codec(registry.find(None, "psnr").name, "cpu")
+
+
+@pytest.fixture(scope="session")
+def srgb_profile() -> bytes:
+    """An ICC profile of RGB pictures."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 @pytest.fixture

@@ -135,18 +135,20 @@ def test_what_is_not_kept_is_said(run: Run, tmp_path: Path, photo: np.ndarray) -
 
 
 @pytest.fixture
-def full(tmp_path: Path, photo: np.ndarray) -> Path:
+def full(tmp_path: Path, photo: np.ndarray, srgb_profile: bytes) -> Path:
     """A picture with everything a file can carry."""
     image = Image.fromarray(photo[:20, :30])
     image.putalpha(128)
     exif = Image.Exif()
     exif[0x0110] = "a camera"
-    image.save(tmp_path / "full.webp", icc_profile=b"profile", exif=exif, xmp=b"<xmp/>")
+    image.save(tmp_path / "full.webp", icc_profile=srgb_profile, exif=exif, xmp=b"<xmp/>")
     return tmp_path / "full.webp"
 
 
 @pytest.mark.parametrize("extension", ["png", "webp", "avif", "tiff"])
-def test_metadata_goes_there_and_back(run: Run, full: Path, extension: str) -> None:
+def test_metadata_goes_there_and_back(
+    run: Run, full: Path, extension: str, srgb_profile: bytes
+) -> None:
     target = full.with_name(f"back.{extension}")
     assert run("compress", full)[0] == 0
     code, out, _ = run("info", full.with_suffix(".vae"), "--json")
@@ -155,7 +157,7 @@ def test_metadata_goes_there_and_back(run: Run, full: Path, extension: str) -> N
     code, _, err = run("decompress", full.with_suffix(".vae"), "-o", target)
     assert (code, "no XMP" in err) == (0, extension == "tiff")
     with Image.open(target) as image:
-        assert (image.mode, image.info["icc_profile"]) == ("RGBA", b"profile")
+        assert (image.mode, image.info["icc_profile"]) == ("RGBA", srgb_profile)
         assert image.getexif()[0x0110] == "a camera"
         assert extension == "tiff" or image.info["xmp"] == b"<xmp/>"
 
@@ -180,7 +182,7 @@ def test_regions_and_thumbnails(run: Run, vae_file: Path, tmp_path: Path) -> Non
     assert Image.open(target).size == (32, 24)
     code, _, err = run("decompress", vae_file, "--region", "10,20,33,444", "--force")
     assert code == 1
-    assert "33 x 444 pixels at 10,20 is not within the picture of 256 x 192" in err
+    assert "the box 10, 20, 43, 464 is empty or not within the picture of 256 x 192" in err
     code, _, err = run("decompress", vae_file, "--region", "all")
     assert (code, "not four whole numbers" in err) == (2, True)
     code, _, err = run("decompress", vae_file, "--max-pixels", "1000", "--force")
@@ -222,7 +224,7 @@ def test_bad_inputs_to_compress(run: Run, tmp_path: Path, photo_file: Path) -> N
         ("empty.png", "the file is empty"),
         ("text.png", "not an image in a format that can be read"),
         ("cut.png", ""),
-        ("absent.png", "No such file"),
+        ("absent.png", "cannot be read (No such file"),
     ]:
         code, out, err = run("compress", tmp_path / name)
         assert code == 1

@@ -170,7 +170,7 @@ def test_batches_are_the_single_results(codec: Codec, photo: np.ndarray) -> None
     ],
 )
 def test_what_is_no_picture(codec: Codec, image: object, message: str) -> None:
-    with pytest.raises(vaecodec.BadImage, match=message):
+    with pytest.raises(vaecodec.VaeError, match=message):
         codec.encode(image)  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, PngImagePlugin
 
 import vaecodec
 from bitstream import container
@@ -63,7 +63,7 @@ def test_transparency_of_several_groups(codec: Codec) -> None:
     data = codec.encode(picture, 1, lossless=False)
     assert len(container.parse(data).alphas) == 4
     assert np.array_equal(np.asarray(codec.decode(data))[:, :, 3], alpha)
-    part = np.asarray(codec.decode(data, region=(1000, 990, 37, 38)))
+    part = np.asarray(codec.decode(data, box=(1000, 990, 1037, 1028)))
     assert np.array_equal(part[:, :, 3], alpha[990:1028, 1000:1037])
 
 
@@ -100,7 +100,7 @@ def cmyk_profile() -> bytes:
     return bytes(header) + index + body
 
 
-def test_cmyk_goes_through_its_profile(codec: Codec, tmp_path: Path) -> None:
+def test_cmyk_goes_through_its_profile(tmp_path: Path, srgb_profile: bytes) -> None:
     inks = np.zeros((8, 8, 4), np.uint8)
     inks[:, 4:, :3] = 200  # colours, which this printer does not show
     inks[4:, :, 3] = 255
@@ -111,9 +111,13 @@ def test_cmyk_goes_through_its_profile(codec: Codec, tmp_path: Path) -> None:
     assert picture.samples[4:].max() <= 2
     assert "icc" not in picture.metadata  # it is no profile of what is stored
     assert to_picture(image).samples[0, 5].max() < 60  # without the profile colours count
-    image.info["icc_profile"] = b"no profile at all"
-    with pytest.raises(vaecodec.BadImage, match="colour profile of the CMYK picture cannot be used"):
-        to_picture(image)
+    plain = to_picture(image).samples
+    for useless in (b"no profile at all", srgb_profile):
+        image.info["icc_profile"] = useless
+        picture = to_picture(image)
+        assert np.array_equal(picture.samples, plain)
+        assert picture.notices == ("a colour profile that cannot be used",)
+        assert "icc" not in picture.metadata
 
 
 def test_16_bits_become_8(tmp_path: Path) -> None:
@@ -127,6 +131,61 @@ def test_16_bits_become_8(tmp_path: Path) -> None:
     colour.write_bytes(b"P6 2 1 65535\n" + struct.pack(">6H", 0, 257, 514, 65535, 30000, 1))
     deep = read_picture(colour)
     assert (deep.samples[0, 0].tolist(), deep.grey) == ([0, 1, 2], False)
+
+
+def tiff(photometric: int, bits: int, order: str, samples: np.ndarray) -> bytes:
+    """A grey TIFF file of one strip. `samples`: H x W, at most `bits` bits each."""
+    height, width = samples.shape
+    if bits == 12:
+        pairs = samples.astype(int).reshape(height, -1, 2)
+        a, b = pairs[:, :, 0], pairs[:, :, 1]
+        data = np.stack((a >> 4, (a & 15) << 4 | b >> 8, b & 255), axis=2).astype(np.uint8).tobytes()
+    else:
+        data = samples.astype(order + "u2").tobytes()
+    tags = [
+        (256, 3, width), (257, 3, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric),
+        (273, 4, 8), (277, 3, 1), (278, 3, height), (279, 4, len(data)),
+    ]  # fmt: skip
+    start = b"II*\0" if order == "<" else b"MM\0*"
+    entries = b"".join(
+        struct.pack(order + ("HHIHH" if kind == 3 else "HHII"), tag, kind, 1, value, *[0] * (kind == 3))
+        for tag, kind, value in tags
+    )
+    head = start + struct.pack(order + "I", 8 + len(data))
+    return head + data + struct.pack(order + "H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("photometric", "bits", "order"), [(1, 12, "<"), (1, 16, "<"), (1, 16, ">"), (0, 16, "<")]
+)
+def test_deep_grey_tiff(photometric: int, bits: int, order: str) -> None:
+    """Every depth and meaning that Pillow opens comes out at full scale, white where it is white."""
+    ramp = np.linspace(0, 2**bits - 1, 64).round().astype(int)
+    picture = to_picture(tiff(photometric, bits, order, np.tile(ramp, (16, 1))))
+    expected = np.linspace(0, 255, 64)[:: 1 if photometric else -1]
+    assert np.abs(picture.samples[3, :, 0] - expected).max() <= 1
+    assert picture.grey
+    assert picture.notices == (f"{bits} bits per sample (reduced to 8)",)
+
+
+@pytest.mark.parametrize("maximum", [1023, 4095, 65535])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_deep_netpbm(maximum: int, colours: int) -> None:
+    ramp = np.linspace(0, maximum, 64).round().astype(">u2")
+    samples = np.repeat(np.tile(ramp, (16, 1))[:, :, None], colours, axis=2)
+    head = f"P{5 if colours == 1 else 6} 64 16 {maximum}\n".encode()
+    picture = to_picture(head + samples.tobytes())
+    assert np.abs(picture.samples[3, :, 0] - np.linspace(0, 255, 64)).max() <= 1
+    assert picture.grey == (colours == 1)
+    assert picture.notices == ("16 bits per sample (reduced to 8)",)
+
+
+@pytest.mark.parametrize("kind", [">i2", "<f4"])
+def test_samples_without_a_range_are_refused(kind: str) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), np.int32 if kind == ">i2" else np.float32)).save(file, "TIFF")
+    with pytest.raises(vaecodec.BadImage, match="has no range of samples"):
+        to_picture(file.getvalue())
 
 
 def test_a_16_bit_colour_file_says_so(tmp_path: Path) -> None:
@@ -186,20 +245,20 @@ def test_the_first_frame_of_an_animation(tmp_path: Path, photo: np.ndarray) -> N
     assert np.array_equal(picture.samples, photo[:16, :16])
 
 
-def with_metadata(photo: np.ndarray, orientation: int) -> Image.Image:
+def with_metadata(photo: np.ndarray, orientation: int, srgb_profile: bytes) -> Image.Image:
     exif = Image.Exif()
     exif[0x0112] = orientation
     exif[0x0110] = "a camera"
     image = Image.fromarray(photo[:40, :60])
     image.info["exif"] = exif.tobytes()
-    image.info["icc_profile"] = b"profile" * 100
+    image.info["icc_profile"] = srgb_profile
     image.info["xmp"] = b'<rdf tiff:Orientation="%d"/>' % orientation
     return image
 
 
 @pytest.mark.parametrize("lossless", [True, False])
-def test_metadata_is_kept(codec: Codec, photo: np.ndarray, lossless: bool) -> None:
-    image = with_metadata(photo, 1)
+def test_metadata_is_kept(codec: Codec, photo: np.ndarray, lossless: bool, srgb_profile: bytes) -> None:
+    image = with_metadata(photo, 1, srgb_profile)
     data = codec.encode(image, 50, lossless=lossless)
     decoded = codec.decode(data)
     assert decoded.info == {k: image.info[k] for k in ("icc_profile", "exif", "xmp")}
@@ -209,8 +268,10 @@ def test_metadata_is_kept(codec: Codec, photo: np.ndarray, lossless: bool) -> No
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_applied_once(codec: Codec, photo: np.ndarray, orientation: int) -> None:
-    image = with_metadata(photo, orientation)
+def test_orientation_is_applied_once(
+    codec: Codec, photo: np.ndarray, orientation: int, srgb_profile: bytes
+) -> None:
+    image = with_metadata(photo, orientation, srgb_profile)
     decoded = codec.decode(codec.encode(image, lossless=True))
     file = io.BytesIO()
     image.save(file, "PNG", exif=image.info["exif"])
@@ -245,6 +306,70 @@ def test_upright_exif_on_literal_bytes(order: str) -> None:
     for length in range(len(data)):
         assert len(upright_exif(data[:length])) == length
     assert upright_exif(b"anything else") == b"anything else"
+
+
+@pytest.mark.parametrize("kind", [1, 3, 4, 6, 8, 9])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_orientation_of_every_integer_type_and_twice(kind: int, order: str) -> None:
+    value = struct.pack(order + {1: "B3x", 3: "H2x", 4: "I", 6: "b3x", 8: "h2x", 9: "i"}[kind], 6)
+    entry = struct.pack(order + "HHI", 0x112, kind, 1) + value
+    start = b"II*\0" if order == "<" else b"MM\0*"
+    exif = start + struct.pack(order + "IH", 8, 2) + entry + entry + bytes(4)
+    for prefix in (b"Exif\0\0", b"Exif\0\0Exif\0\0"):
+        file = io.BytesIO()
+        Image.new("RGB", (96, 64)).save(file, "JPEG", exif=prefix + exif)
+        decoded = vaecodec.decode(vaecodec.encode(file.getvalue()))
+        shown = ImageOps.exif_transpose(Image.open(file)).size
+        assert decoded.size == ImageOps.exif_transpose(decoded).size == shown
+        assert decoded.info["exif"].count(b"Exif") == 1
+
+
+def test_exif_of_tiff_and_of_text_in_png(tmp_path: Path, photo: np.ndarray) -> None:
+    image, exif = Image.fromarray(photo[:40, :60]), Image.Exif()
+    exif[0x010F], exif[0x0132], exif[0x0112] = "Camera", "2020:01:01 00:00:00", 6
+    exif.get_ifd(0x8769)[0x9286] = b"a remark"
+    exif[0x8769] = exif.get_ifd(0x8769)
+    image.save(tmp_path / "a.tif", exif=exif)
+    raw, text = exif.tobytes(), PngImagePlugin.PngInfo()
+    text.add_text("Raw profile type exif", f"\nexif\n{len(raw):8}\n{raw.hex()}\n", zip=True)
+    image.save(tmp_path / "b.png", pnginfo=text)
+    for name in ("a.tif", "b.png"):
+        decoded = vaecodec.decode(vaecodec.encode(tmp_path / name))
+        found = decoded.getexif()
+        assert (found[0x010F], found[0x0132]) == ("Camera", "2020:01:01 00:00:00")
+        assert found.get(0x0112, 1) == 1
+        assert bytes(found.get_ifd(0x8769)[0x9286]) == b"a remark"
+        assert decoded.size == (40, 60)
+
+
+def test_profiles_of_another_colour_space(photo: np.ndarray, srgb_profile: bytes) -> None:
+    grey_profile = srgb_profile[:16] + b"GRAY" + srgb_profile[20:]
+    for samples, fits, other in (
+        (photo[:9, :9], srgb_profile, grey_profile),
+        (photo[:9, :9, 0], grey_profile, srgb_profile),
+    ):
+        image = Image.fromarray(samples)
+        image.info["icc_profile"] = fits
+        assert to_picture(image).metadata == {"icc": fits}
+        for useless in (other, b"profile", srgb_profile[:36]):
+            image.info["icc_profile"] = useless
+            picture = to_picture(image)
+            assert picture.metadata == {}
+            assert picture.notices == ("a colour profile that cannot be used",)
+
+
+def test_what_else_a_picture_carries_is_said(tmp_path: Path, photo: np.ndarray) -> None:
+    image, path = Image.fromarray(photo[:9, :9]), tmp_path / "a.jpg"
+    image.save(path, dpi=(300, 300), comment=b"a remark")
+    assert read_picture(path).notices == ("pixel density", "a comment")
+    image.save(path, dpi=(72, 72))
+    assert read_picture(path).notices == ()
+    png = io.BytesIO()
+    image.save(png, "PNG")
+    chunk = b"cICP\x09\x10\x00\x01"
+    whole = png.getvalue()
+    data = whole[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + whole[33:]
+    assert read_picture(data).notices == ("cICP (how its colours are coded)",)
 
 
 def test_damaged_exif_is_kept_and_says_nothing(codec: Codec, photo: np.ndarray) -> None:

@@ -104,7 +104,7 @@ def test_a_lost_group_is_filled_in(codec: Codec, wide: bytes) -> None:
     with pytest.raises(vaecodec.CorruptFile, match="checksum of group 1"):
         codec.decode(bytes(data))
     image = codec.decode(bytes(data), recover=True)
-    assert image.info["lost"] == [(1024, 0, 1024, 60)]
+    assert image.info["lost"] == [(1024, 0, 2048, 60)]
     assert image.info["damage"].startswith("the checksum of group 1 is wrong")
     found = np.asarray(image).astype(int)
     halo = 16 * codec._model().synthesis_halo
@@ -113,6 +113,13 @@ def test_a_lost_group_is_filled_in(codec: Codec, wide: bytes) -> None:
     # What is filled in continues its neighbours: it begins with their colours.
     assert np.abs(found[:, 1024].mean(axis=0) - found[:, 1023].mean(axis=0)).max() < 24
     assert codec.decode(wide, recover=True).info == {}
+    for box, lost in (((1000, 3, 1100, 50), (24, 0, 100, 47)), ((1200, 0, 1300, 40), (0, 0, 100, 40))):
+        part = codec.decode(bytes(data), recover=True, box=box)
+        left, upper, right, lower = box
+        assert np.array_equal(np.asarray(part), found[upper:lower, left:right])
+        assert part.info["lost"] == [lost]
+    small = codec.decode(bytes(data), recover=True, box=(1001, 3, 1101, 50), reduce=2)
+    assert small.info["lost"] == [(11, 0, 50, 24)]
 
 
 def test_a_group_that_does_not_decode_is_lost_too(codec: Codec, wide: bytes) -> None:
@@ -121,7 +128,7 @@ def test_a_group_that_does_not_decode_is_lost_too(codec: Codec, wide: bytes) -> 
     data = container.pack(parsed.header, streams)
     with pytest.raises(vaecodec.CorruptFile, match="group 1"):
         codec.decode(data)
-    assert codec.decode(data, recover=True).info["lost"] == [(1024, 0, 1024, 60)]
+    assert codec.decode(data, recover=True).info["lost"] == [(1024, 0, 2048, 60)]
     with pytest.raises(vaecodec.CorruptFile, match="no group of the picture can be decoded"):
         codec.decode(container.pack(parsed.header, [s + b"?" for s in parsed.streams]), recover=True)
 
@@ -152,4 +159,4 @@ def test_recovery_keeps_the_transparency(codec: Codec) -> None:
     assert isinstance(image, Image.Image)
     alpha = np.asarray(image)[:, :, 3]
     assert (np.unique(alpha[:, :1024]).tolist(), np.unique(alpha[:, 1024:]).tolist()) == ([9], [255])
-    assert image.info["lost"] == [(1024, 0, 512, 30)]
+    assert image.info["lost"] == [(1024, 0, 1536, 30)]

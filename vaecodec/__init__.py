@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from bitstream.container import MAX_PIXELS
 from bitstream.errors import (
     BadImage,
+    BadType,
+    BadValue,
     CorruptFile,
     LimitExceeded,
     NotAVaeFile,
@@ -27,18 +29,26 @@ from bitstream.errors import (
 from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_QUALITY
 
 if TYPE_CHECKING:
+    import os
+
     from PIL import Image
 
     from vaecodec.codec import Codec
+    from vaecodec.describe import FileInfo, ModelInfo
     from vaecodec.pictures.reading import ImageLike
+    from vaecodec.sources import Source
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BadImage",
+    "BadType",
+    "BadValue",
     "Codec",
     "CorruptFile",
+    "FileInfo",
     "LimitExceeded",
+    "ModelInfo",
     "NotAVaeFile",
     "TruncatedFile",
     "UnknownModel",
@@ -46,18 +56,40 @@ __all__ = [
     "VaeError",
     "decode",
     "encode",
+    "info",
+    "models",
 ]
+
+#: What is imported when it is first asked for, and from where.
+_LAZY = {
+    "Codec": "vaecodec.codec",
+    "FileInfo": "vaecodec.describe",
+    "ModelInfo": "vaecodec.describe",
+    "info": "vaecodec.describe",
+    "models": "vaecodec.describe",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name == "Codec":
-        return importlib.import_module("vaecodec.codec").Codec
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 @functools.lru_cache(maxsize=4)
-def _codec(model: str | None, device: str | None) -> Codec:
+def _kept(model: str | None, device: str | None) -> Codec:
     return importlib.import_module("vaecodec.codec").Codec(model, device)
+
+
+def _codec(model: str | os.PathLike[str] | None, device: str | None) -> Codec:
+    """One for all calls with these arguments; what cannot be one is said by `Codec`."""
+    named = {name: None if value is None else str(value) for name, value in
+             (("model", model), ("device", device))}  # fmt: skip
+    return _kept(named["model"], named["device"])
 
 
 def encode(
@@ -73,34 +105,36 @@ def encode(
 ) -> bytes:
     """The bytes of a `.vae` file holding `image`.
 
-    `image`: a PIL image, a path, or a uint8 array (H x W grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA).
-    `quality`: 1..100. `effort`: rounds of search for a better trade of size for quality, 0 (fastest)
-    to 32. `tune`: "visual" (the default) weighs distortion as people see it, "psnr" as squared error.
-    `lossless`: store it without loss; None for drawings and screenshots, False never.
-    `strip`: leave out colour profile, EXIF and XMP. `model`, `device`: see `Codec`; loaded
-    models are kept. Raises VaeError.
+    `image`: a path, a file object or the bytes of a picture file; a PIL image; a uint8 array (H x W
+    grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA); a torch tensor (C x H x W, uint8 or float 0..1).
+    `quality`: 1..100. `effort`: rounds of search for a better trade of size for quality, 0 (fastest) to
+    32. `tune`: "visual" (the default) weighs distortion as people see it, "psnr" as squared error.
+    `lossless`: store it without loss; None for drawings and screenshots, False never. `strip`: leave
+    out colour profile, EXIF and XMP. `model`, `device`: see `Codec`; loaded models are kept. Raises
+    VaeError.
     """
     codec = _codec(model, device)
     return codec.encode(image, quality, effort=effort, tune=tune, lossless=lossless, strip=strip)
 
 
 def decode(
-    data: bytes,
+    source: Source,
     *,
-    region: tuple[int, int, int, int] | None = None,
-    shrink: int = 1,
+    box: tuple[int, int, int, int] | None = None,
+    reduce: int = 1,
     recover: bool = False,
     max_pixels: int = MAX_PIXELS,
     model: str | None = None,
     device: str | None = None,
 ) -> Image.Image:
-    """The picture (mode "RGB", "L", "RGBA" or "LA") in the bytes of a `.vae` file.
+    """The picture (mode "RGB", "L", "RGBA" or "LA") of a `.vae` file.
 
-    `region`: left, top, width and height in pixels of the only part wanted. `shrink`: 1, 2, 4 or 8,
-    average so many samples along each axis into one. `recover`: decode what is intact of a damaged
-    file. `max_pixels`: refuse larger pictures. `model`: where the file needs one that is not installed,
-    the path to it. Raises VaeError; `Codec.decode` says more.
+    `source`: its path, its bytes, or a file object, read from where it stands. `box`: left, upper,
+    right and lower edge in pixels of the only part wanted. `reduce`: 1, 2, 4 or 8, average so many
+    samples along each axis into one. `recover`: decode what is intact of a damaged file. `max_pixels`:
+    refuse larger pictures. `model`: where the file needs one that is not installed, the path to it.
+    Raises VaeError; `Codec.decode` says more.
     """
     return _codec(model, device).decode(
-        data, region=region, shrink=shrink, recover=recover, max_pixels=max_pixels
+        source, box=box, reduce=reduce, recover=recover, max_pixels=max_pixels
     )

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,7 +16,7 @@ from PIL import Image
 
 from bitstream import container
 from bitstream.container import Container, Header
-from bitstream.errors import VaeError
+from bitstream.errors import BadType, BadValue, VaeError
 from bitstream.recovery import salvage
 from vaecodec import decoding, encoding
 from vaecodec.geometry import Rectangle, latent_size
@@ -21,9 +27,19 @@ from vaecodec.model.registry import ModelEntry
 from vaecodec.pictures import alpha, finishing, reading
 from vaecodec.pictures import lossless as exact
 from vaecodec.pictures.reading import ImageLike, Picture
-from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_QUALITY, check_effort, level_of
+from vaecodec.quality import (
+    DEFAULT_EFFORT,
+    DEFAULT_QUALITY,
+    check_effort,
+    check_whole,
+    level_of,
+)
+from vaecodec.sources import Source, naming, read_source
 
-SHRINKS = (1, 2, 4, 8)
+T = TypeVar("T")
+
+#: Samples along each axis that `decode` averages into one.
+REDUCTIONS = (1, 2, 4, 8)
 #: Drawings are stored without loss if that takes at most this many times the bytes.
 MORE_IF_EXACT = 1.25
 #: Pixels that pass through the transforms at once; bounds the memory of a batch.
@@ -34,15 +50,21 @@ def pick_device(device: str | torch.device | None) -> torch.device:
     """`None` or "auto": CUDA where there is one, else the CPU. Raises VaeError for what is absent."""
     if device is None or device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not isinstance(device, (str, torch.device)):
+        raise BadType(f"a device is named by a string, not {type(device).__name__}")
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise VaeError(f"there is no device {device!r}; use auto, cpu or cuda") from error
+        raise BadValue(f"there is no device {device!r}; use auto, cpu or cuda") from error
     if chosen.type not in ("cpu", "cuda"):
-        raise VaeError(f"the device {device!r} is not supported; use auto, cpu or cuda")
+        raise BadValue(f"the device {device!r} is not supported; use auto, cpu or cuda")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise VaeError("device cuda was asked for, but PyTorch finds no CUDA device here")
     return chosen
+
+
+# OpenMP's threads do not survive a fork: a child that asked for them would wait for ever.
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class Codec:
@@ -51,13 +73,24 @@ class Codec:
     `model`: a name as `vaecodec models` lists it, a size, a path to a `.safetensors` file, or None
     for the default; a size or None leaves the tune to `encode`. `device`: "auto", "cpu", "cuda" or a
     torch device. Weights are loaded on first use. Raises UnknownModel or VaeError.
+
+    One Codec may be used from several threads, and (on the CPU) in forked processes, whose networks
+    then run on one thread each. Pickled, it takes its arguments along, not the weights.
     """
 
-    def __init__(self, model: str | None = None, device: str | torch.device | None = None) -> None:
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
         self.device = pick_device(device)
         self._name = model
         self.entry = registry.find(model)
         self._loaded: dict[bytes, LoadedModel] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Codec, (self._name, self.device)
 
     def _model(self, model_id: bytes | None = None) -> LoadedModel:
         if model_id is None or model_id == self.entry.id:
@@ -65,9 +98,10 @@ class Codec:
         return self._load(registry.find_id(model_id))
 
     def _load(self, entry: ModelEntry) -> LoadedModel:
-        if entry.id not in self._loaded:
-            self._loaded[entry.id] = load_model(entry, self.device)
-        return self._loaded[entry.id]
+        with self._lock:
+            if entry.id not in self._loaded:
+                self._loaded[entry.id] = load_model(entry, self.device)
+            return self._loaded[entry.id]
 
     def encode(
         self,
@@ -81,8 +115,9 @@ class Codec:
     ) -> bytes:
         """The bytes of a `.vae` file.
 
-        `image`: a PIL image, a path, or a uint8 array (H x W grey, or H x W x 2 with alpha, 3 RGB, 4
-        RGBA). `quality`: 1..100; transparency is exact at all. `effort`: rounds of search for a better
+        `image`: a path, a file object or the bytes of a picture file; a PIL image; a uint8 array (H x W
+        grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA); a torch tensor (C x H x W, uint8 or float 0..1).
+        `quality`: 1..100; transparency is exact at all. `effort`: rounds of search for a better
         trade of size for quality, 0 (fastest) to MAX_EFFORT; each takes two to three times as long as
         encoding without. `tune`: "visual" weighs distortion as people see it, "psnr" as squared error;
         None is the model's own, by default the first. `lossless`: store the picture without loss,
@@ -97,33 +132,39 @@ class Codec:
 
     def decode(
         self,
-        data: bytes,
+        source: Source,
         *,
         max_pixels: int = container.MAX_PIXELS,
-        region: tuple[int, int, int, int] | None = None,
-        shrink: int = 1,
+        box: tuple[int, int, int, int] | None = None,
+        reduce: int = 1,
         recover: bool = False,
     ) -> Image.Image:
-        """The picture in the bytes of a `.vae` file, of mode "RGB", "L", "RGBA" or "LA"; its `info` has
+        """The picture of a `.vae` file, of mode "RGB", "L", "RGBA" or "LA"; its `info` has
         "icc_profile", "exif" and "xmp" where the file does.
 
-        `max_pixels`: larger pictures are refused before anything is allocated. `region`: left, top,
-        width and height in pixels of the only part wanted; groups outside it are not decoded. `shrink`:
-        1, 2, 4 or 8, average so many samples along each axis into one. `recover`: decode what is intact
-        of a damaged file and fill in lost groups from their neighbours; `info` then has "damage", a
-        sentence, and "lost", the rectangles filled in as (left, top, width, height). Raises
-        NotAVaeFile, UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile, LimitExceeded, or
-        VaeError for a region or shrinking that cannot be.
+        `source`: the path of the file, its bytes, or a file object, read from where it stands.
+        `max_pixels`: larger pictures are refused before anything is allocated. `box`: left, upper,
+        right and lower edge in pixels of the only part wanted, as in `PIL.Image.Image.crop`; groups
+        outside it are not decoded. `reduce`: 1, 2, 4 or 8, average so many samples along each axis into
+        one. `recover`: decode what is intact of a damaged file and fill in lost groups from their
+        neighbours; `info` then has "damage", a sentence, and "lost", boxes of what is filled in, in
+        pixels of the picture returned. Raises NotAVaeFile, UnsupportedVersion, UnknownModel,
+        CorruptFile, TruncatedFile, LimitExceeded, BadValue or BadType; VaeError for a file that cannot
+        be read.
         """
-        if shrink not in SHRINKS:
-            raise VaeError(f"shrink must be one of {SHRINKS}, not {shrink!r}")
-        file = salvage(data, max_pixels) if recover else container.parse(data, max_pixels)
-        image = self._decode([file], _rectangle(region, file.header), recover)[0]
-        return image.reduce(shrink) if shrink > 1 else image
+        if reduce not in REDUCTIONS or isinstance(reduce, (bool, float)):
+            raise BadValue(f"reduce must be one of {REDUCTIONS}, not {reduce!r}")
+        check_whole("max_pixels", max_pixels, 1, sys.maxsize)
+        data, name = read_source(source)
+        with naming(name), self._own_settings():
+            file = salvage(data, max_pixels) if recover else container.parse(data, max_pixels)
+            region = _rectangle(box, file.header)
+            image = self._decode([file], region, recover)[0]
+        return finishing.reduced(image, reduce) if reduce > 1 else image
 
     def encode_batch(
         self,
-        batch: Sequence[ImageLike],
+        batch: Iterable[ImageLike],
         quality: int = DEFAULT_QUALITY,
         *,
         effort: int = DEFAULT_EFFORT,
@@ -131,38 +172,49 @@ class Codec:
         lossless: bool | None = None,
         strip: bool = False,
     ) -> list[bytes]:
-        """Encode many pictures as `encode` does; those of equal size pass the networks together."""
+        """Encode many pictures as `encode` does; those of equal size pass the networks together.
+
+        `batch`: pictures, or one array or tensor of them all (N x H x W x C or N x C x H x W).
+        """
+        members = _members(batch, "pictures")
         level = level_of(quality)
         check_effort(effort)
         own = tune in (None, self.entry.tune)
         entry = self.entry if own else registry.find(self._name, tune)
-        pictures = [reading.to_picture(image) for image in batch]
+        pictures = [reading.to_picture(image) for image in members]
         if strip:
             pictures = [picture.stripped() for picture in pictures]
         if lossless:
             return [_without_loss(picture) for picture in pictures]
-        out: list[bytes] = [b""] * len(batch)
+        out: list[bytes] = [b""] * len(pictures)
         for chosen in _batches([picture.samples.shape for picture in pictures], BATCH_PIXELS):
-            members = [pictures[i] for i in chosen]
-            encoded = encoding.encode(self._load(entry), _stacked(members), level, effort)
-            for i, picture, item in zip(chosen, members, encoded, strict=True):
+            together = [pictures[i] for i in chosen]
+            with self._own_settings():
+                encoded = encoding.encode(self._load(entry), _stacked(together), level, effort)
+            for i, picture, item in zip(chosen, together, encoded, strict=True):
                 out[i] = _with_loss(picture, item.streams, entry.id, level)
                 if lossless is None:
                     out[i] = _exact_if_better(picture, out[i], item.sound)
         return out
 
     def decode_batch(
-        self, batch: Sequence[bytes], *, max_pixels: int = container.MAX_PIXELS
+        self, batch: Iterable[Source], *, max_pixels: int = container.MAX_PIXELS
     ) -> list[Image.Image]:
         """Decode many files; those of equal size, model and level pass the networks together."""
-        parsed = [container.parse(data, max_pixels) for data in batch]
+        check_whole("max_pixels", max_pixels, 1, sys.maxsize)
+        parsed = []
+        for source in _members(batch, "files"):
+            data, name = read_source(source)
+            with naming(name):
+                parsed.append(container.parse(data, max_pixels))
         headers = [c.header for c in parsed]
         keys = [(h.height, h.width, h.colour, h.model_id, h.level) for h in headers]
         out: dict[int, Image.Image] = {}
         for chosen in _batches(keys, BATCH_PIXELS):
             whole = _rectangle(None, headers[chosen[0]])
-            out |= zip(chosen, self._decode([parsed[i] for i in chosen], whole), strict=True)
-        return [out[i] for i in range(len(batch))]
+            with self._own_settings():
+                out |= zip(chosen, self._decode([parsed[i] for i in chosen], whole), strict=True)
+        return [out[i] for i in range(len(parsed))]
 
     def decode_latent(self, data: bytes, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
         """The quantised latent of a file, what every decoder must agree on to the last bit: int32,
@@ -175,6 +227,20 @@ class Codec:
         latent = decoding.decode_latents(self._model(parsed.header.model_id), [parsed], whole).values[0]
         return (latent.double() * 2**STEP_BITS).to(torch.int32).cpu().numpy()
 
+    @contextlib.contextmanager
+    def _own_settings(self) -> Iterator[None]:
+        """Keep the caller's autocast and inference mode out; what torch says of memory is
+        MemoryError."""
+        try:
+            with torch.inference_mode(False), torch.autocast(self.device.type, enabled=False):
+                yield
+        except RuntimeError as error:
+            # PyTorch has a type for memory of a GPU only.
+            text = str(error)
+            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
+                raise MemoryError(text.splitlines()[0]) from error
+            raise
+
     def _decode(
         self, files: list[Container], region: Rectangle, recover: bool = False
     ) -> list[Image.Image]:
@@ -184,7 +250,7 @@ class Codec:
         model = self._model(files[0].header.model_id)
         decoded = decoding.decode(model, files, region, recover=recover)
         return [
-            finishing.with_loss(file, picture.samples, picture.alpha, picture.lost)
+            finishing.with_loss(file, region, picture.samples, picture.alpha, picture.lost)
             for file, picture in zip(files, decoded, strict=True)
         ]
 
@@ -232,21 +298,35 @@ def _header(picture: Picture, model_id: bytes, level: int) -> Header:
     )
 
 
-def _rectangle(region: tuple[int, int, int, int] | None, header: Header) -> Rectangle:
-    """A region (left, top, width, height) in pixels; the whole picture if there is none.
+def _rectangle(box: tuple[int, int, int, int] | None, header: Header) -> Rectangle:
+    """A box (left, upper, right, lower) in pixels; the whole picture if there is none.
 
-    Raises VaeError if it is not within the picture.
+    Raises BadType if it is no box, BadValue if it is not within the picture.
     """
-    if region is None:
+    if box is None:
         return Rectangle(0, 0, header.height, header.width)
-    left, top, width, height = region
-    fits = left + width <= header.width and top + height <= header.height
-    if min(left, top) < 0 or min(width, height) < 1 or not fits:
-        raise VaeError(
-            f"the region of {width} x {height} pixels at {left},{top} is not within the picture of "
+    if not isinstance(box, Sequence) or isinstance(box, str) or len(box) != 4:
+        raise BadType(f"a box is four whole numbers (left, upper, right, lower), not {box!r}")
+    if not all(isinstance(edge, Integral) and not isinstance(edge, bool) for edge in box):
+        raise BadType(f"a box is four whole numbers (left, upper, right, lower), not {box!r}")
+    left, upper, right, lower = (int(edge) for edge in box)
+    if not (0 <= left < right <= header.width and 0 <= upper < lower <= header.height):
+        raise BadValue(
+            f"the box {left}, {upper}, {right}, {lower} is empty or not within the picture of "
             f"{header.width} x {header.height}"
         )
-    return Rectangle(top, left, top + height, left + width)
+    return Rectangle(upper, left, lower, right)
+
+
+def _members(batch: Iterable[T], what: str) -> list[T]:
+    """The items of a batch. Raises BadType for what is one item, or none."""
+    single = isinstance(batch, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image))
+    if single or hasattr(batch, "read") or not isinstance(batch, Iterable):
+        raise BadType(f"a batch is a sequence of {what}, not {type(batch).__name__}")
+    dimensions = getattr(batch, "ndim", 4)
+    if dimensions != 4:
+        raise BadType(f"a batch of {what} in one array has 4 dimensions, not {dimensions}")
+    return list(batch)
 
 
 def _batches(keys: Iterable[tuple], limit: int) -> Iterator[list[int]]:

@@ -54,6 +54,11 @@ def decode(
     rows, columns = latent_size(header.height, header.width)
     needed = region.covering(LATENT_STRIDE).widened(model.synthesis_halo, rows, columns)
     latents = decode_latents(model, files, needed, recover=recover)
+    whole = Rectangle(0, 0, header.height, header.width)
+    if latents.failed and region != whole:
+        # What is filled in depends on all that surrounds it.
+        picture = decode(model, files, whole, recover=True)[0]
+        return [_cut(picture, header, region)]
     decoded = []
     for file, samples in zip(
         files, _synthesised(model, latents.values, needed, header, region), strict=True
@@ -67,6 +72,21 @@ def decode(
             lost |= set(transparency.failed)
         decoded.append(DecodedPicture(samples=samples, alpha=plane, lost=frozenset(lost)))
     return decoded
+
+
+def _cut(picture: DecodedPicture, header: Header, region: Rectangle) -> DecodedPicture:
+    """A region of a whole picture."""
+    inside = {
+        number
+        for number, group in enumerate(pixel_groups(header.height, header.width))
+        if group.intersection(region) is not None
+    }
+    cut = region.slices()
+    return DecodedPicture(
+        samples=np.ascontiguousarray(picture.samples[cut]),
+        alpha=None if picture.alpha is None else np.ascontiguousarray(picture.alpha[cut]),
+        lost=picture.lost & inside,
+    )
 
 
 @torch.no_grad()
@@ -93,7 +113,8 @@ def decode_latents(
             if not recover:
                 raise failed[number]
     _check_any_left(failed, header)
-    latent = torch.zeros(len(files), wanted.height, wanted.width, channels, device=model.device)
+    size = (len(files), wanted.height, wanted.width, channels)
+    latent = torch.zeros(size, dtype=torch.float32, device=model.device)
     for number, (group, part) in parts.items():
         if number in failed:
             continue

@@ -5,46 +5,82 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import secrets
+import stat
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 from bitstream.errors import VaeError
 
+#: In the place of a file: standard input or output.
+STANDARD_STREAM = Path("-")
+
 
 def check_output(path: Path, *, force: bool) -> None:
-    """Raise VaeError if `path` is a folder, or exists and may not be replaced."""
+    """Raise VaeError if `path` is a folder, or a file that may not be replaced."""
     # os.path answers False where pathlib raises: in folders that may not be searched.
     if os.path.isdir(path):
         raise VaeError(f"{path}: is a folder, a file was expected")
-    if not force and os.path.lexists(path):
+    if not force and os.path.lexists(path) and not _is_stream(path):
         raise VaeError(f"{path}: exists already (use --force to replace it)")
 
 
 def write_whole(path: Path, data: bytes, *, force: bool = False) -> None:
-    """Write `data` to a temporary file beside `path`, then rename it.
+    """Write `data` to a temporary file beside `path`, then rename it; it gets the mode of what it
+    replaces. What a link points to is replaced, not the link; devices and pipes are written to.
 
     Raises VaeError, leaving nothing behind, if `path` exists and not `force`, or the system refuses.
     """
     check_output(path, force=force)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        if path == STANDARD_STREAM:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            return
+        if _is_stream(path):
+            # A pipe that nothing reads is an error, and nothing to wait for.
+            descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+            os.set_blocking(descriptor, True)
+            with open(descriptor, "wb") as file:
+                file.write(data)
+            return
+        target = Path(os.path.realpath(path))
+        # Of a length of its own: the name beside it may be as long as names can be.
+        partial = target.with_name(f".{secrets.token_hex(8)}.partial")
+        try:
+            with partial.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileNotFoundError):
+                partial.chmod(stat.S_IMODE(target.stat().st_mode))
+            os.replace(partial, target)
+        except BaseException:  # an interrupt too leaves nothing behind
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
+    except BrokenPipeError:  # what reads has enough
+        raise
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise VaeError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def read_file(path: Path) -> bytes:
-    """All bytes of `path`. Raises VaeError naming it."""
+def _is_stream(path: Path) -> bool:
+    """Whether `path` is standard output, a device or a pipe, or a link to one."""
+    if path == STANDARD_STREAM:
+        return True
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise VaeError(f"{path}: cannot be read ({error.strerror})") from error
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
+
+
+def source_of(path: Path) -> Path | IO[bytes]:
+    """What to read: the file, or standard input."""
+    return sys.stdin.buffer if path == STANDARD_STREAM else path
 
 
 def expand(inputs: Sequence[str], extensions: Iterable[str]) -> list[tuple[Path, Path]]:
@@ -57,31 +93,43 @@ def expand(inputs: Sequence[str], extensions: Iterable[str]) -> list[tuple[Path,
     found: list[tuple[Path, Path]] = []
     for name in inputs:
         names = [name]
-        if not os.path.lexists(name) and glob.has_magic(name):
+        if name != str(STANDARD_STREAM) and not os.path.lexists(name) and glob.has_magic(name):
             names = sorted(glob.glob(name, recursive=True)) or [name]
         for path in map(Path, names):
             if os.path.isdir(path):
                 inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted)
-                found += [(p, path) for p in inside if p.is_file()]
+                # A Mac puts a file of its own beside each, "._" before its name.
+                found += [(p, path) for p in inside if p.is_file() and not p.name.startswith("._")]
             else:
                 found.append((path, path.parent))
     return found
 
 
 def output_paths(
-    found: Sequence[tuple[Path, Path]], out: str | None, extension: str
+    found: Sequence[tuple[Path, Path]], out: str | None, extension: str, replaced: Iterable[str]
 ) -> list[tuple[Path, Path]]:
     """Pairs of input and output: beside the input, or where `out` says.
 
     `out` is a file if there is one input and it does not name a folder; else a folder, in which the
-    inputs' folders are kept. Raises VaeError if `out` cannot be that.
+    inputs' folders are kept. `extension` takes the place of those in `replaced`; to other names it is
+    added. Raises VaeError if `out` cannot be that.
     """
+    known = {suffix.lower() for suffix in replaced}
+
+    def named(path: Path) -> Path:
+        whole = path.suffix.lower() not in known
+        return path.with_name(path.name + extension) if whole else path.with_suffix(extension)
+
     if out is None:
-        return [(path, path.with_suffix(extension)) for path, _ in found]
+        return [(p, p if p == STANDARD_STREAM else named(p)) for p, _ in found]
     target = Path(out)
+    if target == STANDARD_STREAM:
+        if len(found) != 1:
+            raise VaeError("standard output takes one file, several inputs were given")
+        return [(found[0][0], target)]
     folder = os.path.isdir(target) or out.endswith(("/", os.sep)) or len(found) != 1
     if not folder:
         return [(found[0][0], target)]
     if os.path.exists(target) and not os.path.isdir(target):
         raise VaeError(f"{out}: is a file, but several inputs need a folder to go to")
-    return [(path, (target / path.relative_to(root)).with_suffix(extension)) for path, root in found]
+    return [(path, named(target / path.relative_to(root))) for path, root in found]

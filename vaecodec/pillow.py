@@ -37,30 +37,49 @@ class VaeImageFile(ImageFile.ImageFile):
     format = FORMAT
     format_description = "vaecodec learned image"
 
+    #: The file until it is decoded, and why it could not be. Of the class: copies are not opened.
+    _data: bytes | None = None
+    _failure: str | None = None
+
     def _open(self) -> None:
         assert self.fp is not None  # Pillow sets it before this is called
-        self._data: bytes | None = self.fp.read()
+        data = self.fp.read()
         try:
-            parsed = container.parse(self._data)
+            head = container.parse(data, head_only=True)
         except NotAVaeFile as error:
             raise SyntaxError(str(error)) from error
         except LimitExceeded as error:
             raise Image.DecompressionBombError(str(error)) from error
         except VaeError as error:
             raise OSError(str(error)) from error
-        self._size = (parsed.header.width, parsed.header.height)
-        self._mode = _MODES[parsed.header.colour]
-        self.info.update(metadata.to_info(parsed.metadata))
+        self._data = data
+        self._size = (head.header.width, head.header.height)
+        self._mode = _MODES[head.header.colour]
+        self.info.update(metadata.to_info(head.metadata))
         self.tile = []
+
+    def verify(self) -> None:
+        """Check every checksum. Raises OSError."""
+        if self._data is not None:
+            try:
+                container.parse(self._data)
+            except VaeError as error:
+                raise OSError(str(error)) from error
+        super().verify()
 
     def load(self) -> Any:
         """Decode the picture, once. Raises OSError."""
+        if self._failure is not None:
+            raise OSError(self._failure)
         if self._data is not None:
             data, self._data = self._data, None
+            if self._exclusive_fp and self.fp is not None:
+                self.fp.close()
             try:
-                self.im = vaecodec.decode(data).im
+                self.im = vaecodec.decode(data, recover=ImageFile.LOAD_TRUNCATED_IMAGES).im
             except VaeError as error:
-                raise OSError(str(error)) from error
+                self._failure = str(error)
+                raise OSError(self._failure) from error
         return super().load()
 
 

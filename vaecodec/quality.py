@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numbers import Integral
 
-from bitstream.errors import VaeError
+from bitstream.errors import BadType, BadValue
 
 DEFAULT_QUALITY = 60
 #: Rounds of search in the encoder (`vaecodec.model.search`).
@@ -17,22 +17,24 @@ _TOP_LEVEL = 63
 
 
 def level_of(quality: int) -> int:
-    """Quality level for `quality`; monotonic, 1 -> 0, 100 -> 63. Raises VaeError outside 1..100."""
-    _check("quality", quality, 1, 100)
+    """Quality level for `quality`; monotonic, 1 -> 0, 100 -> 63. Raises BadValue outside 1..100."""
+    check_whole("quality", quality, 1, 100)
     return round((quality - 1) * _TOP_LEVEL / 99)
 
 
 def check_effort(effort: int) -> None:
-    """Raises VaeError outside 0..MAX_EFFORT."""
-    _check("effort", effort, 0, MAX_EFFORT)
+    """Raises BadValue outside 0..MAX_EFFORT."""
+    check_whole("effort", effort, 0, MAX_EFFORT)
 
 
 def check_tune(tune: str) -> None:
-    """Raises VaeError for what is none of TUNES."""
+    """Raises BadValue for what is none of TUNES."""
     if tune not in TUNES:
-        raise VaeError(f"no tune is called {tune!r}; there are: {', '.join(TUNES)}")
+        raise BadValue(f"no tune is called {tune!r}; there are: {', '.join(TUNES)}")
 
 
-def _check(name: str, value: int, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
-        raise VaeError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
+def check_whole(name: str, value: int, low: int, high: int) -> None:
+    """Raises BadType for what is no whole number, BadValue outside `low`..`high`."""
+    kind = BadType if isinstance(value, bool) or not isinstance(value, Integral) else BadValue
+    if kind is BadType or not low <= value <= high:
+        raise kind(f"{name} must be a whole number from {low} to {high}, not {value!r}")

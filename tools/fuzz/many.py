@@ -48,10 +48,10 @@ def main() -> None:
     slowest, failures = 0.0, 0
     for number in range(arguments.count):
         data = mutate(random.choice(sound if random.random() < 0.8 else files), files, random)
-        recover, region = random.random() < 0.3, random.choice((None, None, None, (0, 0, 9, 9)))
+        recover, box = random.random() < 0.3, random.choice((None, None, None, (0, 0, 9, 9)))
         start = time.process_time()
         try:
-            codec.decode(data, max_pixels=MAX_PIXELS, recover=recover, region=region)
+            codec.decode(data, max_pixels=MAX_PIXELS, recover=recover, box=box)
             outcome = "decoded"
         except VaeError as error:
             outcome = type(error).__name__

@@ -15,7 +15,7 @@ import numpy as np
 from bitstream.errors import VaeError
 from vaecodec.bench.metrics import METRICS
 from vaecodec.bench.results import Row, mean_of
-from vaecodec.files import read_file
+from vaecodec.sources import read_path
 
 #: Points (bits per pixel, quality on the metric's scale), better and dearer from one to the next.
 Curve = Sequence[tuple[float, float]]
@@ -140,7 +140,7 @@ def read_reference(path: Path) -> dict[str, dict[str, Curve]]:
     of `METRICS` ("-" or "_"). Raises VaeError naming the file.
     """
     try:
-        stored: Any = json.loads(read_file(path))
+        stored: Any = json.loads(read_path(path))
         curves: dict[str, dict[str, Curve]] = {}
         for name, points in stored["curves"].items():
             curves[name] = {}

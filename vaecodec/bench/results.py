@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bitstream.errors import VaeError
-from vaecodec.files import read_file
+from vaecodec.sources import read_path
 
 VERSION = 1
 
@@ -107,7 +107,7 @@ class Results:
 def read_results(path: Path) -> Results:
     """What `Results.to_json` wrote. Raises VaeError naming the file."""
     try:
-        stored: dict[str, Any] = json.loads(read_file(path))
+        stored: dict[str, Any] = json.loads(read_path(path))
         if stored.pop("version") != VERSION:
             raise VaeError(f"{path}: results of another version of vaecodec")
         rows = [Row(**row) for row in stored.pop("rows")]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
+from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.convert import convert
 from vaecodec.cli.report import notice
-from vaecodec.files import expand, output_paths
+from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
 from vaecodec.quality import DEFAULT_QUALITY
 
 
@@ -49,8 +51,8 @@ def command(
 ) -> int:
     """Compress image files to .vae files.
 
-    INPUT: image files, folders (searched recursively) or glob patterns. Outputs go beside the inputs
-    unless -o is given.
+    INPUT: image files, folders (searched recursively), glob patterns, or - for standard input. Outputs
+    go beside the inputs unless -o is given; - is standard output.
     """
     from PIL import Image
 
@@ -60,16 +62,30 @@ def command(
     from vaecodec.pictures.reading import read_picture
 
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # our limit, not Pillow's smaller one
-    # Formats that Pillow only writes (PDF, for one) are no inputs.
-    readable = {e for e, name in Image.registered_extensions().items() if name in Image.OPEN}
-    pairs = output_paths(expand(inputs, readable), output, ".vae")
+    readable = {e for e, name in Image.registered_extensions().items() if _is_read(name)}
+    pairs = output_paths(expand(inputs, readable), output, ".vae", readable)
+    for _, target in pairs:
+        other = target.suffix.lower() != ".vae" and target != STANDARD_STREAM
+        if other and (not os.path.exists(target) or target.is_file()):
+            raise VaeError(f"{target}: the name of a .vae file was expected")
     registry.find(model, tune)  # what there is none of is said once, before any file
     codec = Codec(model, device)
 
     def work(source: Path, target: Path) -> bytes:
-        picture = read_picture(source)
+        picture = read_picture(source_of(source))
         if picture.notices:
             notice(f"{source}: not kept in the .vae file: {', '.join(picture.notices)}")
         return codec.encode(picture, quality, effort=effort, tune=tune, lossless=lossless, strip=strip)
 
     return convert(pairs, work, force)
+
+
+def _is_read(name: str) -> bool:
+    """Whether Pillow reads pictures of a format by itself: some it only writes, or only knows by
+    name."""
+    from PIL import Image, ImageFile
+
+    if name not in Image.OPEN or name in ("MPEG", "EPS"):
+        return False
+    factory = Image.OPEN[name][0]
+    return not (isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile))

@@ -24,7 +24,8 @@ def convert(pairs: list[tuple[Path, Path]], work: Callable[[Path, Path], bytes],
         source, target = pair
         if target in taken:
             raise VaeError(f"{source}: its output {target} is already that of {taken[target]}")
-        taken[target] = source
+        if target.exists() and source.exists() and source.samefile(target):
+            raise VaeError(f"{source}: would be replaced by its own output")
         check_output(target, force=force)
         data = work(source, target)
         try:
@@ -32,5 +33,6 @@ def convert(pairs: list[tuple[Path, Path]], work: Callable[[Path, Path], bytes],
         except OSError as error:
             raise VaeError(f"{target.parent}: cannot be made ({error.strerror})") from error
         write_whole(target, data, force=force)
+        taken[target] = source
 
     return for_each(pairs, one, lambda pair: str(pair[0]))

@@ -12,7 +12,7 @@ from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.convert import convert
 from vaecodec.cli.report import notice
-from vaecodec.files import expand, output_paths, read_file
+from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -55,10 +55,11 @@ def command(
 ) -> int:
     """Turn .vae files back into images: PNG, or the format of OUT's extension.
 
-    INPUT: .vae files, folders (searched recursively) or glob patterns. The model is the one each file
-    names; --model adds one that is not installed.
+    INPUT: .vae files, folders (searched recursively), glob patterns, or - for standard input; - as OUT
+    is standard output, PNG. The model is the one each file names; --model adds one that is not
+    installed.
     """
-    pairs = output_paths(expand(inputs, {".vae"}), output, ".png")
+    pairs = output_paths(expand(inputs, {".vae"}), output, ".png", {".vae"})
     for _, target in pairs:
         _format_of(target)
     from vaecodec.codec import Codec
@@ -68,14 +69,16 @@ def command(
 
     def work(source: Path, target: Path) -> bytes:
         image = codec.decode(
-            read_file(source),
+            source_of(source),
             max_pixels=max_pixels,
-            region=part,
-            shrink=SCALES[scale],
+            box=part,
+            reduce=SCALES[scale],
             recover=recover,
         )
+        if "trailing_bytes" in image.info:
+            notice(f"{source}: {image.info['trailing_bytes']} bytes after the end are ignored")
         if "damage" in image.info:
-            lost = "; ".join(f"{w} x {h} at {x},{y}" for x, y, w, h in image.info["lost"])
+            lost = "; ".join(f"{r - x} x {b - y} at {x},{y}" for x, y, r, b in image.info["lost"])
             outcome = f"filled in from around: {lost}" if lost else "the picture is whole"
             notice(f"{source}: recovered, although {image.info['damage']}; {outcome}")
         return _file_bytes(image, source, target)
@@ -89,12 +92,14 @@ def _region(text: str) -> tuple[int, int, int, int]:
     except ValueError:
         message = f"{text!r} is not four whole numbers: left, top, width, height"
         raise click.BadParameter(message, param_hint="--region") from None
-    return left, top, width, height
+    return left, top, left + width, top + height
 
 
 def _format_of(target: Path) -> str:
     from PIL import Image
 
+    if target == STANDARD_STREAM:
+        return "PNG"
     name = Image.registered_extensions().get(target.suffix.lower())
     if name is None or name not in Image.SAVE:
         raise VaeError(f"{target}: Pillow writes no image format with this extension")
@@ -107,9 +112,10 @@ def _file_bytes(image: PilImage, source: Path, target: Path) -> bytes:
     file = io.BytesIO()
     options, dropped = save_options(image, _format_of(target))
     if dropped:
-        notice(f"{source}: {target.suffix} files keep no {', no '.join(dropped)}")
+        kind = target.suffix or "PNG"
+        notice(f"{source}: {kind} files keep no {', no '.join(dropped)}")
     try:
         image.save(file, _format_of(target), **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise VaeError(f"{target}: cannot be written in this format ({error})") from error
     return file.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -56,6 +57,10 @@ def main() -> None:
     except click.Abort:
         notice("interrupted")
         sys.exit(130)
+    except BrokenPipeError:
+        # What reads our output has enough; without this, Python complains as it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except VaeError as error:
         notice(str(error))
         sys.exit(2)

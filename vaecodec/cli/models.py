@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import click
 
-from vaecodec.model import registry
+from vaecodec.describe import models
+from vaecodec.quality import DEFAULT_TUNE
 
 
 @click.command("models")
 def command() -> int:
     """List the installed models."""
     click.echo(f"{'name':<16}{'size':<8}{'tune':<8}{'id':<10}{'trained':<28}default")
-    for entry in registry.registered():
-        card = entry.card
-        trained = f"{card['steps']} steps, {card['minutes']:.0f} minutes"
-        mark = ""
-        if entry == registry.find(None, entry.tune):
-            mark = "*" if entry == registry.find(None) else f"with --tune {entry.tune}"
-        described = f"{entry.name:<16}{card['size']:<8}{entry.tune:<8}{card['id']:<10}{trained:<28}"
-        click.echo(f"{described}{mark}".rstrip())
+    for model in models():
+        trained = f"{model.steps} steps, {model.minutes:.0f} minutes"
+        mark = "*" if model.tune == DEFAULT_TUNE else f"with --tune {model.tune}"
+        described = f"{model.name:<16}{model.size:<8}{model.tune:<8}{model.id:<10}{trained:<28}"
+        click.echo(f"{described}{mark if model.default else ''}".rstrip())
     return 0

@@ -30,7 +30,7 @@ class ProgressBar:
 
     def __init__(self, total: float, unit: str) -> None:
         self._total, self._unit = total, unit
-        self._done, self._text = 0.0, ""
+        self._done, self._text, self._over = 0.0, "", False
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._lock = threading.Lock()
@@ -48,6 +48,8 @@ class ProgressBar:
         from rich.progress import TimeRemainingColumn as Remaining
 
         with self._lock:
+            if self._over:
+                return
             self._bar = Progress(
                 BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"), Remaining(),
                 TextColumn("{task.description}"), console=Console(stderr=True), transient=True,
@@ -71,6 +73,7 @@ class ProgressBar:
     ) -> None:
         self._timer.cancel()
         with self._lock:
+            self._over = True
             if self._bar is not None:
                 self._bar.stop()
 
@@ -85,8 +88,7 @@ def for_each(items: Sequence[Item], work: Callable[[Item], None], name: Callable
                 work(item)
             except VaeError as error:
                 failures += 1
-                text = str(error)
-                notice(text if name(item) in text else f"{name(item)}: {text}")
+                notice(str(error) if error.filename else f"{name(item)}: {error}")
             except MemoryError:
                 failures += 1
                 notice(f"{name(item)}: not enough memory for a picture of this size")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -49,7 +51,7 @@ class LoadedModel:
             raise ValueError(f"{SCALES} frequency tables expected")
         self.transforms = Transforms(config)
         self.transforms.load_state_dict(_section(tensors, "transforms."))
-        self.transforms.to(device).eval().requires_grad_(False)
+        self.transforms.to(device, torch.float32).eval().requires_grad_(False)
         self.curvature = _encoder_table(tensors, "curvature", config.latent_channels).to(device)
         self.ranges = _encoder_table(tensors, "ranges", config.latent_channels).to(device)
         self.distortion = _encoder_table(tensors, "distortion").to(device)
@@ -96,13 +98,20 @@ class LoadedModel:
 
 
 def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
-    """Read a weights file. Raises VaeError if it is not one."""
+    """Read a weights file. Raises VaeError if it is not one, or no longer the one of `entry`."""
     try:
-        with safe_open(entry.path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return LoadedModel(ModelConfig(**json.loads(metadata["config"])), entry.tune, tensors, device)
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        data = entry.path.read_bytes()
+    except OSError as error:
+        raise VaeError(f"{entry.path}: cannot read the model ({error.strerror})") from error
+    if hashlib.sha256(data).hexdigest() != entry.card["sha256"]:
+        raise VaeError(f"{entry.path}: the weights are not those of the model's card")
+    try:
+        length = int.from_bytes(data[:8], "little")
+        config = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["config"])
+        # Whatever the caller's default dtype and mode, parameters are float32 and may have gradients.
+        with torch.inference_mode(False):
+            return LoadedModel(ModelConfig(**config), entry.tune, load(data), device)
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise VaeError(f"{entry.path}: not a vaecodec model ({error})") from error
 
 

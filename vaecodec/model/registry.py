@@ -7,8 +7,10 @@ files carry. Models are added, never changed: a file once written decodes for ev
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from bitstream.container import model_id_text
-from bitstream.errors import UnknownModel, VaeError
+from bitstream.errors import BadType, BadValue, UnknownModel, VaeError
 from vaecodec.quality import DEFAULT_TUNE, TUNES, check_tune
 
 FOLDER = Path(__file__).parent.parent / "weights"
@@ -42,14 +44,19 @@ class ModelEntry:
         return str(self.card["tune"])
 
 
-def registered() -> list[ModelEntry]:
-    """All models in the package, by name."""
+def registered() -> tuple[ModelEntry, ...]:
+    """All models in the package, by name. Cards are read once, and again when the folder changes."""
+    return _cards(FOLDER, FOLDER.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1)
+def _cards(folder: Path, _: int) -> tuple[ModelEntry, ...]:
     entries = []
-    for card_path in sorted(FOLDER.glob("*.json")):
+    for card_path in sorted(folder.glob("*.json")):
         card = json.loads(card_path.read_text(encoding="utf-8"))
         path = card_path.with_suffix(".safetensors")
         entries.append(ModelEntry(name=path.stem, path=path, card=card))
-    return entries
+    return tuple(entries)
 
 
 def _preference(entry: ModelEntry) -> tuple[bool, int, int]:
@@ -58,7 +65,7 @@ def _preference(entry: ModelEntry) -> tuple[bool, int, int]:
     return entry.tune == DEFAULT_TUNE, -PREFERENCE.index(size), int(version)
 
 
-def find(name: str | None, tune: str | None = None) -> ModelEntry:
+def find(name: str | os.PathLike[str] | None, tune: str | None = None) -> ModelEntry:
     """The model called `name`, of tune `tune`.
 
     `name`: a registered name ("small-visual-6"), a size ("small", its newest model), a path to a
@@ -68,6 +75,9 @@ def find(name: str | None, tune: str | None = None) -> ModelEntry:
     """
     if tune is not None:
         check_tune(tune)
+    if name is not None and not isinstance(name, (str, os.PathLike)):
+        raise BadType(f"a model is named by a string or a path, not {type(name).__name__}")
+    name = None if name is None else os.fspath(name)
     entries = registered()
     if name is not None and name.endswith(".safetensors"):
         found = [from_path(Path(name))]
@@ -83,7 +93,7 @@ def find(name: str | None, tune: str | None = None) -> ModelEntry:
         raise UnknownModel(f"no model is called {name!r}; there are: {known}")
     own = " and ".join(sorted({entry.tune for entry in found}))
     what = "every model installed" if name is None else name
-    raise VaeError(f"{what} is of tune {own}, not {tune}; there are: {known}")
+    raise BadValue(f"{what} is of tune {own}, not {tune}; there are: {known}")
 
 
 def find_id(model_id: bytes) -> ModelEntry:

@@ -100,7 +100,7 @@ def linear_light(samples: Tensor) -> Tensor:
 
 def xyb(linear: Tensor) -> Tensor:
     """Linear light, N x 3 x H x W, to XYB as SSIMULACRA2 scales it: all channels around 0..1."""
-    matrix = torch.tensor(_ABSORBANCE, device=linear.device)
+    matrix = torch.tensor(_ABSORBANCE, dtype=torch.float32, device=linear.device)
     mixed = torch.einsum("kc,nchw->nkhw", matrix, linear) + _BIAS
     a, b, c = (mixed ** (1 / 3) - _BIAS ** (1 / 3)).unbind(1)
     y = (a + b) / 2
@@ -110,9 +110,10 @@ def xyb(linear: Tensor) -> Tensor:
 @lru_cache(maxsize=32)
 def _blur_matrix(side: int, mirror: bool, device: torch.device) -> Tensor:
     """side x side: a Gaussian along one axis; beyond the edge lies the mirror image, or nothing."""
-    taps = torch.exp(-0.5 * (torch.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
+    steps = torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float32)
+    taps = torch.exp(-0.5 * (steps / SIGMA) ** 2)
     taps = taps / taps.sum()
-    matrix = torch.zeros(side, side)
+    matrix = torch.zeros(side, side, dtype=torch.float32)
     rows = torch.arange(side)
     for offset, tap in zip(range(-RADIUS, RADIUS + 1), taps, strict=True):
         place = (rows + offset) % (2 * side)

@@ -23,26 +23,44 @@ def without_loss(file: Container, region: Rectangle) -> Image.Image:
     else:
         image = image.convert("RGBA" if header.alpha else "RGB")
     image = image.crop((region.left, region.top, region.right, region.bottom))
-    return _finished(image, file, frozenset())
+    return _finished(image, file, region, frozenset())
 
 
 def with_loss(
-    file: Container, samples: np.ndarray, alpha: np.ndarray | None, lost: Set[int]
+    file: Container,
+    region: Rectangle,
+    samples: np.ndarray,
+    alpha: np.ndarray | None,
+    lost: Set[int],
 ) -> Image.Image:
-    """A picture, or a region of one, from its samples (uint8, H x W x 3, or H x W if grey) and its
+    """A picture within `region` from its samples (uint8, H x W x 3, or H x W if grey) and its
     transparency (uint8, H x W, or None). `lost`: numbers of the groups to report as filled in."""
     image = Image.fromarray(samples)
     if alpha is not None:
         image.putalpha(Image.fromarray(alpha))
-    return _finished(image, file, lost)
+    return _finished(image, file, region, lost)
 
 
-def _finished(image: Image.Image, file: Container, lost: Set[int]) -> Image.Image:
+def reduced(image: Image.Image, factor: int) -> Image.Image:
+    """A decoded picture with `factor` samples along each axis averaged into one."""
+    small = image.reduce(factor)
+    if "lost" in small.info:
+        small.info["lost"] = [
+            (left // factor, upper // factor, -(-right // factor), -(-lower // factor))
+            for left, upper, right, lower in small.info["lost"]
+        ]
+    return small
+
+
+def _finished(image: Image.Image, file: Container, region: Rectangle, lost: Set[int]) -> Image.Image:
     image.info = {}
     image.info.update(metadata.to_info(file.metadata))
+    if file.trailing:
+        image.info["trailing_bytes"] = file.trailing
     if lost or file.damage:
         groups = list(pixel_groups(file.header.height, file.header.width))
-        rectangles = [groups[number] for number in sorted(lost)]
+        parts = [groups[number].intersection(region) for number in sorted(lost)]
+        inside = [part.within(region) for part in parts if part is not None]
         image.info["damage"] = file.damage or "a group that is intact cannot be decoded"
-        image.info["lost"] = [(r.left, r.top, r.width, r.height) for r in rectangles]
+        image.info["lost"] = [(r.left, r.top, r.right, r.bottom) for r in inside]
     return image

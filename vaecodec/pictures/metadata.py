@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import struct
 
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 EXIF_PREFIX = b"Exif\0\0"
 _ORIENTATION_TAG = 0x0112
-_SHORT = 3
+#: TIFF's types of integers: BYTE, SHORT, LONG, and the signed ones.
+_INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|\s*>\s*))[1-8]")
 
 #: Where Pillow keeps them in `Image.info`; `Image.save` takes them by the same names.
@@ -27,28 +28,103 @@ _WRITTEN = {
     "AVIF": {"icc", "exif", "xmp"},
     "TIFF": {"icc", "exif"},
 }
+#: What a picture may carry besides, by its key in `Image.info`.
+_OTHERS = {
+    "dpi": "pixel density",
+    "gamma": "gamma",
+    "chromaticity": "chromaticities",
+    "comment": "a comment",
+    "photoshop": "Photoshop resources (IPTC)",
+    "Raw profile type iptc": "IPTC data",
+    "mp": "further pictures (MPF)",
+}
+#: Tags of TIFF files that are EXIF's: who, what, when and with what, and orientation.
+_TIFF_TAGS = {
+    ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model,
+    ExifTags.Base.Orientation, ExifTags.Base.Software, ExifTags.Base.DateTime,
+    ExifTags.Base.Artist, ExifTags.Base.Copyright,
+}  # fmt: skip
 _WORDS = {"icc": "colour profile", "exif": "EXIF data", "xmp": "XMP data"}
 
 
-def of_image(image: Image.Image) -> dict[str, bytes]:
-    """What there is of "icc", "exif" (without the prefix it has in JPEG) and "xmp", upright."""
+def of_image(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
+    """What there is of "icc", "exif" (without the prefix it has in JPEG) and "xmp", upright; and in
+    words, what else the picture carries."""
     found = {name: image.info.get(key) for name, key in _INFO_KEYS.items()}
+    for name in ("exif", "xmp"):
+        found[name] = found[name] or _raw_profile(image, name)
+    if image.format == "TIFF":
+        found["exif"] = _exif_of_tags(image)
     metadata = {
         name: bytes(value) for name, value in found.items() if isinstance(value, bytes) and value
     }
     if "exif" in metadata:
-        metadata["exif"] = upright_exif(metadata["exif"].removeprefix(EXIF_PREFIX))
+        exif = metadata["exif"]
+        while exif.startswith(EXIF_PREFIX):  # some writers put it twice
+            exif = exif.removeprefix(EXIF_PREFIX)
+        metadata["exif"] = upright_exif(exif)
     if "xmp" in metadata:
         metadata["xmp"] = _XMP_ORIENTATION.sub(rb"\g<1>1", metadata["xmp"])
-    return metadata
+    return metadata, [words for key, words in _OTHERS.items() if _is_told(image.info.get(key))]
+
+
+def _is_told(value: object) -> bool:
+    """Whether something of `Image.info` says anything; 72 dpi is what writers put who know of none."""
+    if isinstance(value, tuple):
+        return bool(value) and any(round(float(v)) not in (0, 1, 72) for v in value)
+    return value is not None and value != b""
+
+
+def unread_chunks(data: bytes) -> list[str]:
+    """In words, what a PNG file says of its colours that Pillow does not read."""
+    head = data[: data.find(b"IDAT")] if data.startswith(b"\x89PNG") else b""
+    return ["cICP (how its colours are coded)"] if b"cICP" in head else []
+
+
+def drop_unfit_profile(metadata: dict[str, bytes], *, grey: bool) -> list[str]:
+    """Take a colour profile out of `metadata` that says nothing of the samples; in words, if it did."""
+    profile = metadata.get("icc")
+    if profile is None or profile_fits(profile, grey=grey):
+        return []
+    del metadata["icc"]
+    return ["a colour profile that cannot be used"]
+
+
+def profile_fits(profile: bytes, *, grey: bool) -> bool:
+    """Whether an ICC profile is one, and of the colour space that the samples have."""
+    return profile[36:40] == b"acsp" and profile[16:20] == (b"GRAY" if grey else b"RGB ")
+
+
+def _raw_profile(image: Image.Image, name: str) -> bytes | None:
+    """Metadata as ImageMagick keeps it in the text of PNG files: in hexadecimal, after three lines."""
+    text = image.info.get(f"Raw profile type {name}")
+    if not isinstance(text, str):
+        return None
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return None
+
+
+def _exif_of_tags(image: Image.Image) -> bytes | None:
+    """EXIF data of what a TIFF file says of the picture, not of how it lies in the file."""
+    tags, exif = image.getexif(), Image.Exif()
+    for tag, value in tags.items():
+        if tag in _TIFF_TAGS:
+            exif[tag] = value
+    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        if entries := dict(tags.get_ifd(directory)):
+            exif[directory] = entries
+    return exif.tobytes() if len(exif) else None
 
 
 def upright_exif(exif: bytes) -> bytes:
-    """EXIF data with the orientation of the main image, if there is one, set to 1.
+    """EXIF data with every orientation of the main image set to 1, of whatever integer type.
 
     Everything else stays where it is; what is no EXIF data is returned as it came.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    changed = bytearray(exif)
     try:
         if order is None:
             return exif
@@ -56,13 +132,11 @@ def upright_exif(exif: bytes) -> bytes:
         (count,) = struct.unpack_from(order + "H", exif, start)
         for entry in range(start + 2, start + 2 + 12 * count, 12):
             tag, kind, number = struct.unpack_from(order + "HHI", exif, entry)
-            if (tag, kind, number) == (_ORIENTATION_TAG, _SHORT, 1):
-                changed = bytearray(exif)
-                struct.pack_into(order + "H", changed, entry + 8, 1)
-                return bytes(changed)
-    except struct.error:  # the data ends inside a field: nothing to set
-        return exif
-    return exif
+            if tag == _ORIENTATION_TAG and number == 1 and kind in _INTEGER_TYPES:
+                struct.pack_into(order + _INTEGER_TYPES[kind], changed, entry + 8, 1)
+    except struct.error:  # the data ends inside a field: nothing more to set
+        return bytes(changed)
+    return bytes(changed)
 
 
 def to_info(metadata: dict[str, bytes]) -> dict[str, bytes]:
@@ -77,11 +151,29 @@ def save_options(image: Image.Image, file_format: str) -> tuple[dict[str, object
     """Arguments of `Image.save` that keep the metadata of a decoded picture, and in words what this
     format cannot keep."""
     carried = {name: image.info[key] for name, key in _INFO_KEYS.items() if key in image.info}
-    kept = _WRITTEN.get(file_format, set())
+    kept = set(_WRITTEN.get(file_format, set()))
+    words = dict(_WORDS)
+    if "icc" in carried and not profile_fits(carried["icc"], grey=image.mode in ("L", "LA")):
+        words["icc"] = "colour profile that does not fit the picture"
+        kept.discard("icc")
+    if "exif" in carried and not _can_be_read(carried["exif"]):
+        words["exif"] = "damaged EXIF data"
+        kept.discard("exif")
     options: dict[str, object] = {_INFO_KEYS[n]: value for n, value in carried.items() if n in kept}
     if file_format == "PNG" and "xmp" in options:
         chunk = PngInfo()
         chunk.add_itxt("XML:com.adobe.xmp", carried["xmp"].decode("utf-8", "replace"))
         del options["xmp"]
         options["pnginfo"] = chunk
-    return options, [_WORDS[name] for name in carried if name not in kept]
+    return options, [words[name] for name in carried if name not in kept]
+
+
+def _can_be_read(exif: bytes) -> bool:
+    """Whether Pillow can take EXIF data apart, as it does when it writes some formats."""
+    try:
+        parsed = Image.Exif()
+        parsed.load(exif)
+        parsed.tobytes()
+    except Exception:  # Pillow raises anything on damaged EXIF data
+        return False
+    return True

@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Union
+from typing import TYPE_CHECKING, Union, cast
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from bitstream.container import GREY, GREY_ALPHA, MAX_PIXELS, RGB, RGB_ALPHA
-from bitstream.errors import BadImage, LimitExceeded, VaeError
+from bitstream.errors import BadImage, BadType, LimitExceeded, VaeError
 from vaecodec.pictures import metadata as meta
 from vaecodec.pictures.alpha import OPAQUE
+from vaecodec.sources import Source, naming, read_source
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,105 +49,138 @@ class Picture:
         return replace(self, metadata={})
 
 
-ImageLike = Union[Image.Image, np.ndarray, str, "os.PathLike[str]", Picture]
+ImageLike = Union[Image.Image, np.ndarray, "torch.Tensor", Picture, Source]
 
 _GREY_MODES = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"}
 _DEEP_MODES = {"I;16", "I;16B", "I;16L", "I;16N"}
-_UNBOUNDED_MODES = {"I", "F"}
-_DEEP_NOTICE = "16 bits per sample (reduced to 8)"
+#: Photometric interpretations of TIFF that say nothing of the mode: 0 is white in the first.
+_TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
-    """An open picture file; whatever goes wrong with it becomes a BadImage naming the file."""
-    name = os.fspath(path)
+def _pillow_reads(what: str) -> Iterator[None]:
+    """Whatever Pillow's plugins raise on a damaged file becomes a BadImage: `what` says what
+    happened."""
     try:
-        if Path(name).stat().st_size == 0:
-            raise BadImage("the file is empty")
-        with Image.open(name) as image:
-            yield image
+        yield
+    except (MemoryError, VaeError):
+        raise
     except UnidentifiedImageError as error:
-        raise BadImage(f"{name}: not an image in a format that can be read") from error
-    except VaeError as error:
-        raise type(error)(f"{name}: {error}") from error
+        raise BadImage("not an image in a format that can be read") from error
     except Image.DecompressionBombError as error:
-        raise LimitExceeded(f"{name}: {error}") from error
+        raise LimitExceeded(str(error)) from error
     except OSError as error:
-        raise BadImage(f"{name}: {error.strerror or error}") from error
-    except Exception as error:  # Pillow's plugins raise anything on damaged files
-        raise BadImage(f"{name}: a damaged image ({error})") from error
+        raise BadImage(f"{what} ({error.strerror or error})") from error
+    except Exception as error:  # plugins raise anything, and so do images whose file is closed
+        raise BadImage(f"{what} ({str(error) or 'its file is closed'})") from error
 
 
-def open_image(path: str | os.PathLike[str]) -> Image.Image:
-    """Read a picture file completely. Raises BadImage naming the file and the cause."""
-    with _opened(path) as image:
+def read_picture(source: Source) -> Picture:
+    """What is coded of a picture file. Raises BadImage or LimitExceeded, naming the file and the
+    cause."""
+    data, name = read_source(source)
+    with naming(name):
+        if not data:
+            raise BadImage("the file is empty")
+        with _pillow_reads("a damaged image"):
+            image = Image.open(io.BytesIO(data))
+        return _from_image(image, meta.unread_chunks(data))
+
+
+def open_image(source: Source) -> Image.Image:
+    """Read a picture file completely. Raises as `read_picture`."""
+    data, name = read_source(source)
+    with naming(name), _pillow_reads("a damaged image"):
+        image = Image.open(io.BytesIO(data))
         image.load()
         return image
 
 
-def read_picture(path: str | os.PathLike[str]) -> Picture:
-    """What is coded of a picture file. Raises as `open_image`."""
-    with _opened(path) as image:
-        return _from_image(image)
-
-
 def to_picture(image: ImageLike) -> Picture:
-    """What is coded of a picture. Raises BadImage for what is none, LimitExceeded if it is too large.
+    """What is coded of a picture. Raises BadImage for what is none, LimitExceeded if it is too large,
+    BadType for what cannot be one.
 
     EXIF orientation is applied. Palettes become RGB, CMYK becomes sRGB through its profile, 16 bits
     per sample become 8, of an animation the first frame is taken; `notices` says so.
     """
     if isinstance(image, Picture):
         return image
-    if isinstance(image, (str, os.PathLike)):
-        return read_picture(image)
+    if isinstance(image, Image.Image):
+        return _from_image(image)
     if isinstance(image, np.ndarray):
         return _from_array(image)
-    if not isinstance(image, Image.Image):
-        raise BadImage(f"a picture, an array or a path was expected, not {type(image).__name__}")
-    return _from_image(image)
+    if isinstance(image, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(image, "read"):
+        return read_picture(cast(Source, image))
+    if hasattr(image, "detach"):  # torch is not imported for what may be none of its
+        return _from_array(_tensor_samples(image))
+    raise BadType(
+        f"a picture, an array, a tensor, a path or a file was expected, not {type(image).__name__}"
+    )
 
 
-def _from_image(image: Image.Image) -> Picture:
+def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
+    """`unread`: what the file holds besides that Pillow does not tell of."""
     _check_size(*image.size)
-    if image.mode in _UNBOUNDED_MODES:
+    # Pillow reads 16-bit colour as 8 bits; only the decoder's instructions tell.
+    with _pillow_reads("the picture cannot be read completely"):
+        deepest = _deepest_sample(image)
+        inverted = image.mode in _DEEP_MODES and _white_is_zero(image)
+        frames = getattr(image, "n_frames", 1)
+        image.load()
+    metadata, notices = meta.of_image(image)
+    notices = [*(["frames but the first"] if frames > 1 else []), *notices, *unread]
+    if deepest > OPAQUE:
+        notices.insert(0, f"{deepest.bit_length()} bits per sample (reduced to 8)")
+    if _orientation(image) != 1:
+        with _pillow_reads("the picture cannot be turned upright"):
+            image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") and deepest <= OPAQUE:
         raise BadImage(
             f"a picture of mode {image.mode} has no range of samples to convert from; convert it first"
         )
-    notices = []
-    if getattr(image, "n_frames", 1) > 1:
-        notices.append("frames but the first")
-    # Pillow reads 16-bit colour as 8 bits; only the decoder's instructions tell.
-    raw = [str(tile[3]) for tile in getattr(image, "tile", [])]
-    if image.mode in _DEEP_MODES or any(";16" in text for text in raw):
-        notices.append(_DEEP_NOTICE)
-    try:
-        image.load()
-    except OSError as error:
-        raise BadImage(f"the picture cannot be read completely ({error})") from error
-    metadata = meta.of_image(image)
-    if _orientation(image) != 1:
-        image = ImageOps.exif_transpose(image)
-    grey = image.mode in _GREY_MODES
-    mode = "L" if grey else "RGB"
-    alpha = None
-    try:
-        if image.mode in _DEEP_MODES:
-            deep = np.asarray(image)
-            if (clear := image.info.get("transparency")) is not None:
-                alpha = np.where(deep == clear, 0, OPAQUE).astype(np.uint8)
-            image = Image.fromarray(_to_8_bits(deep))
-        elif image.has_transparency_data:
-            image = image.convert(mode + "A")
-            alpha = np.asarray(image.getchannel("A"))
-        elif image.mode == "CMYK":
-            image = _from_cmyk(image, metadata.pop("icc", b""))
-        samples = np.asarray(image if image.mode == mode else image.convert(mode))
-    except ValueError as error:
-        raise BadImage(f"a picture of mode {image.mode} cannot be converted to {mode}") from error
+    grey = image.mode in _GREY_MODES or image.mode == "I"
+    mode, alpha = "L" if grey else "RGB", None
+    if image.mode in _DEEP_MODES or image.mode == "I":
+        deep = np.asarray(image)
+        if (clear := image.info.get("transparency")) is not None:
+            alpha = np.where(deep == clear, 0, OPAQUE).astype(np.uint8)
+        samples = _to_8_bits(deep, deepest)
+        samples = OPAQUE - samples if inverted else samples
+    else:
+        with _pillow_reads(f"a picture of mode {image.mode} cannot be converted to {mode}"):
+            if image.has_transparency_data:
+                image = image.convert(mode + "A")
+                alpha = np.asarray(image.getchannel("A"))
+            elif image.mode == "CMYK":
+                image, useless = _from_cmyk(image, metadata.pop("icc", b""))
+                notices += useless
+            samples = np.asarray(image if image.mode == mode else image.convert(mode))
+    notices += meta.drop_unfit_profile(metadata, grey=grey)
     if grey:
         samples = np.repeat(samples[:, :, None], 3, axis=2)
     return Picture(samples=samples, grey=grey, alpha=alpha, metadata=metadata, notices=tuple(notices))
+
+
+def _deepest_sample(image: Image.Image) -> int:
+    """The value that is full scale in a picture not loaded yet; 255 where Pillow gives 8 bits of 8, and
+    for what has no range of samples."""
+    raw = [str(tile[3]) for tile in getattr(image, "tile", [])]
+    if any("I;12" in text for text in raw):
+        return 2**12 - 1
+    if image.mode in _DEEP_MODES or any(";16" in text for text in raw):
+        signed = any(";16S" in text or ";16BS" in text for text in raw)
+        return OPAQUE if signed else 2**16 - 1
+    if image.format == "PPM":  # Pillow scales all deep samples to 16 bits, or colours to 8
+        maxima = [tile[3][1] for tile in getattr(image, "tile", []) if isinstance(tile[3], tuple)]
+        if any(isinstance(value, int) and value > OPAQUE for value in maxima):
+            return 2**16 - 1
+    return OPAQUE
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Of a deep TIFF: Pillow turns only shallow ones round."""
+    tags = getattr(image, "tag_v2", {})
+    return bool(image.format == "TIFF" and tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO)
 
 
 def _check_size(width: int, height: int) -> None:
@@ -162,24 +198,39 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_8_bits(samples: np.ndarray) -> np.ndarray:
-    """uint16 to uint8: 0..65535 to 0..255, to nearest."""
-    return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+def _to_8_bits(samples: np.ndarray, deepest: int) -> np.ndarray:
+    """0..`deepest` to 0..255, to nearest: uint8."""
+    wide = np.clip(samples.astype(np.int64), 0, deepest)
+    return ((wide * 255 + deepest // 2) // deepest).astype(np.uint8)
 
 
-def _from_cmyk(image: Image.Image, profile: bytes) -> Image.Image:
-    """CMYK to sRGB, through its profile if it has one that can be used."""
+def _from_cmyk(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[str]]:
+    """CMYK to sRGB, through its profile if it has one that can be used; and what is not kept if not."""
     if not profile:
-        return image.convert("RGB")
+        return image.convert("RGB"), []
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(
             image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
-    except (ImageCms.PyCMSError, OSError) as error:
-        raise BadImage(f"the colour profile of the CMYK picture cannot be used ({error})") from error
+    except (ImageCms.PyCMSError, OSError):
+        return image.convert("RGB"), ["a colour profile that cannot be used"]
     assert converted is not None  # only a conversion in place returns nothing
-    return converted
+    return converted, []
+
+
+def _tensor_samples(tensor: torch.Tensor) -> np.ndarray:
+    """A torch tensor (C x H x W, uint8 or float 0..1) as H x W x C, uint8."""
+    if tensor.ndim != 3:
+        raise BadImage(f"a tensor must be C x H x W, not of {tensor.ndim} dimensions")
+    samples = tensor.detach().cpu().movedim(0, 2)
+    if samples.is_floating_point():
+        if not bool(((samples >= 0) & (samples <= 1)).all()):
+            raise BadImage("a tensor of floats must hold values from 0 to 1")
+        return np.rint(samples.double().numpy() * 255).astype(np.uint8)
+    if str(samples.dtype) != "torch.uint8":
+        raise BadImage(f"a tensor must be of uint8 or floats, not {samples.dtype}")
+    return samples.numpy()
 
 
 def _from_array(array: np.ndarray) -> Picture:

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from bitstream.errors import VaeError
-from vaecodec.files import read_file
+from vaecodec.sources import read_path
 
 SECONDS = 3600  # a command that takes longer is ended
 
@@ -83,7 +83,7 @@ class External:
 def read_external(path: Path) -> External:
     """The codec described by a TOML file. Raises VaeError naming the file and what is wrong in it."""
     try:
-        entries = tomllib.loads(read_file(path).decode())
+        entries = tomllib.loads(read_path(path).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise VaeError(f"{path}: is not TOML ({error})") from error
     texts = ("name", "encode", "decode", "version", "extension")

@@ -1,0 +1,180 @@
+"""Files on disk: names, links, devices, pipes, interrupts; which inputs a folder has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vaecodec
+from bitstream import container
+from vaecodec import files
+from vaecodec.files import write_whole
+
+COMMAND = [sys.executable, "-m", "vaecodec.cli.main"]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def run(
+    *arguments: object, data: bytes | None = None, cwd: Path | None = None
+) -> tuple[int, bytes, str]:
+    """Exit code, standard output and standard error."""
+    command = [*COMMAND, *map(str, arguments)]
+    done = subprocess.run(command, input=data, capture_output=True, check=False, cwd=cwd)
+    return done.returncode, done.stdout, done.stderr.decode()
+
+
+def test_names_as_long_as_names_can_be(tmp_path: Path) -> None:
+    path = tmp_path / ("写" * 83 + ".vae")
+    write_whole(path, b"one")
+    write_whole(path, b"two", force=True)
+    assert path.read_bytes() == b"two"
+    with pytest.raises(vaecodec.VaeError, match=r"cannot be written \(File name too long\)"):
+        write_whole(tmp_path / ("写" * 90), b"three")
+    assert names(tmp_path) == [path.name]
+
+
+def test_modes_of_files(tmp_path: Path) -> None:
+    path, before = tmp_path / "a", os.umask(0o027)
+    try:
+        write_whole(path, b"one")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.chmod(0o604)
+    write_whole(path, b"two", force=True)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o604
+
+
+def test_what_a_link_points_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    target, link = tmp_path / "deep" / "target", tmp_path / "link"
+    target.write_bytes(b"one")
+    link.symlink_to(target)
+    with pytest.raises(vaecodec.VaeError, match="link: exists already"):
+        write_whole(link, b"two")
+    write_whole(link, b"two", force=True)
+    assert link.is_symlink()
+    assert target.read_bytes() == b"two"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_and_devices_are_written_to(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(vaecodec.VaeError, match="pipe: cannot be written"):
+        write_whole(pipe, b"nothing reads it", force=True)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(pipe, b"something does", force=True)
+    assert os.read(reader, 99) == b"something does"
+    os.close(reader)
+    write_whole(Path(os.devnull), b"gone", force=True)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
+
+
+def test_an_interrupt_while_writing_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    monkeypatch.setattr(files.os, "fsync", lambda _: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(path, b"two", force=True)
+    assert path.read_bytes() == b"one"
+    assert names(tmp_path) == ["a"]
+
+
+def test_standard_streams(photo_file: Path, photo: np.ndarray) -> None:
+    code, vae, err = run("compress", "-", "-q", "30", data=photo_file.read_bytes())
+    assert (code, err) == (0, "")
+    assert vae == vaecodec.encode(photo, 30)
+    code, png, err = run("decompress", "-", data=vae)
+    assert (code, err) == (0, "")
+    assert png.startswith(b"\x89PNG")
+    code, out, _ = run("info", "-", data=vae)
+    assert code == 0
+    assert b"256 x 192" in out
+    assert run("compress", photo_file, "-o", "-", "-q", "30")[1] == vae
+    code, _, err = run("compress", photo_file, photo_file, "-o", "-")
+    assert (code, "standard output takes one file" in err) == (2, True)
+    assert names(photo_file.parent) == ["photo.png"]
+
+
+@pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="this system has no /dev/stdin")
+def test_the_device_of_standard_input(photo_file: Path, photo: np.ndarray) -> None:
+    target = photo_file.with_name("out.vae")
+    assert run("compress", "/dev/stdin", "-o", target, "-q", "30", data=photo_file.read_bytes())[0] == 0
+    assert target.read_bytes() == vaecodec.encode(photo, 30)
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="there is no shell")
+def test_a_broken_pipe_ends_quietly(photo_file: Path) -> None:
+    command = f"'{sys.executable}' -m vaecodec.cli.main compress '{photo_file}' -o - -q 100 | head -c 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+    assert done.stderr == b""
+
+
+def test_names_of_outputs(photo_file: Path, tmp_path: Path) -> None:
+    for name in ("scan.01", "scan.02", "plain"):
+        shutil.copy(photo_file, tmp_path / name)
+    assert run("compress", "scan.01", "scan.02", "plain", "photo.png", cwd=tmp_path)[0] == 0
+    written = {name for name in names(tmp_path) if name.endswith(".vae")}
+    assert written == {"scan.01.vae", "scan.02.vae", "plain.vae", "photo.vae"}
+    code, _, err = run("compress", "photo.png", "-o", "x.png", cwd=tmp_path)
+    assert (code, "x.png: the name of a .vae file was expected" in err) == (2, True)
+    (tmp_path / "photo.vae").unlink()
+    shutil.copy(photo_file, tmp_path / "photo.vae")
+    code, _, err = run("compress", "photo.vae", "-o", "photo.vae", "--force", cwd=tmp_path)
+    assert (code, "would be replaced by its own output" in err) == (1, True)
+    assert (tmp_path / "photo.vae").read_bytes() == photo_file.read_bytes()
+
+
+def test_a_failed_input_does_not_take_the_name(photo_file: Path) -> None:
+    photo_file.with_suffix(".jpg").write_bytes(b"none")
+    code, _, err = run("compress", photo_file.parent)
+    assert code == 1
+    assert "photo.jpg: not an image" in err
+    assert len(err.strip().splitlines()) == 1
+    assert photo_file.with_suffix(".vae").read_bytes().startswith(container.SIGNATURE)
+
+
+def test_what_a_folder_holds_besides_pictures(photo_file: Path) -> None:
+    """A Mac's companions of files, and formats that Pillow knows by name only."""
+    for name in ("._photo.png", "film.mpg", "data.h5", "page.eps", "map.grib", "notes.txt"):
+        photo_file.with_name(name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    assert run("compress", photo_file.parent)[0::2] == (0, "")
+    made = {name for name in names(photo_file.parent) if name.endswith(".vae")}
+    assert made == {"photo.vae"}
+
+
+def test_damaged_exif_is_left_out_with_a_word(tmp_path: Path, photo: np.ndarray) -> None:
+    Image.fromarray(photo[:32, :32]).save(tmp_path / "a.webp", exif=b"Exif\0\0garbagegarbage")
+    assert run("compress", "a.webp", cwd=tmp_path)[0] == 0
+    for name in ("a.avif", "a.tiff", "a.png"):
+        code, _, err = run("decompress", "a.vae", "-o", name, cwd=tmp_path)
+        assert code == 0
+        assert "keep no damaged EXIF data" in err
+        assert Image.open(tmp_path / name).size == (32, 32)
+
+
+def test_bytes_after_the_end(tmp_path: Path, photo: np.ndarray) -> None:
+    data = vaecodec.encode(photo[:32, :32])
+    (tmp_path / "a.vae").write_bytes(data + bytes(512))
+    code, out, _ = run("info", "a.vae", cwd=tmp_path)
+    assert (code, b"512 bytes" in out) == (0, True)
+    code, _, err = run("decompress", "a.vae", cwd=tmp_path)
+    assert (code, "a.vae: 512 bytes after the end are ignored" in err) == (0, True)
+    assert vaecodec.info(data + data).trailing == len(data)
+    assert vaecodec.decode(data + data).info["trailing_bytes"] == len(data)

@@ -1,0 +1,57 @@
+"""Where bytes come from: a path, an open file, or the bytes themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Union
+
+from bitstream.errors import BadType, VaeError
+
+#: What `decode` and `info` read: a path, bytes-like, or a binary file object, from where it stands.
+Source = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes]]
+
+
+def read_source(source: Source) -> tuple[bytes, str | None]:
+    """All bytes of `source`, and the file's name if it has one.
+
+    Raises VaeError naming a file that cannot be read, BadType for what is no source.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return read_path(source), os.fspath(source)
+    if hasattr(source, "read"):
+        name = getattr(source, "name", None)
+        name = name if isinstance(name, str) else None
+        try:
+            data = source.read()
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            raise VaeError(f"{name or 'the file'}: cannot be read ({error})") from error
+        if not isinstance(data, bytes):
+            raise BadType(f"{name or 'the file'}: not open for reading bytes")
+        return data, name
+    try:
+        return bytes(memoryview(source)), None
+    except TypeError as error:
+        raise BadType(f"a path, bytes or a file was expected, not {type(source).__name__}") from error
+
+
+def read_path(path: str | os.PathLike[str]) -> bytes:
+    """All bytes of a file. Raises VaeError naming it."""
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        reason = getattr(error, "strerror", None) or error
+        raise VaeError(f"cannot be read ({reason})").in_file(os.fspath(path)) from error
+
+
+@contextlib.contextmanager
+def naming(name: str | None) -> Iterator[None]:
+    """Give errors raised within the name of the file they are about."""
+    try:
+        yield
+    except VaeError as error:
+        if name is None or error.filename is not None:
+            raise
+        raise error.in_file(name) from error
