@@ -100,6 +100,10 @@ def encode(
     tune: str | None = None,
     lossless: bool | None = None,
     strip: bool = False,
+    target_size: int | None = None,
+    target_bpp: float | None = None,
+    target_psnr: float | None = None,
+    target_ssimulacra2: float | None = None,
     model: str | None = None,
     device: str | None = None,
 ) -> bytes:
@@ -110,11 +114,23 @@ def encode(
     `quality`: 1..100. `effort`: rounds of search for a better trade of size for quality, 0 (fastest) to
     32. `tune`: "visual" (the default) weighs distortion as people see it, "psnr" as squared error.
     `lossless`: store it without loss; None for drawings and screenshots, False never. `strip`: leave
-    out colour profile, EXIF and XMP. `model`, `device`: see `Codec`; loaded models are kept. Raises
-    VaeError.
+    out colour profile, EXIF and XMP. `target_size` (bytes), `target_bpp`, `target_psnr` (dB),
+    `target_ssimulacra2`: what to reach, in place of a quality. `model`, `device`: see `Codec`; loaded
+    models are kept. Raises VaeError.
     """
     codec = _codec(model, device)
-    return codec.encode(image, quality, effort=effort, tune=tune, lossless=lossless, strip=strip)
+    return codec.encode(
+        image,
+        quality,
+        effort=effort,
+        tune=tune,
+        lossless=lossless,
+        strip=strip,
+        target_size=target_size,
+        target_bpp=target_bpp,
+        target_psnr=target_psnr,
+        target_ssimulacra2=target_ssimulacra2,
+    )
 
 
 def decode(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TypeVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from vaecodec.model import registry
 from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.registry import ModelEntry
-from vaecodec.pictures import alpha, finishing, reading
+from vaecodec.pictures import alpha, figures, finishing, reading
 from vaecodec.pictures import lossless as exact
 from vaecodec.pictures.reading import ImageLike, Picture
 from vaecodec.quality import (
@@ -35,6 +36,7 @@ from vaecodec.quality import (
     level_of,
 )
 from vaecodec.sources import Source, naming, read_source
+from vaecodec.targets import Setting, lowest_level, to_size
 
 T = TypeVar("T")
 
@@ -112,6 +114,10 @@ class Codec:
         tune: str | None = None,
         lossless: bool | None = None,
         strip: bool = False,
+        target_size: int | None = None,
+        target_bpp: float | None = None,
+        target_psnr: float | None = None,
+        target_ssimulacra2: float | None = None,
     ) -> bytes:
         """The bytes of a `.vae` file.
 
@@ -123,9 +129,26 @@ class Codec:
         None is the model's own, by default the first. `lossless`: store the picture without loss,
         whatever the quality; None does so for drawings and screenshots where the file is smaller, or
         hardly larger, and where nothing else will do; False never.
-        `strip`: leave out colour profile, EXIF and XMP. Raises BadImage or VaeError (the latter also
-        for another tune than the model's).
+        `strip`: leave out colour profile, EXIF and XMP.
+
+        At most one target in place of `quality`: `target_size` (bytes) or `target_bpp` (bits per pixel)
+        for the best file that is no larger, at least 96 % of it unless the best quality takes less;
+        `target_psnr` (dB) or `target_ssimulacra2` (points) for the smallest level that reaches it.
+        Raises BadImage or VaeError (the latter also for another tune than the model's, and a target
+        that cannot be met).
         """
+        targets = {
+            name: value
+            for name, value in (
+                ("target_size", target_size),
+                ("target_bpp", target_bpp),
+                ("target_psnr", target_psnr),
+                ("target_ssimulacra2", target_ssimulacra2),
+            )
+            if value is not None
+        }
+        if targets:
+            return self._to_target(image, targets, effort, tune, lossless, strip)
         return self.encode_batch(
             [image], quality, effort=effort, tune=tune, lossless=lossless, strip=strip
         )[0]
@@ -179,8 +202,7 @@ class Codec:
         members = _members(batch, "pictures")
         level = level_of(quality)
         check_effort(effort)
-        own = tune in (None, self.entry.tune)
-        entry = self.entry if own else registry.find(self._name, tune)
+        entry = self._of_tune(tune)
         pictures = [reading.to_picture(image) for image in members]
         if strip:
             pictures = [picture.stripped() for picture in pictures]
@@ -190,12 +212,69 @@ class Codec:
         for chosen in _batches([picture.samples.shape for picture in pictures], BATCH_PIXELS):
             together = [pictures[i] for i in chosen]
             with self._own_settings():
-                encoded = encoding.encode(self._load(entry), _stacked(together), level, effort)
+                encoded = encoding.encode(
+                    self._load(entry), _stacked(together), Setting(level=level), effort
+                )
             for i, picture, item in zip(chosen, together, encoded, strict=True):
                 out[i] = _with_loss(picture, item.streams, entry.id, level)
                 if lossless is None:
                     out[i] = _exact_if_better(picture, out[i], item.sound)
         return out
+
+    def _of_tune(self, tune: str | None) -> ModelEntry:
+        own = tune in (None, self.entry.tune)
+        return self.entry if own else registry.find(self._name, tune)
+
+    def _to_target(
+        self,
+        image: ImageLike,
+        targets: dict[str, float],
+        effort: int,
+        tune: str | None,
+        lossless: bool | None,
+        strip: bool,
+    ) -> bytes:
+        check_effort(effort)
+        if len(targets) > 1:
+            raise BadValue(f"one target at most, not {' and '.join(targets)}")
+        ((name, goal),) = targets.items()
+        if isinstance(goal, bool) or not isinstance(goal, Real):
+            raise BadType(f"{name} must be a number, not {goal!r}")
+        if not 0 < goal < math.inf:
+            raise BadValue(f"{name} must be above 0, not {goal!r}")
+        picture = reading.to_picture(image)
+        picture = picture.stripped() if strip else picture
+        entry = self._of_tune(tune)
+        model, height, width = self._load(entry), *picture.samples.shape[:2]
+        exactly = None if lossless is False else _exactly(picture)
+        files: dict[int, bytes] = {}
+
+        def coded(setting: Setting) -> bytes:
+            with self._own_settings():
+                (item,) = encoding.encode(model, _stacked([picture]), setting, effort)
+            return _with_loss(picture, item.streams, entry.id, setting.level)
+
+        def figure(level: int) -> float:
+            files[level] = coded(Setting(level=level))
+            decoded = np.asarray(self.decode(files[level], max_pixels=sys.maxsize))
+            return figures.of(name.removeprefix("target_"), picture, decoded)
+
+        if name in ("target_size", "target_bpp"):
+            limit = int(goal if name == "target_size" else goal * width * height / 8)
+            if exactly is not None and len(exactly) <= limit:
+                return exactly
+            if lossless:
+                raise VaeError(f"without loss the file does not fit into {limit} bytes")
+            return to_size(coded, limit)
+        if lossless:
+            return _without_loss(picture)
+        level = lowest_level(figure, goal)
+        if level is not None:
+            small = exactly is not None and len(exactly) <= MORE_IF_EXACT * len(files[level])
+            return exactly if small and exactly is not None else files[level]
+        if exactly is None:
+            raise VaeError(f"{name} {goal} cannot be reached with loss")
+        return exactly
 
     def decode_batch(
         self, batch: Iterable[Source], *, max_pixels: int = container.MAX_PIXELS
@@ -281,6 +360,11 @@ def _exact_if_better(picture: Picture, coded: bytes, sound: bool) -> bytes:
         if len(exactly) <= MORE_IF_EXACT * len(coded):
             return exactly
     return coded
+
+
+def _exactly(picture: Picture) -> bytes | None:
+    """The file without loss, if the format has room for it."""
+    return _without_loss(picture) if exact.fits(*picture.samples.shape[:2]) else None
 
 
 def _without_loss(picture: Picture) -> bytes:

@@ -18,6 +18,7 @@ from vaecodec.model.damping import damped, strange
 from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.search import refine
+from vaecodec.targets import Setting
 
 
 @dataclass(kw_only=True)
@@ -29,16 +30,13 @@ class Encoded:
 
 
 @torch.no_grad()
-def encode(model: LoadedModel, pictures: np.ndarray, level: int, effort: int) -> list[Encoded]:
-    """Streams of each of N pictures (uint8, N x H x W x 3) at quality level `level`, 0..63.
-
-    `effort`: rounds of search.
-    """
+def encode(model: LoadedModel, pictures: np.ndarray, setting: Setting, effort: int) -> list[Encoded]:
+    """Streams of each of N pictures (uint8, N x H x W x 3). `effort`: rounds of search."""
     encoded = [Encoded() for _ in pictures]
     for window in windows(*latent_size(*pictures.shape[1:3]), model.analysis_halo):
         samples = pictures[:, *window.outer.scaled(LATENT_STRIDE).slices()]
-        analysed = _analysed(model, samples, level, window)
-        symbols = _symbols(model, analysed, level, effort)
+        analysed = _analysed(model, samples, setting.level, window)
+        symbols = _symbols(model, analysed, setting, effort)
         for item, found, blocks in zip(encoded, analysed, symbols, strict=True):
             item.sound &= found.sound
             item.streams.append(model.latents.encode(blocks))
@@ -57,16 +55,20 @@ def _analysed(model: LoadedModel, samples: np.ndarray, level: int, window: Windo
     ]
 
 
-def _symbols(model: LoadedModel, analysed: list[Analysed], level: int, effort: int) -> list[Blocks]:
+def _symbols(
+    model: LoadedModel, analysed: list[Analysed], setting: Setting, effort: int
+) -> list[Blocks]:
     """What is to be coded of the group of every picture."""
+    level, thrift = setting.level, setting.thrift
     latent = torch.cat([found.group_latent for found in analysed])
     hyper = torch.cat([found.hyper for found in analysed])
     group = analysed[0].window.group  # the same of all
-    blocks = model.latents.quantise(latent, hyper, level, group.height, group.width).blocks
+    bits = thrift * model.latents.error_bits(level, latent.shape[-1])
+    blocks = model.latents.quantise(latent, hyper, level, group.height, group.width, bits).blocks
     if not effort:
         return blocks
     # What was damped is written as it was found to be sound.
     return [
-        symbols if found.damped else refine(model, found, level, effort)
+        symbols if found.damped else refine(model, found, level, effort, thrift)
         for symbols, found in zip(blocks, analysed, strict=True)
     ]

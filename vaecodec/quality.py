@@ -13,13 +13,13 @@ MAX_EFFORT = 32
 #: What a model's distortion is in training: as people see it, or squared error.
 TUNES = ("visual", "psnr")
 DEFAULT_TUNE = "visual"
-_TOP_LEVEL = 63
+TOP_LEVEL = 63
 
 
 def level_of(quality: int) -> int:
     """Quality level for `quality`; monotonic, 1 -> 0, 100 -> 63. Raises BadValue outside 1..100."""
     check_whole("quality", quality, 1, 100)
-    return round((quality - 1) * _TOP_LEVEL / 99)
+    return round((quality - 1) * TOP_LEVEL / 99)
 
 
 def check_effort(effort: int) -> None:

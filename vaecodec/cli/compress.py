@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Any, ClassVar
 
 import click
 
@@ -13,6 +15,19 @@ from vaecodec.cli.convert import convert
 from vaecodec.cli.report import notice
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
 from vaecodec.quality import DEFAULT_QUALITY
+
+
+class Size(click.ParamType):
+    """A number of bytes: 200000, 200k (thousands), 1.5M, 64Ki (1024)."""
+
+    name = "size"
+    UNITS: ClassVar = {"": 1, "k": 10**3, "M": 10**6, "Ki": 2**10, "Mi": 2**20}
+
+    def convert(self, value: object, param: object, ctx: object) -> int:
+        match = re.fullmatch(r"([0-9]*\.?[0-9]+)(k|M|Ki|Mi|)", str(value))
+        if match is None:
+            raise click.BadParameter(f"{value!r} is no size, such as 200000, 200k or 64Ki")
+        return int(float(match[1]) * self.UNITS[match[2]])
 
 
 @click.command("compress")
@@ -25,6 +40,22 @@ from vaecodec.quality import DEFAULT_QUALITY
     default=DEFAULT_QUALITY,
     show_default=True,
     help="From 1 (smallest) to 100 (best).",
+)
+@click.option(
+    "--target-size",
+    type=Size(),
+    metavar="BYTES",
+    help="The best file that is no larger, such as 200k, in place of a quality.",
+)
+@click.option("--target-bpp", type=float, metavar="BPP", help="The same in bits per pixel.")
+@click.option(
+    "--target-psnr", type=float, metavar="DB", help="The lowest quality that reaches this PSNR."
+)
+@click.option(
+    "--target-ssimulacra2",
+    type=float,
+    metavar="POINTS",
+    help="The lowest quality that reaches this score of SSIMULACRA2.",
 )
 @options.effort
 @options.tune
@@ -41,6 +72,10 @@ def command(
     inputs: tuple[str, ...],
     output: str | None,
     quality: int,
+    target_size: int | None,
+    target_bpp: float | None,
+    target_psnr: float | None,
+    target_ssimulacra2: float | None,
     effort: int,
     tune: str | None,
     lossless: bool | None,
@@ -68,6 +103,19 @@ def command(
         other = target.suffix.lower() != ".vae" and target != STANDARD_STREAM
         if other and (not os.path.exists(target) or target.is_file()):
             raise VaeError(f"{target}: the name of a .vae file was expected")
+    targets: dict[str, Any] = {
+        name: value
+        for name, value in (
+            ("target_size", target_size),
+            ("target_bpp", target_bpp),
+            ("target_psnr", target_psnr),
+            ("target_ssimulacra2", target_ssimulacra2),
+        )
+        if value is not None
+    }
+    given = click.get_current_context().get_parameter_source("quality")
+    if targets and (len(targets) > 1 or given is click.core.ParameterSource.COMMANDLINE):
+        raise click.UsageError("give one of -q, --target-size, -bpp, -psnr and -ssimulacra2")
     registry.find(model, tune)  # what there is none of is said once, before any file
     codec = Codec(model, device)
 
@@ -75,7 +123,15 @@ def command(
         picture = read_picture(source_of(source))
         if picture.notices:
             notice(f"{source}: not kept in the .vae file: {', '.join(picture.notices)}")
-        return codec.encode(picture, quality, effort=effort, tune=tune, lossless=lossless, strip=strip)
+        return codec.encode(
+            picture,
+            quality,
+            effort=effort,
+            tune=tune,
+            lossless=lossless,
+            strip=strip,
+            **targets,
+        )
 
     return convert(pairs, work, force)
 

@@ -110,7 +110,7 @@ class LatentCoder:
         symbol -= symbol.sign() * (saved > error_bits * added)
         return symbol * (index >= self._tables.skip)
 
-    def _error_bits(self, level: int, channels: int) -> Tensor:
+    def error_bits(self, level: int, channels: int) -> Tensor:
         """Bits for a squared error of one step, per channel, where no search follows."""
         none = torch.zeros(channels, dtype=torch.float64, device=self._device)
         latent = none[self._details :] + self._rounding.at(level)
@@ -168,7 +168,7 @@ class LatentCoder:
 
         prior, extent = self._start(z, level, rows, columns)
         parts = split_quarters(y)
-        bits = self._error_bits(level, y.shape[-1]) if error_bits is None else error_bits
+        bits = self.error_bits(level, y.shape[-1]) if error_bits is None else error_bits
         bits = torch.as_tensor(bits, dtype=y.dtype, device=y.device).expand(y.shape[-1])
         bits = bits.reshape(4, 1, 1, 1, -1)  # by quarter
         decoded = torch.zeros_like(parts)

@@ -87,12 +87,12 @@ class _Distortion:
         return float(error.detach()), slope
 
 
-def refine(model: LoadedModel, group: Analysed, level: int, rounds: int) -> Blocks:
-    """Symbols of one group after `rounds` rounds."""
+def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift: float = 1.0) -> Blocks:
+    """Symbols of one group after `rounds` rounds. `thrift`: of the weight of distortion."""
     inner, latent = group.window.inner, group.latent
     rows, columns = latent_size(*group.picture.shape[:2])
     measure = _Distortion(model, group.picture, latent[:, :rows, :columns], inner, level)
-    bits_per_error = level_lambda(level) / 3  # lambda is per pixel and mean of three samples
+    bits_per_error = thrift * level_lambda(level) / 3  # lambda is per pixel and mean of three samples
     size = (level, inner.height, inner.width)
 
     best = model.latents.quantise(group.group_latent, group.hyper, *size)

@@ -1,0 +1,29 @@
+"""How near a decoded picture is to what was encoded, for targets that are not sizes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from vaecodec.model.ssimulacra2 import score, visual_error
+from vaecodec.pictures.reading import Picture
+
+
+def of(name: str, picture: Picture, decoded: np.ndarray) -> float:
+    """`name`: "psnr" (dB, of red, green and blue together; infinite for what is equal) or "ssimulacra2"
+    (points, up to 100). `decoded`: uint8, H x W or H x W x 2 to 4. What is wholly transparent counts as
+    equal.
+    """
+    found = decoded.reshape(*decoded.shape[:2], -1)
+    found = np.repeat(found[:, :, :1], 3, axis=2) if found.shape[2] < 3 else found[:, :, :3]
+    wanted = picture.samples
+    if picture.alpha is not None:
+        found = np.where(picture.alpha[:, :, None] == 0, wanted, found)
+    if name == "psnr":
+        error = float(np.square(wanted.astype(np.int32) - found).mean())
+        return 10 * math.log10(255**2 / error) if error else math.inf
+    pair = (torch.from_numpy(np.array(x)[None]).float() / 255 for x in (wanted, found))
+    with torch.no_grad():
+        return float(score(visual_error(*pair).structure))

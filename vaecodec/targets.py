@@ -1,0 +1,116 @@
+"""Targets in place of a quality: how few encodings find what meets them.
+
+Sizes and figures rise with the quality level. A size is approached through levels, of which each takes
+some 5 % more bytes than the one before, and from the last that is too large through *thrift*: how
+little rounding minds squared error, relative to what is best at the level.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from bitstream.errors import VaeError
+from vaecodec.quality import TOP_LEVEL
+
+#: A size is met from this share of it on.
+CLOSE_ENOUGH = 0.96
+#: What is aimed at: a size a little below may be a little above all the same.
+AIM = 0.985
+#: Encodings that looking for a size may take.
+MOST_ENCODINGS = 7
+#: Of typical pictures: logarithm of the size per level, and level to begin with.
+_SLOPE, _FIRST = 0.052, 37
+#: Rounding with thrift t saves a share of the size of about _SAVED * (1/t - 1) ** _POWER.
+_SAVED, _POWER = 0.02, 0.8
+LEAST_THRIFT = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A quality level (0..63) and a thrift (LEAST_THRIFT..1; 1: what is best at the level)."""
+
+    level: int
+    thrift: float = 1.0
+
+
+def lowest_level(measure: Callable[[int], float], goal: float) -> int | None:
+    """The lowest level at which `measure` is at least `goal`, None if that is at none. `measure`: rises
+    with the level; it is called once for each level looked at, about five times."""
+    below, above = (-1, -math.inf), (TOP_LEVEL + 1, math.inf)
+    guess = _FIRST
+    while above[0] - below[0] > 1:
+        value = measure(guess)
+        if value >= goal:
+            above = (guess, value)
+        else:
+            below = (guess, value)
+        if math.isfinite(below[1]) and math.isfinite(above[1]):
+            share = (goal - below[1]) / max(above[1] - below[1], 1e-9)
+            guess = below[0] + math.ceil(share * (above[0] - below[0]))
+        else:  # only one side is known: away from it, further each time
+            known = below[0] if math.isfinite(below[1]) else above[0]
+            step = 2 * abs(known - _FIRST) + 8
+            guess = known + step if known == below[0] else known - step
+        guess = min(max(guess, below[0] + 1), above[0] - 1)
+    return above[0] if above[0] <= TOP_LEVEL else None
+
+
+def to_size(encode: Callable[[Setting], bytes], limit: int) -> bytes:
+    """The best file of at most `limit` bytes, in at most MOST_ENCODINGS calls of `encode`; at least
+    CLOSE_ENOUGH of `limit` unless the highest level takes less.
+
+    Raises VaeError if none is so small.
+    """
+    sizes: dict[int, int] = {}
+    best = b""
+    level = _FIRST
+    for _ in range(MOST_ENCODINGS - 2):
+        data = encode(Setting(level=level))
+        sizes[level] = len(data)
+        if len(best) < len(data) <= limit:
+            best = data
+        fitting = [known for known, size in sizes.items() if size <= limit]
+        too_large = [known for known, size in sizes.items() if size > limit]
+        low, high = max(fitting, default=-1), min(too_large, default=TOP_LEVEL + 1)
+        if len(best) >= CLOSE_ENOUGH * limit or high - low == 1:
+            break
+        wanted = level + math.log(AIM * limit / len(data)) / _slope(sizes)
+        level = min(max(math.floor(wanted), low + 1), high - 1)
+    if len(best) >= CLOSE_ENOUGH * limit or not too_large:
+        return best
+    return _thriftily(encode, min(too_large), sizes, best, limit)
+
+
+def _slope(sizes: dict[int, int]) -> float:
+    """Of the logarithm of sizes, between the two levels closest to each other; what is typical if
+    there are none, or next to none."""
+    levels = sorted(sizes)
+    pairs = [(b - a, a, b) for a, b in pairwise(levels)]
+    if not pairs:
+        return _SLOPE
+    distance, a, b = min(pairs)
+    return min(max(math.log(sizes[b] / sizes[a]) / distance, _SLOPE / 4), 4 * _SLOPE)
+
+
+def _thriftily(
+    encode: Callable[[Setting], bytes], level: int, sizes: dict[int, int], best: bytes, limit: int
+) -> bytes:
+    """`best`, or a larger file of at most `limit` bytes at a level that takes more without thrift."""
+    saved, smallest = _SAVED, sizes[level]
+    for _ in range(MOST_ENCODINGS - len(sizes)):
+        share = max(1 - AIM * limit / sizes[level], 1e-4)
+        thrift = max(1 / (1 + (share / saved) ** (1 / _POWER)), LEAST_THRIFT)
+        data = encode(Setting(level=level, thrift=thrift))
+        smallest = min(smallest, len(data))
+        if len(best) < len(data) <= limit:
+            best = data
+        if len(best) >= CLOSE_ENOUGH * limit:
+            return best
+        found = max(1 - len(data) / sizes[level], 1e-4)
+        saved = found / (1 / thrift - 1) ** _POWER
+    if not best:
+        raise VaeError(f"the file cannot be as small as {limit} bytes; it takes {smallest} at least")
+    return best
