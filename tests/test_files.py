@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -178,3 +179,69 @@ def test_bytes_after_the_end(tmp_path: Path, photo: np.ndarray) -> None:
     assert (code, "a.vae: 512 bytes after the end are ignored" in err) == (0, True)
     assert vaecodec.info(data + data).trailing == len(data)
     assert vaecodec.decode(data + data).info["trailing_bytes"] == len(data)
+
+
+def test_as_json(photo_file: Path, tmp_path: Path, photo: np.ndarray) -> None:
+    Image.fromarray(photo[:9, :9]).save(tmp_path / "dense.jpg", dpi=(300, 300))
+    (tmp_path / "none.png").write_bytes(b"none")
+    code, out, err = run("compress", tmp_path, "-o", tmp_path / "out", "--json")
+    lines = [json.loads(line) for line in out.decode().splitlines()]
+    said = {Path(line["input"]).name: line for line in lines}
+    assert (code, err) == (1, "")
+    assert set(said) == {"photo.png", "dense.jpg", "none.png"}
+    assert said["photo.png"]["bytes"] == Path(said["photo.png"]["output"]).stat().st_size
+    assert said["photo.png"]["notices"] == []
+    assert "pixel density" in said["dense.jpg"]["notices"][0]
+    assert "not an image" in said["none.png"]["error"]
+    code, _, err = run("compress", photo_file, "-o", "-", "--json")
+    assert (code, "run into each other" in err) == (2, True)
+
+
+def test_quietly(photo_file: Path, tmp_path: Path, photo: np.ndarray) -> None:
+    Image.fromarray(photo[:9, :9]).save(tmp_path / "dense.jpg", dpi=(300, 300))
+    (tmp_path / "none.png").write_bytes(b"none")
+    code, out, err = run("compress", tmp_path, "-o", tmp_path / "out", "--quiet")
+    assert (code, out) == (1, b"")
+    assert len(err.strip().splitlines()) == 1  # what went wrong is said all the same
+    assert "none.png" in err
+
+
+def test_times_are_kept_if_asked_for(photo_file: Path) -> None:
+    os.utime(photo_file, (1_000_000_000, 1_100_000_000))
+    vae, back = photo_file.with_suffix(".vae"), photo_file.with_name("back.png")
+    assert run("compress", photo_file, "--keep-times")[0] == 0
+    assert run("decompress", vae, "-o", back, "--keep-times")[0] == 0
+    assert (vae.stat().st_mtime, back.stat().st_mtime) == (1_100_000_000, 1_100_000_000)
+    assert run("compress", photo_file, "--force")[0] == 0
+    assert vae.stat().st_mtime > 1_200_000_000
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.webp", "x.avif"])
+def test_quality_of_formats_that_lose(tmp_path: Path, photo: np.ndarray, name: str) -> None:
+    (tmp_path / "a.vae").write_bytes(vaecodec.encode(photo, 60))
+    sizes = []
+    for quality in (20, 95):
+        code, _, err = run("decompress", "a.vae", "-o", name, "-q", quality, "--force", cwd=tmp_path)
+        assert (code, err) == (0, "")
+        sizes.append((tmp_path / name).stat().st_size)
+    assert sizes[1] > 2 * sizes[0]
+    code, _, err = run("decompress", "a.vae", "-o", name, "--force", cwd=tmp_path)
+    assert (code, f"{name}: encoded anew" in err, "quality 90" in err) == (0, True, True)
+
+
+def test_transparency_where_there_is_no_room_for_it(tmp_path: Path, photo: np.ndarray) -> None:
+    clear = np.dstack((photo[:32, :32], np.full((32, 32), 7, np.uint8)))
+    (tmp_path / "a.vae").write_bytes(vaecodec.encode(clear, 60))
+    code, _, err = run("decompress", "a.vae", "-o", "a.jpg", "-q", "90", cwd=tmp_path)
+    assert (code, "keep no transparency" in err) == (0, True)
+    assert Image.open(tmp_path / "a.jpg").mode == "RGB"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_for_shells(shell: str) -> None:
+    program = "from vaecodec.cli.main import main; main()"
+    environment = {**os.environ, "_VAECODEC_COMPLETE": f"{shell}_source"}
+    run = [sys.executable, "-c", program]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0
+    assert "_VAECODEC_COMPLETE" in done.stdout

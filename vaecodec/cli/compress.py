@@ -11,8 +11,7 @@ import click
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.convert import convert
-from vaecodec.cli.report import notice
+from vaecodec.cli.convert import Converted, Manner, convert
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
 from vaecodec.quality import DEFAULT_QUALITY
 
@@ -68,6 +67,9 @@ class Size(click.ParamType):
 @options.model
 @options.device
 @options.force
+@options.quiet
+@options.as_json
+@options.keep_times
 def command(
     inputs: tuple[str, ...],
     output: str | None,
@@ -83,11 +85,21 @@ def command(
     model: str | None,
     device: str,
     force: bool,
+    quiet: bool,
+    as_json: bool,
+    keep_times: bool,
 ) -> int:
     """Compress image files to .vae files.
 
     INPUT: image files, folders (searched recursively), glob patterns, or - for standard input. Outputs
     go beside the inputs unless -o is given; - is standard output.
+
+    \b
+    Examples:
+      vaecodec compress photo.jpg
+      vaecodec compress holiday/ -o small/ -q 40
+      vaecodec compress photo.jpg --target-size 100k
+      curl -s URL | vaecodec compress - > photo.vae
     """
     from PIL import Image
 
@@ -119,11 +131,10 @@ def command(
     registry.find(model, tune)  # what there is none of is said once, before any file
     codec = Codec(model, device)
 
-    def work(source: Path, target: Path) -> bytes:
+    def work(source: Path, target: Path) -> Converted:
         picture = read_picture(source_of(source))
-        if picture.notices:
-            notice(f"{source}: not kept in the .vae file: {', '.join(picture.notices)}")
-        return codec.encode(
+        lost = ", ".join(picture.notices)
+        data = codec.encode(
             picture,
             quality,
             effort=effort,
@@ -132,8 +143,11 @@ def command(
             strip=strip,
             **targets,
         )
+        notices = (f"{source}: not kept in the .vae file: {lost}",) if lost else ()
+        return Converted(data=data, notices=notices)
 
-    return convert(pairs, work, force)
+    manner = Manner(force=force, quiet=quiet, as_json=as_json, keep_times=keep_times)
+    return convert(pairs, work, manner)
 
 
 def _is_read(name: str) -> bool:

@@ -10,13 +10,15 @@ import click
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.convert import convert
-from vaecodec.cli.report import notice
+from vaecodec.cli.convert import Converted, Manner, convert
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
+#: Formats that lose something, and the quality they are written with unless -q says otherwise.
+LOSSY_FORMATS = ("JPEG", "WEBP", "AVIF")
+LOSSY_QUALITY = 90
 #: Argument of --scale -> samples averaged into one, along each axis.
 SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 
@@ -41,7 +43,16 @@ SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 @options.max_pixels
 @options.model
 @options.device
+@click.option(
+    "-q",
+    "--quality",
+    type=click.IntRange(1, 100),
+    help=f"Of the format written, where it loses something. [default: {LOSSY_QUALITY}]",
+)
 @options.force
+@options.quiet
+@options.as_json
+@options.keep_times
 def command(
     inputs: tuple[str, ...],
     output: str | None,
@@ -51,13 +62,24 @@ def command(
     max_pixels: int,
     model: str | None,
     device: str,
+    quality: int | None,
     force: bool,
+    quiet: bool,
+    as_json: bool,
+    keep_times: bool,
 ) -> int:
     """Turn .vae files back into images: PNG, or the format of OUT's extension.
 
     INPUT: .vae files, folders (searched recursively), glob patterns, or - for standard input; - as OUT
     is standard output, PNG. The model is the one each file names; --model adds one that is not
     installed.
+
+    \b
+    Examples:
+      vaecodec decompress photo.vae
+      vaecodec decompress small/ -o back/
+      vaecodec decompress photo.vae -o photo.jpg -q 95
+      vaecodec decompress photo.vae --region 0,0,640,480 --scale 1/2
     """
     pairs = output_paths(expand(inputs, {".vae"}), output, ".png", {".vae"})
     for _, target in pairs:
@@ -67,7 +89,8 @@ def command(
     codec = Codec(model, device)
     part = None if region is None else _region(region)
 
-    def work(source: Path, target: Path) -> bytes:
+    def work(source: Path, target: Path) -> Converted:
+        notices = []
         image = codec.decode(
             source_of(source),
             max_pixels=max_pixels,
@@ -76,14 +99,17 @@ def command(
             recover=recover,
         )
         if "trailing_bytes" in image.info:
-            notice(f"{source}: {image.info['trailing_bytes']} bytes after the end are ignored")
+            trailing = image.info["trailing_bytes"]
+            notices.append(f"{source}: {trailing} bytes after the end are ignored")
         if "damage" in image.info:
             lost = "; ".join(f"{r - x} x {b - y} at {x},{y}" for x, y, r, b in image.info["lost"])
             outcome = f"filled in from around: {lost}" if lost else "the picture is whole"
-            notice(f"{source}: recovered, although {image.info['damage']}; {outcome}")
-        return _file_bytes(image, source, target)
+            notices.append(f"{source}: recovered, although {image.info['damage']}; {outcome}")
+        data, more = _file_bytes(image, source, target, quality)
+        return Converted(data=data, notices=(*notices, *more))
 
-    return convert(pairs, work, force)
+    manner = Manner(force=force, quiet=quiet, as_json=as_json, keep_times=keep_times)
+    return convert(pairs, work, manner)
 
 
 def _region(text: str) -> tuple[int, int, int, int]:
@@ -106,16 +132,26 @@ def _format_of(target: Path) -> str:
     return name
 
 
-def _file_bytes(image: PilImage, source: Path, target: Path) -> bytes:
+def _file_bytes(
+    image: PilImage, source: Path, target: Path, quality: int | None
+) -> tuple[bytes, list[str]]:
+    """A picture in the format of `target`, and in words, what that loses."""
     from vaecodec.pictures.metadata import save_options
 
-    file = io.BytesIO()
-    options, dropped = save_options(image, _format_of(target))
+    file, notices = io.BytesIO(), []
+    kind = _format_of(target)
+    options, dropped = save_options(image, kind)
     if dropped:
-        kind = target.suffix or "PNG"
-        notice(f"{source}: {kind} files keep no {', no '.join(dropped)}")
+        notices.append(f"{source}: {target.suffix or kind} files keep no {', no '.join(dropped)}")
+    if kind == "JPEG" and image.mode in ("LA", "RGBA"):
+        notices.append(f"{source}: {target.suffix} files keep no transparency")
+        image = image.convert(image.mode.removesuffix("A"))
+    if kind in LOSSY_FORMATS:
+        options["quality"] = quality or LOSSY_QUALITY
+        if quality is None:
+            notices.append(f"{target}: encoded anew, as {kind} of quality {LOSSY_QUALITY} (see -q)")
     try:
-        image.save(file, _format_of(target), **options)
+        image.save(file, kind, **options)
     except (OSError, ValueError, SyntaxError) as error:
         raise VaeError(f"{target}: cannot be written in this format ({error})") from error
-    return file.getvalue()
+    return file.getvalue(), notices

@@ -18,6 +18,16 @@ device = click.option(
     help="Where the networks run.",
 )
 force = click.option("--force", is_flag=True, help="Replace existing output files.")
+quiet = click.option("--quiet", is_flag=True, help="Say nothing but what went wrong.")
+as_json = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Say everything as JSON, a line on standard output per file.",
+)
+keep_times = click.option(
+    "--keep-times", is_flag=True, help="Give outputs the times of access and change of their inputs."
+)
 effort = click.option(
     "--effort",
     type=click.IntRange(0, MAX_EFFORT),

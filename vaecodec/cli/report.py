@@ -28,8 +28,8 @@ def notice(message: str) -> None:
 class ProgressBar:
     """A bar on standard error, shown after `PATIENCE` seconds and only on a terminal."""
 
-    def __init__(self, total: float, unit: str) -> None:
-        self._total, self._unit = total, unit
+    def __init__(self, total: float, unit: str, *, silent: bool = False) -> None:
+        self._total, self._unit, self._silent = total, unit, silent
         self._done, self._text, self._over = 0.0, "", False
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -38,7 +38,7 @@ class ProgressBar:
         self._timer.daemon = True
 
     def __enter__(self) -> ProgressBar:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._silent:
             self._timer.start()
         return self
 
@@ -78,18 +78,27 @@ class ProgressBar:
                 self._bar.stop()
 
 
-def for_each(items: Sequence[Item], work: Callable[[Item], None], name: Callable[[Item], str]) -> int:
-    """Do `work` on every item; a failing one is reported and the others go on. Exit code."""
+def for_each(
+    items: Sequence[Item],
+    work: Callable[[Item], None],
+    name: Callable[[Item], str],
+    failed: Callable[[Item, str], None],
+    *,
+    silent: bool = False,
+) -> int:
+    """Do `work` on every item; what a failing one says goes to `failed`, and the others go on. Exit
+    code. `silent`: without a progress bar."""
     failures = 0
-    with ProgressBar(len(items), "files") as bar:
+    with ProgressBar(len(items), "files", silent=silent) as bar:
         for number, item in enumerate(items):
             bar.update(number, name(item))
             try:
                 work(item)
             except VaeError as error:
                 failures += 1
-                notice(str(error) if error.filename else f"{name(item)}: {error}")
+                named = error.filename is not None or name(item) in str(error)
+                failed(item, str(error) if named else f"{name(item)}: {error}")
             except MemoryError:
                 failures += 1
-                notice(f"{name(item)}: not enough memory for a picture of this size")
+                failed(item, f"{name(item)}: not enough memory for a picture of this size")
     return 1 if failures else 0
