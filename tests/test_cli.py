@@ -8,8 +8,9 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,27 +21,12 @@ from bitstream import container
 from vaecodec.bench.codecs.pillow import JPEG
 from vaecodec.bench.metrics import psnr
 from vaecodec.bench.results import read_results
-from vaecodec.cli.main import main
 from vaecodec.files import write_whole
 from vaecodec.model import registry
 from vaecodec.quality import TUNES
 
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in this process; exit code, standard output, standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["vaecodec", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return call
+if TYPE_CHECKING:
+    from conftest import Run
 
 
 @pytest.fixture

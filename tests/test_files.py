@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ from bitstream import container
 from vaecodec import files
 from vaecodec.files import write_whole
 
+if TYPE_CHECKING:
+    from conftest import Run
+
 COMMAND = [sys.executable, "-m", "vaecodec.cli.main"]
 
 
@@ -27,12 +31,10 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def run(
-    *arguments: object, data: bytes | None = None, cwd: Path | None = None
-) -> tuple[int, bytes, str]:
-    """Exit code, standard output and standard error."""
+def piped(*arguments: object, data: bytes = b"") -> tuple[int, bytes, str]:
+    """The command in a process of its own: exit code, standard output and standard error."""
     command = [*COMMAND, *map(str, arguments)]
-    done = subprocess.run(command, input=data, capture_output=True, check=False, cwd=cwd)
+    done = subprocess.run(command, input=data, capture_output=True, check=False)
     return done.returncode, done.stdout, done.stderr.decode()
 
 
@@ -98,17 +100,17 @@ def test_an_interrupt_while_writing_leaves_nothing(
 
 
 def test_standard_streams(photo_file: Path, photo: np.ndarray) -> None:
-    code, vae, err = run("compress", "-", "-q", "30", data=photo_file.read_bytes())
+    code, vae, err = piped("compress", "-", "-q", "30", data=photo_file.read_bytes())
     assert (code, err) == (0, "")
     assert vae == vaecodec.encode(photo, 30)
-    code, png, err = run("decompress", "-", data=vae)
+    code, png, err = piped("decompress", "-", data=vae)
     assert (code, err) == (0, "")
     assert png.startswith(b"\x89PNG")
-    code, out, _ = run("info", "-", data=vae)
+    code, out, _ = piped("info", "-", data=vae)
     assert code == 0
     assert b"256 x 192" in out
-    assert run("compress", photo_file, "-o", "-", "-q", "30")[1] == vae
-    code, _, err = run("compress", photo_file, photo_file, "-o", "-")
+    assert piped("compress", photo_file, "-o", "-", "-q", "30")[1] == vae
+    code, _, err = piped("compress", photo_file, photo_file, "-o", "-")
     assert (code, "standard output takes one file" in err) == (2, True)
     assert names(photo_file.parent) == ["photo.png"]
 
@@ -116,7 +118,9 @@ def test_standard_streams(photo_file: Path, photo: np.ndarray) -> None:
 @pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="this system has no /dev/stdin")
 def test_the_device_of_standard_input(photo_file: Path, photo: np.ndarray) -> None:
     target = photo_file.with_name("out.vae")
-    assert run("compress", "/dev/stdin", "-o", target, "-q", "30", data=photo_file.read_bytes())[0] == 0
+    assert (
+        piped("compress", "/dev/stdin", "-o", target, "-q", "30", data=photo_file.read_bytes())[0] == 0
+    )
     assert target.read_bytes() == vaecodec.encode(photo, 30)
 
 
@@ -127,22 +131,25 @@ def test_a_broken_pipe_ends_quietly(photo_file: Path) -> None:
     assert done.stderr == b""
 
 
-def test_names_of_outputs(photo_file: Path, tmp_path: Path) -> None:
+def test_names_of_outputs(
+    run: Run, monkeypatch: pytest.MonkeyPatch, photo_file: Path, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for name in ("scan.01", "scan.02", "plain"):
         shutil.copy(photo_file, tmp_path / name)
-    assert run("compress", "scan.01", "scan.02", "plain", "photo.png", cwd=tmp_path)[0] == 0
+    assert run("compress", "scan.01", "scan.02", "plain", "photo.png")[0] == 0
     written = {name for name in names(tmp_path) if name.endswith(".vae")}
     assert written == {"scan.01.vae", "scan.02.vae", "plain.vae", "photo.vae"}
-    code, _, err = run("compress", "photo.png", "-o", "x.png", cwd=tmp_path)
+    code, _, err = run("compress", "photo.png", "-o", "x.png")
     assert (code, "x.png: the name of a .vae file was expected" in err) == (2, True)
     (tmp_path / "photo.vae").unlink()
     shutil.copy(photo_file, tmp_path / "photo.vae")
-    code, _, err = run("compress", "photo.vae", "-o", "photo.vae", "--force", cwd=tmp_path)
+    code, _, err = run("compress", "photo.vae", "-o", "photo.vae", "--force")
     assert (code, "would be replaced by its own output" in err) == (1, True)
     assert (tmp_path / "photo.vae").read_bytes() == photo_file.read_bytes()
 
 
-def test_a_failed_input_does_not_take_the_name(photo_file: Path) -> None:
+def test_a_failed_input_does_not_take_the_name(run: Run, photo_file: Path) -> None:
     photo_file.with_suffix(".jpg").write_bytes(b"none")
     code, _, err = run("compress", photo_file.parent)
     assert code == 1
@@ -151,7 +158,7 @@ def test_a_failed_input_does_not_take_the_name(photo_file: Path) -> None:
     assert photo_file.with_suffix(".vae").read_bytes().startswith(container.SIGNATURE)
 
 
-def test_what_a_folder_holds_besides_pictures(photo_file: Path) -> None:
+def test_what_a_folder_holds_besides_pictures(run: Run, photo_file: Path) -> None:
     """A Mac's companions of files, and formats that Pillow knows by name only."""
     for name in ("._photo.png", "film.mpg", "data.h5", "page.eps", "map.grib", "notes.txt"):
         photo_file.with_name(name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
@@ -160,32 +167,38 @@ def test_what_a_folder_holds_besides_pictures(photo_file: Path) -> None:
     assert made == {"photo.vae"}
 
 
-def test_damaged_exif_is_left_out_with_a_word(tmp_path: Path, photo: np.ndarray) -> None:
+def test_damaged_exif_is_left_out_with_a_word(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    monkeypatch.chdir(tmp_path)
     Image.fromarray(photo[:32, :32]).save(tmp_path / "a.webp", exif=b"Exif\0\0garbagegarbage")
-    assert run("compress", "a.webp", cwd=tmp_path)[0] == 0
+    assert run("compress", "a.webp")[0] == 0
     for name in ("a.avif", "a.tiff", "a.png"):
-        code, _, err = run("decompress", "a.vae", "-o", name, cwd=tmp_path)
+        code, _, err = run("decompress", "a.vae", "-o", name)
         assert code == 0
         assert "keep no damaged EXIF data" in err
         assert Image.open(tmp_path / name).size == (32, 32)
 
 
-def test_bytes_after_the_end(tmp_path: Path, photo: np.ndarray) -> None:
+def test_bytes_after_the_end(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    monkeypatch.chdir(tmp_path)
     data = vaecodec.encode(photo[:32, :32])
     (tmp_path / "a.vae").write_bytes(data + bytes(512))
-    code, out, _ = run("info", "a.vae", cwd=tmp_path)
-    assert (code, b"512 bytes" in out) == (0, True)
-    code, _, err = run("decompress", "a.vae", cwd=tmp_path)
+    code, out, _ = run("info", "a.vae")
+    assert (code, "512 bytes" in out) == (0, True)
+    code, _, err = run("decompress", "a.vae")
     assert (code, "a.vae: 512 bytes after the end are ignored" in err) == (0, True)
     assert vaecodec.info(data + data).trailing == len(data)
     assert vaecodec.decode(data + data).info["trailing_bytes"] == len(data)
 
 
-def test_as_json(photo_file: Path, tmp_path: Path, photo: np.ndarray) -> None:
+def test_as_json(run: Run, photo_file: Path, tmp_path: Path, photo: np.ndarray) -> None:
     Image.fromarray(photo[:9, :9]).save(tmp_path / "dense.jpg", dpi=(300, 300))
     (tmp_path / "none.png").write_bytes(b"none")
     code, out, err = run("compress", tmp_path, "-o", tmp_path / "out", "--json")
-    lines = [json.loads(line) for line in out.decode().splitlines()]
+    lines = [json.loads(line) for line in out.splitlines()]
     said = {Path(line["input"]).name: line for line in lines}
     assert (code, err) == (1, "")
     assert set(said) == {"photo.png", "dense.jpg", "none.png"}
@@ -197,16 +210,16 @@ def test_as_json(photo_file: Path, tmp_path: Path, photo: np.ndarray) -> None:
     assert (code, "run into each other" in err) == (2, True)
 
 
-def test_quietly(photo_file: Path, tmp_path: Path, photo: np.ndarray) -> None:
+def test_quietly(run: Run, photo_file: Path, tmp_path: Path, photo: np.ndarray) -> None:
     Image.fromarray(photo[:9, :9]).save(tmp_path / "dense.jpg", dpi=(300, 300))
     (tmp_path / "none.png").write_bytes(b"none")
     code, out, err = run("compress", tmp_path, "-o", tmp_path / "out", "--quiet")
-    assert (code, out) == (1, b"")
+    assert (code, out) == (1, "")
     assert len(err.strip().splitlines()) == 1  # what went wrong is said all the same
     assert "none.png" in err
 
 
-def test_times_are_kept_if_asked_for(photo_file: Path) -> None:
+def test_times_are_kept_if_asked_for(run: Run, photo_file: Path) -> None:
     os.utime(photo_file, (1_000_000_000, 1_100_000_000))
     vae, back = photo_file.with_suffix(".vae"), photo_file.with_name("back.png")
     assert run("compress", photo_file, "--keep-times")[0] == 0
@@ -217,22 +230,28 @@ def test_times_are_kept_if_asked_for(photo_file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.jpg", "x.webp", "x.avif"])
-def test_quality_of_formats_that_lose(tmp_path: Path, photo: np.ndarray, name: str) -> None:
+def test_quality_of_formats_that_lose(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "a.vae").write_bytes(vaecodec.encode(photo, 60))
     sizes = []
     for quality in (20, 95):
-        code, _, err = run("decompress", "a.vae", "-o", name, "-q", quality, "--force", cwd=tmp_path)
+        code, _, err = run("decompress", "a.vae", "-o", name, "-q", quality, "--force")
         assert (code, err) == (0, "")
         sizes.append((tmp_path / name).stat().st_size)
     assert sizes[1] > 2 * sizes[0]
-    code, _, err = run("decompress", "a.vae", "-o", name, "--force", cwd=tmp_path)
+    code, _, err = run("decompress", "a.vae", "-o", name, "--force")
     assert (code, f"{name}: encoded anew" in err, "quality 90" in err) == (0, True, True)
 
 
-def test_transparency_where_there_is_no_room_for_it(tmp_path: Path, photo: np.ndarray) -> None:
+def test_transparency_where_there_is_no_room_for_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    monkeypatch.chdir(tmp_path)
     clear = np.dstack((photo[:32, :32], np.full((32, 32), 7, np.uint8)))
     (tmp_path / "a.vae").write_bytes(vaecodec.encode(clear, 60))
-    code, _, err = run("decompress", "a.vae", "-o", "a.jpg", "-q", "90", cwd=tmp_path)
+    code, _, err = run("decompress", "a.vae", "-o", "a.jpg", "-q", "90")
     assert (code, "keep no transparency" in err) == (0, True)
     assert Image.open(tmp_path / "a.jpg").mode == "RGB"
 
