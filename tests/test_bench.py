@@ -51,6 +51,7 @@ from vaecodec.bench.metrics import (
 from vaecodec.bench.results import Results, Row, read_results
 from vaecodec.bench.run import Source, jpeg_bytes_at, measure, read_picture, readable, run
 from vaecodec.bench.summary import standings
+from vaecodec.files import expand
 
 CURVE = [(0.1, 26.0), (0.25, 29.0), (0.6, 32.5), (1.2, 36.0), (2.0, 39.0)]
 PUBLISHED = Path(__file__).parent.parent / "benchmarks" / "reference" / "kodak-published.json"
@@ -530,7 +531,7 @@ def folder(tmp_path: Path, photo: np.ndarray) -> Path:
 
 def _pictures(folder: Path) -> list[Source]:
     failures: list[str] = []
-    found = readable([(path, folder) for path in sorted(folder.rglob("*.png"))], failures.append)
+    found = readable(expand([str(folder)], {".png"}), failures.append)
     assert not failures
     return found
 
@@ -580,7 +581,7 @@ def test_a_cache_cut_short_goes_on(folder: Path, tmp_path: Path) -> None:
 def test_what_fails_is_said_and_the_others_go_on(folder: Path) -> None:
     failures: list[str] = []
     (folder / "c.png").write_bytes(b"rubbish")
-    found = readable([(p, folder) for p in sorted(folder.rglob("*.png"))], failures.append)
+    found = readable(expand([str(folder)], {".png"}), failures.append)
     assert len(found) == 2
     assert len(failures) == 1
     assert "c.png: not an image" in failures[0]

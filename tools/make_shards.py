@@ -200,7 +200,7 @@ def main() -> int:
 def make(arguments: argparse.Namespace) -> int:
     """Run with parsed arguments; exit code. Raises VaeError."""
     folder, out = arguments.folder, arguments.out
-    paths = [path for path, _ in expand([str(folder)], EXTENSIONS)]
+    paths = [found.path for found in expand([str(folder)], EXTENSIONS)]
     if not folder.is_dir() or not paths:
         raise VaeError(f"{folder}: not a folder that holds pictures")
     if out.exists() and any(out.iterdir()):
@@ -208,8 +208,8 @@ def make(arguments: argparse.Namespace) -> int:
     licences = read_licences(arguments.licences)
     seen, skipped = Seen(), []
     if arguments.apart is not None:
-        for path, _ in expand([str(arguments.apart)], EXTENSIONS):
-            seen.add(thumbnail(upright_srgb(path)[0]))
+        for found in expand([str(arguments.apart)], EXTENSIONS):
+            seen.add(thumbnail(upright_srgb(found.path)[0]))
     out.mkdir(parents=True, exist_ok=True)
     shards = Shards(out, arguments.shard_megabytes)
 

@@ -9,6 +9,7 @@ import secrets
 import stat
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -83,14 +84,24 @@ def source_of(path: Path) -> Path | IO[bytes]:
     return sys.stdin.buffer if path == STANDARD_STREAM else path
 
 
-def expand(inputs: Sequence[str], extensions: Iterable[str]) -> list[tuple[Path, Path]]:
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """A file to work on, the folder that its relative path starts from, and whether it was that folder
+    that was named."""
+
+    path: Path
+    root: Path
+    of_folder: bool
+
+
+def expand(inputs: Sequence[str], extensions: Iterable[str]) -> list[Input]:
     """The files meant by `inputs`: files, folders (searched for `extensions`, recursively) and glob
-    patterns the shell left alone. Each comes with the folder that its relative path starts from.
+    patterns the shell left alone.
 
     A name that matches nothing is returned as it is: working on it will say what is wrong.
     """
     wanted = {extension.lower() for extension in extensions}
-    found: list[tuple[Path, Path]] = []
+    found: list[Input] = []
     for name in inputs:
         names = [name]
         if name != str(STANDARD_STREAM) and not os.path.lexists(name) and glob.has_magic(name):
@@ -99,20 +110,21 @@ def expand(inputs: Sequence[str], extensions: Iterable[str]) -> list[tuple[Path,
             if os.path.isdir(path):
                 inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted)
                 # A Mac puts a file of its own beside each, "._" before its name.
-                found += [(p, path) for p in inside if p.is_file() and not p.name.startswith("._")]
+                files = [p for p in inside if p.is_file() and not p.name.startswith("._")]
+                found += [Input(path=p, root=path, of_folder=True) for p in files]
             else:
-                found.append((path, path.parent))
+                found.append(Input(path=path, root=path.parent, of_folder=False))
     return found
 
 
 def output_paths(
-    found: Sequence[tuple[Path, Path]], out: str | None, extension: str, replaced: Iterable[str]
+    found: Sequence[Input], out: str | None, extension: str, replaced: Iterable[str]
 ) -> list[tuple[Path, Path]]:
     """Pairs of input and output: beside the input, or where `out` says.
 
-    `out` is a file if there is one input and it does not name a folder; else a folder, in which the
-    inputs' folders are kept. `extension` takes the place of those in `replaced`; to other names it is
-    added. Raises VaeError if `out` cannot be that.
+    `out` is a file if there is one input, no folder, and it does not name a folder; else a folder, in
+    which the inputs' folders are kept. `extension` takes the place of those in `replaced`; to other
+    names it is added. Raises VaeError if `out` cannot be that.
     """
     known = {suffix.lower() for suffix in replaced}
 
@@ -121,15 +133,16 @@ def output_paths(
         return path.with_name(path.name + extension) if whole else path.with_suffix(extension)
 
     if out is None:
-        return [(p, p if p == STANDARD_STREAM else named(p)) for p, _ in found]
+        paths = [each.path for each in found]
+        return [(p, p if p == STANDARD_STREAM else named(p)) for p in paths]
     target = Path(out)
     if target == STANDARD_STREAM:
         if len(found) != 1:
             raise VaeError("standard output takes one file, several inputs were given")
-        return [(found[0][0], target)]
-    folder = os.path.isdir(target) or out.endswith(("/", os.sep)) or len(found) != 1
-    if not folder:
-        return [(found[0][0], target)]
+        return [(found[0].path, target)]
+    several = len(found) != 1 or found[0].of_folder
+    if not several and not os.path.isdir(target) and not out.endswith(("/", os.sep)):
+        return [(found[0].path, target)]
     if os.path.exists(target) and not os.path.isdir(target):
         raise VaeError(f"{out}: is a file, but several inputs need a folder to go to")
-    return [(path, named(target / path.relative_to(root))) for path, root in found]
+    return [(each.path, named(target / each.path.relative_to(each.root))) for each in found]

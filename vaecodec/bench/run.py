@@ -27,6 +27,7 @@ from vaecodec.bench.cache import Cache
 from vaecodec.bench.codecs import BenchCodec
 from vaecodec.bench.codecs.pillow import JPEG
 from vaecodec.bench.results import Results, Row
+from vaecodec.files import Input
 from vaecodec.pictures.reading import open_image
 
 Plan = Sequence[tuple[BenchCodec, Sequence[int]]]
@@ -162,16 +163,14 @@ def _measured(
     return {"versions": versions, "row": asdict(row)}
 
 
-def readable(paths: Sequence[tuple[Path, Path]], failed: Failed) -> list[Source]:
-    """Those of `paths` that are images; the others go to `failed`.
-
-    Each path comes with the folder that its name starts from; where two have one name, the second goes
-    by its whole path.
-    """
+def readable(found: Sequence[Input], failed: Failed) -> list[Source]:
+    """Those of `found` that are images; the others go to `failed`. Where two have one name, the second
+    goes by its whole path."""
     pictures: list[Source] = []
-    for path, folder in paths:
+    for each_input in found:
+        path = each_input.path
         try:
-            name = path.relative_to(folder).as_posix()
+            name = path.relative_to(each_input.root).as_posix()
             if any(name == other.name for other in pictures):
                 name = path.as_posix()
             identity = caching.picture_id(read_picture(path))

@@ -13,7 +13,7 @@ import click
 from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar, notice
-from vaecodec.files import expand
+from vaecodec.files import Input, expand
 from vaecodec.quality import DEFAULT_EFFORT, MAX_EFFORT, TUNES, check_tune
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def command(
     return 1 if failures else 0
 
 
-def _images(inputs: Sequence[str]) -> list[tuple[Path, Path]]:
+def _images(inputs: Sequence[str]) -> list[Input]:
     from PIL import Image
 
     for name in inputs:

@@ -1,0 +1,113 @@
+"""Every example of docs/tasks.md does what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+import vaecodec
+from vaecodec.codec import Codec
+
+if TYPE_CHECKING:
+    from conftest import Run
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "tasks.md"
+TASKS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", DOCUMENT.read_text(), re.M | re.S))
+COMMANDS = {
+    title: lines
+    for title, text in TASKS.items()
+    if (lines := re.findall(r"^    (?=vaecodec |cat )(.+)$", text, re.M))
+}
+PROGRAMS = {
+    title: program
+    for title, text in TASKS.items()
+    for program in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, codec: Codec) -> Path:
+    """The files that the examples speak of."""
+    folder = tmp_path_factory.mktemp("tasks")
+    photo = np.ascontiguousarray(skimage.data.astronaut()[:192, 128:384])
+    image, exif = Image.fromarray(photo), Image.Exif()
+    exif[0x0110] = "a camera"
+    image.save(folder / "photo.jpg", quality=95, exif=exif)
+    image.save(folder / "photo.png")
+    page = np.where(np.arange(64)[None, :, None] // 4 % 2, 255, 30).astype(np.uint8)
+    Image.fromarray(np.repeat(np.repeat(page, 48, axis=0), 3, axis=2)).save(folder / "screenshot.png")
+    (folder / "holiday" / "beach").mkdir(parents=True)
+    for name in ("a.jpg", "beach/b.jpg"):
+        image.crop((0, 0, 80, 64)).save(folder / "holiday" / name)
+    (folder / "photo.vae").write_bytes(codec.encode(photo, 60))
+    (folder / "small").mkdir()
+    shutil.copy(folder / "photo.vae", folder / "small" / "c.vae")
+    wide = bytearray(codec.encode(np.tile(photo[:32], (1, 5, 1)), 30, lossless=False))
+    wide[-9] ^= 1
+    (folder / "damaged.vae").write_bytes(wide)
+    return folder
+
+
+@pytest.fixture
+def here(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_there_are_twenty_of_them() -> None:
+    assert len(TASKS) >= 20
+    assert all(re.search(r"^    (vaecodec|cat) |^```python", text, re.M) for text in TASKS.values())
+
+
+@pytest.mark.parametrize("task", [task for task, lines in COMMANDS.items() if "|" not in lines[0]])
+def test_commands(run: Run, here: Path, task: str) -> None:
+    for line in COMMANDS[task]:
+        before = {path for path in here.rglob("*") if path.is_file()}
+        name, *arguments = shlex.split(line)
+        code, out, err = run(*arguments)
+        assert (name, code) == ("vaecodec", 0), err
+        assert out or {path for path in here.rglob("*") if path.is_file()} - before
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize("task", [task for task, lines in COMMANDS.items() if "|" in lines[0]])
+def test_pipeline(here: Path, task: str) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    run = ["bash", "-eo", "pipefail", "-c", *COMMANDS[task]]
+    environment = {**os.environ, "PATH": path}
+    done = subprocess.run(run, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Image.open(here / "there-and-back.png").size == (256, 192)
+
+
+@pytest.mark.parametrize("task", PROGRAMS)
+def test_program(here: Path, task: str) -> None:
+    """In a process of its own, as a user's would be: plugins and workers stay there."""
+    run = [sys.executable, "-c", PROGRAMS[task]]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=here)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_some_of_them_promise(run: Run, here: Path) -> None:
+    assert run("compress", "photo.jpg", "-o", "mail.vae", "--target-size", "20k")[0] == 0
+    assert (here / "mail.vae").stat().st_size <= 20_000
+    assert run("compress", "screenshot.png", "--lossless")[0] == 0
+    assert np.array_equal(vaecodec.decode("screenshot.vae"), Image.open("screenshot.png"))
+    assert run("compress", "photo.jpg", "-o", "whole.vae")[0] == 0
+    assert set(vaecodec.info("whole.vae").metadata) == {"exif"}
+    assert run("compress", "photo.jpg", "-o", "bare.vae", "--strip")[0] == 0
+    assert vaecodec.info("bare.vae").metadata == {}
+    code, _, err = run("decompress", "damaged.vae", "-o", "rescued.png", "--recover")
+    assert (code, "filled in from around" in err) == (0, True)
