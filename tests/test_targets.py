@@ -14,10 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vaecodec
-from vaecodec import encoding
+from vaecodec import encoding, figures
 from vaecodec.cli.main import group
 from vaecodec.codec import Codec
-from vaecodec.pictures import figures
 from vaecodec.pictures.reading import to_picture
 from vaecodec.targets import CLOSE_ENOUGH, MOST_ENCODINGS, Setting, lowest_level, to_size
 

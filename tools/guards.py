@@ -54,7 +54,7 @@ COUNT = 8
 Curves = Mapping[str, Mapping[str, Curve]]
 
 
-def pictures(data: Path, folder: Path, count: int) -> list[tuple[Path, Path]]:
+def pictures(data: Path, folder: Path, count: int) -> list[Input]:
     """Write the middles of `count` held-out pictures (all, if there are fewer), evenly spread."""
     large = [picture for picture in held_out(data) if min(picture.shape[:2]) >= MIN_SIDE]
     if not large:
@@ -66,13 +66,11 @@ def pictures(data: Path, folder: Path, count: int) -> list[tuple[Path, Path]]:
         y, x = (max(0, (side - SIDE) // 2) for side in large[number].shape[:2])
         path = folder / f"{number:03}.png"
         Image.fromarray(large[number][y : y + SIDE, x : x + SIDE]).save(path, compress_level=1)
-        found.append((path, folder))
+        found.append(Input(path=path, root=folder, of_folder=True))
     return found
 
 
-def measured(
-    codecs: Mapping[str, BenchCodec], found: list[tuple[Path, Path]], cache: Cache, jobs: int
-) -> Results:
+def measured(codecs: Mapping[str, BenchCodec], found: list[Input], cache: Cache, jobs: int) -> Results:
     """Every picture through every codec; curves go by the keys of `codecs`. Raises VaeError."""
 
     def failed(text: str) -> None:

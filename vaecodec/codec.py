@@ -19,13 +19,13 @@ from bitstream import container
 from bitstream.container import Container, Header
 from bitstream.errors import BadType, BadValue, VaeError
 from bitstream.recovery import salvage
-from vaecodec import decoding, encoding
+from vaecodec import decoding, encoding, figures
 from vaecodec.geometry import Rectangle, latent_size
 from vaecodec.model import registry
 from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.registry import ModelEntry
-from vaecodec.pictures import alpha, figures, finishing, reading
+from vaecodec.pictures import alpha, finishing, reading
 from vaecodec.pictures import lossless as exact
 from vaecodec.pictures.reading import ImageLike, Picture
 from vaecodec.quality import (
