@@ -29,7 +29,7 @@ from vaecodec.bench.metrics import usable
 from vaecodec.bench.output import prepare
 from vaecodec.bench.results import Results, Row
 from vaecodec.bench.run import readable, run
-from vaecodec.files import write_whole
+from vaecodec.files import Input, write_whole
 from vaecodec.train.data import held_out
 
 #: At equal value of any of GUARDS, `visual` may take this many percent of rate more than `psnr`.
