@@ -112,8 +112,8 @@ def test_pictures_are_held_out_ones(tmp_path: Path) -> None:
     kept = held_out(data)
     assert [picture.shape for picture in kept] == [(100, 100, 3), (900, 900, 3)]
     found = guards.pictures(data, tmp_path / "out", 5)
-    assert [path.name for path, _ in found] == ["000.png"]  # 100 pixels are too few for MS-SSIM
-    assert np.array_equal(np.asarray(Image.open(found[0][0])), kept[1][66:834, 66:834])
+    assert [each.path.name for each in found] == ["000.png"]  # 100 pixels are too few for MS-SSIM
+    assert np.array_equal(np.asarray(Image.open(found[0].path)), kept[1][66:834, 66:834])
     with pytest.raises(VaeError, match="no such folder"):
         held_out(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
