@@ -2,9 +2,9 @@
 
     python tools/reference_decoder.py FILE.vae WEIGHTS_FOLDER [OUT.pam]
 
-Prints the SHA-256 of the latent (little-endian int32, rows, columns, channels, in units of 1/64 step)
-and writes the picture as a portable arbitrary map. It imports nothing of vaecodec, and has assertions
-where the codec has errors for people.
+Prints the SHA-256 of the latent's symbols (little-endian int32, rows, columns, channels) and writes the
+picture as a portable arbitrary map. It imports nothing of vaecodec, and has assertions where the codec
+has errors for people.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -62,7 +62,7 @@ def group_rectangles(height, width, side):
 def read_weights(path):
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
-    types = {"F32": "<f4", "F16": "<f2", "I32": "<i4", "I16": "<i2"}
+    types = {"F32": "<f4", "F16": "<f2", "I32": "<i4", "I8": "<i1"}
     entries = json.loads(data[8:start])
     config = json.loads(entries.pop("__metadata__")["config"])
     tensors = {}
@@ -153,7 +153,7 @@ def read_block(ans, tables, indices):
     return symbols
 
 
-# ---- section 5: the prior, in integers
+# ---- section 5: scale indices
 
 
 def d2s(x, f=2):
@@ -162,126 +162,153 @@ def d2s(x, f=2):
     return x.transpose(0, 2, 1, 3, 4).reshape(h * f, w * f, -1)
 
 
-def sat(x):
-    return np.clip(x, -32767, 32767)
+def depthwise(x, weight):
+    """`weight`: 3 x 3 x C."""
+    h, w, _ = x.shape
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+    return sum(padded[i : i + h, j : j + w] * weight[i, j] for i in range(3) for j in range(3))
 
 
-class Prior:
-    def __init__(self, tensors, level):
-        self.t = {k[6:]: v.astype(np.int64) for k, v in tensors.items() if k.startswith("prior.")}
-        self.level = level
+def places(k, rows, columns, m):
+    """Where step k codes, phase by phase."""
+    for p in range(4):
+        q = p ^ (0, 3, 1, 2)[k]
+        yield slice(p // 2, rows, 2), slice(p % 2, columns, 2), slice(q * m // 4, (q + 1) * m // 4)
 
-    def row(self, name):
-        return self.t[name + ".table"][self.level]
 
-    def requantise(self, name, x, relu):
-        shift = int(self.t[name + ".shift"])
-        bias = self.t[name + ".bias"]
-        bias = bias[self.level] if bias.ndim == 2 else bias
-        half = 1 << (shift - 1) if shift else 0
-        x = sat((x + bias + half) >> shift)
-        return np.maximum(x, 0) if relu else x
+def rounded(x, bias, shift):
+    return (x + bias + (1 << shift - 1)) >> shift
 
-    def linear(self, name, x, relu=True):
-        return self.requantise(name, x @ self.t[name + ".weight"].T, relu)
 
-    def depthwise(self, name, x):
-        h, w, _ = x.shape
-        padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
-        weight = self.t[name + ".weight"]
-        total = sum(padded[i : i + h, j : j + w] * weight[i, j] for i in range(3) for j in range(3))
-        return self.requantise(name, total, False)
+def magnitude(symbols):
+    size = np.minimum(np.abs(symbols), 255) + 1
+    n = np.floor(np.log2(size)).astype(int)
+    return 8 * n + 8 * size // (1 << n) - 8
 
-    def gain(self, name, x):
-        return sat((self.row(name) * x + (1 << 15)) >> 16)
 
-    def features(self, z):
-        x = self.gain("hyper.dequantise", z)
-        x = d2s(self.linear("hyper.up1", x))
-        x = self.linear("hyper.mix1", self.depthwise("hyper.depthwise1", x))
-        x = d2s(self.linear("hyper.up2", x))
-        return sat(x + self.linear("hyper.mix2", self.depthwise("hyper.depthwise2", x)))
+def base_indices(t, level, z):
+    a = (t["gain.table"][level] * z + (1 << 15) >> 16).clip(-255, 255)
+    x = d2s(rounded(a @ t["map.weight"].T, t["map.bias"], t["map.shift"]), 4)
+    return (x + t["offset.table"][level]).clip(-2048, 2048)
 
-    def outputs(self, k, f, u):
-        x = f if k == 0 else np.concatenate((u, f), axis=2)
-        x = self.linear(f"adaptor{k}", x)
-        x = sat(x + self.linear("context.mix", self.depthwise("context.depthwise", x)))
-        return self.linear("context.head", x, relu=False)
+
+def scale_indices(t, level, base, symbols, k):
+    """Of step k; `symbols`: those of earlier steps, zero elsewhere."""
+    if k == 0:
+        return ((base + 8) >> 4).clip(0, 63)
+    own = np.arange(t["magnitude.bias"].size).reshape(3, -1)[k - 1]
+    u = magnitude(symbols) @ t["magnitude.weight"][:, own]
+    u = rounded(u, t["magnitude.bias"][own], t["magnitude.shift"][own]).clip(-255, 255)
+    f = depthwise(u, t[f"depthwise{k}.weight"])
+    f = rounded(f, t[f"depthwise{k}.bias"][level], t[f"depthwise{k}.shift"]).clip(0, 255)
+    shift = t[f"head{k}.shift"]
+    return ((base + 8 << shift) + f @ t[f"head{k}.weight"].T >> shift + 4).clip(0, 63)
 
 
 def decode_group(stream, tensors, tables, level, rows, columns):
-    """The latent of one group: rows x columns x M, in units of 1/64 step."""
-    ans, prior = Ans(stream), Prior(tensors, level)
-    h, w = -(-rows // 4) * 4, -(-columns // 4) * 4
-    indices = np.tile(prior.row("hyper.index"), h // 4 * w // 4)
+    """Symbols of one group: hyper-latent, h x w x Z, and latent, rows x columns x M."""
+    ans = Ans(stream)
+    t = {k[6:]: v.astype(np.int64) for k, v in tensors.items() if k.startswith("index.")}
+    h, w = -(-rows // 4), -(-columns // 4)
+    indices = np.tile(t["hyper.table"][level], h * w)
     assert len(stream) >= int(tables.bits[indices].sum() / 16), "a stream too short for its group"
-    f = prior.features(read_block(ans, tables, indices).reshape(h // 4, w // 4, -1))
-    m = len(prior.row("index.offset"))
-    u, latent = np.zeros((h, w, m), np.int64), np.zeros((h, w, m), np.int64)
+    z = read_block(ans, tables, indices).reshape(h, w, -1)
+    base = base_indices(t, level, z)[:rows, :columns]
+    symbols = np.zeros_like(base)
     for k in range(4):
-        out = prior.outputs(k, f, u)
-        places, means, scales = [], [], []
-        for p in range(4):
-            q = p ^ (0, 3, 1, 2)[k]
-            channels = slice(q * m // 4, (q + 1) * m // 4)
-            part = out[p // 2 : rows : 2, p % 2 : columns : 2, q * m // 2 : (q + 1) * m // 2]
-            mean = (prior.row("mean.quantise")[channels] * part[:, :, : m // 4] + (1 << 15)) >> 16
-            scale = (8 * part[:, :, m // 4 :] + prior.row("index.offset")[channels] + (1 << 8)) >> 9
-            places.append((slice(p // 2, rows, 2), slice(p % 2, columns, 2), channels))
-            means.append(np.clip(mean, -(2**20) + 1, 2**20 - 1))
-            scales.append(np.clip(scale, 0, 63))
-        symbols = read_block(ans, tables, np.concatenate([s.reshape(-1) for s in scales]))
+        index = scale_indices(t, level, base, symbols, k)
+        where = list(places(k, *base.shape))
+        block = read_block(ans, tables, np.concatenate([index[place].reshape(-1) for place in where]))
         at = 0
-        for place, mean in zip(places, means, strict=True):
-            part = symbols[at : at + mean.size].reshape(mean.shape)
-            latent[place] = np.clip(64 * part + mean, -(2**20) + 1, 2**20 - 1)
-            at += mean.size
-        u = prior.gain("latent.dequantise", latent)
+        for place in where:
+            part = symbols[place]
+            part[:] = block[at : at + part.size].reshape(part.shape)
+            at += part.size
     assert ans.state == 0 and not ans.words
-    return latent[:rows, :columns]
+    return z, symbols
 
 
 # ---- section 6: the picture
 
 
-def interpolated(tensors, name, level):
-    p = 15 * level / 63
-    return np.maximum(0, 1 - np.abs(p - np.arange(16))) @ tensors[name + ".knots"].astype(float)
+class Layers:
+    """The floating-point layers whose names begin with `prefix`, at a quality level."""
+
+    def __init__(self, tensors, prefix, level):
+        self.t = {k[len(prefix) :]: v.astype(float) for k, v in tensors.items() if k.startswith(prefix)}
+        p = 15 * level / 63
+        self.hat = np.maximum(0, 1 - np.abs(p - np.arange(16)))
+
+    def vector(self, name):
+        return self.hat @ self.t[name + ".knots"]
+
+    def linear(self, name, x):
+        return x @ self.t[name + ".weight"].T + self.t.get(name + ".bias", 0)
+
+    def depthwise(self, name, x):
+        weight = self.t[name + ".weight"][:, 0].transpose(1, 2, 0)
+        return depthwise(x, weight) + self.t[name + ".bias"]
 
 
-def synthesise(latent, config, tensors, level):
-    """Samples before limiting and rounding: 16 h x 16 w x 3, from a latent in units of 1/64 step."""
-    t = {k.removeprefix("transforms.synthesis."): v.astype(float) for k, v in tensors.items()}
+def relu(x):
+    return np.maximum(x, 0)
 
-    def linear(name, x):
-        return x @ t[name + ".weight"].T + t[name + ".bias"]
 
-    def depthwise(name, x):
-        h, w, _ = x.shape
-        padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
-        weight = t[name + ".weight"][:, 0]
-        taps = (padded[i : i + h, j : j + w] * weight[:, i, j] for i in range(3) for j in range(3))
-        return sum(taps) + t[name + ".bias"]
+def main_channels(x, details):
+    """All but the last `details` / 4 of each quarter of the channels."""
+    quarters = x.reshape(*x.shape[:2], 4, -1)
+    return quarters[..., : quarters.shape[-1] - details // 4].reshape(*x.shape[:2], -1)
 
-    y = latent / 64 * np.exp(interpolated(tensors, "transforms.log_latent_scale", level))
-    limits = t["trunk.limits"]
-    x = d2s(linear("head", y)).clip(-limits[0], limits[0])
-    blocks = config["synthesis_blocks"]
-    for i in range(blocks):
-        block = f"trunk.blocks.{i}."
-        if i == blocks // 2:
-            x = x * np.exp(interpolated(t, "trunk.log_gain", level))
-        g, h = np.split(interpolated(t, block + "gains", level), 2)
-        u = linear(block + "expand", x)
-        u = np.where(u < 0, u / 10, u)
-        x = x + g * linear(block + "project", depthwise(block + "depthwise", u))
-        a, b = np.split(linear(block + "gate", x), 2, axis=2)
-        x = x + h * linear(block + "mix", a / (1 + np.exp(-b)))
+
+def reconstruct(z, symbols, tensors, level, details):
+    """The latent of one group, rows x columns x M."""
+    n = Layers(tensors, "means.", level)
+    x = z * np.exp(n.vector("log_hyper_scale"))
+    x = d2s(relu(n.linear("up1", x) + n.vector("up1_bias")))
+    x = relu(n.linear("mix1", n.depthwise("depthwise1", x)))
+    x = d2s(relu(n.linear("up2", x)))
+    x = (x + relu(n.linear("mix2", n.depthwise("depthwise2", x))))[: len(symbols), : symbols.shape[1]]
+    features = n.linear("features", x) + n.vector("step_bias")
+    scaled = symbols * np.exp(Layers(tensors, "transforms.", level).vector("log_latent_scale"))
+    main = main_channels(scaled, details)
+    known, whiten = np.zeros_like(main), n.t["whiten"]
+    for k, read in enumerate(np.split(features, 4, axis=2)):
+        context = np.split(n.t["context.weight"], 4)[k]
+        x = relu(read + (known * whiten) @ context.T)
+        x = x + relu(n.linear("mix", n.depthwise("depthwise", x)))
+        mean = n.linear("head", x) / whiten
+        for place in places(k, *main.shape):
+            known[place] = (main[place] + mean[place]).clip(-(2**14), 2**14)
+    out = scaled.reshape(*scaled.shape[:2], 4, -1)
+    out[..., : known.shape[-1] // 4] = known.reshape(*known.shape[:2], 4, -1)
+    return scaled
+
+
+def lean_blocks(s, name, x, coarse=None):
+    limits = s.t[name + ".limits"]
+    x = x.clip(-limits[0], limits[0])
+    for i in range(len(limits) - 1):
+        block = f"{name}.blocks.{i}."
+        a, b = np.split(s.linear(block + "gate", s.depthwise(block + "depthwise", x)), 2, axis=2)
+        if coarse is not None:
+            c = s.linear(block + "coarse", coarse).repeat(2, axis=0).repeat(2, axis=1)
+            c, d = np.split(c, 2, axis=2)
+            a, b = a * (1 + c), b + d
+        x = x + s.vector(block + "gains") * s.linear(block + "mix", a / (1 + np.exp(-b)))
         x = x.clip(-limits[i + 1], limits[i + 1])
-    picture = d2s(linear("tail", x), 8)
-    if count := config.get("detail_channels", 0):
-        details = y.reshape(*y.shape[:2], 4, -1)[..., -count // 4 :].reshape(*y.shape[:2], count)
-        picture = picture + d2s(details @ t["shortcut.weight"].T, 16)
+    return x
+
+
+def synthesise(latent, details, tensors, level):
+    """Samples before limiting and rounding: 16 h x 16 w x 3."""
+    s = Layers(tensors, "transforms.synthesis.", level)
+    main = main_channels(latent, details)
+    coarse = lean_blocks(s, "coarse", s.linear("coarse_head", main))
+    x = lean_blocks(s, "trunk", d2s(s.linear("head", main)), coarse)
+    picture = d2s(s.linear("tail", x), 8)
+    if details:
+        quarters = latent.reshape(*latent.shape[:2], 4, -1)[..., -details // 4 :]
+        picture = picture + d2s(s.linear("shortcut", quarters.reshape(*latent.shape[:2], -1)), 16)
     return 255 * (picture + 0.5)
 
 
@@ -503,13 +530,13 @@ def predict(mode, left, top, right, corner):
 
 
 def decode(data, folder):
-    """Picture (uint8, H x W x 1 to 4) and latent (None without a model) of a file."""
+    """Picture (uint8, H x W x 1 to 4) and symbols of the latent (None without a model) of a file."""
     chunks = list(read_chunks(data))
     assert chunks[0][0] == "H"
     width, height, colour, model_id, level = read_header(chunks[0][1])
     assert all(kind.islower() or kind in "HGAL" for kind, _ in chunks)
     streams = {kind: [payload for k, payload in chunks if k == kind] for kind in "GAL"}
-    latent = None
+    symbols = None
     if model_id == bytes(4):
         rgba = Vp8l(streams["L"][0]).picture().astype(float)
         grey = rgba[:, :, 1]
@@ -518,25 +545,28 @@ def decode(data, folder):
         config, tensors = find_weights(folder, model_id)
         tables = Tables(tensors)
         rows, columns = -(-height // 16), -(-width // 16)
-        latent = np.zeros((rows, columns, config["latent_channels"]), np.int64)
+        details = config.get("detail_channels", 0)
+        symbols = np.zeros((rows, columns, config["latent_channels"]), np.int64)
+        latent = np.zeros(symbols.shape)
         alpha = np.full((height, width), 255)
         for i, place in enumerate(group_rectangles(rows, columns, 64)):
             size = latent[place].shape[:2]
-            latent[place] = decode_group(streams["G"][i], tensors, tables, level, *size)
+            z, symbols[place] = decode_group(streams["G"][i], tensors, tables, level, *size)
+            latent[place] = reconstruct(z, symbols[place], tensors, level, details)
         if colour >= 2:
             for i, place in enumerate(group_rectangles(height, width, 1024)):
                 alpha[place] = Vp8l(streams["A"][i]).picture()[:, :, 1]
-        rgba = synthesise(latent, config, tensors, level)[:height, :width]
+        rgba = synthesise(latent, details, tensors, level)[:height, :width]
         grey = rgba.mean(axis=2)
     planes = [grey] if colour % 2 == 0 else [rgba[:, :, c] for c in range(3)]
     samples = np.stack(planes + ([alpha] if colour >= 2 else []), axis=2)
-    return np.rint(np.clip(samples, 0, 255)).astype(np.uint8), latent
+    return np.rint(np.clip(samples, 0, 255)).astype(np.uint8), symbols
 
 
 def main(file, folder, out=None):
-    picture, latent = decode(Path(file).read_bytes(), folder)
-    if latent is not None:
-        print(hashlib.sha256(latent.astype("<i4").tobytes()).hexdigest())
+    picture, symbols = decode(Path(file).read_bytes(), folder)
+    if symbols is not None:
+        print(hashlib.sha256(symbols.astype("<i4").tobytes()).hexdigest())
     if out is not None:
         height, width, depth = picture.shape
         kind = ("GRAYSCALE", "GRAYSCALE_ALPHA", "RGB", "RGB_ALPHA")[depth - 1]

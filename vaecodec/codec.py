@@ -13,9 +13,8 @@ from bitstream.container import Container, Header
 from bitstream.errors import VaeError
 from bitstream.recovery import salvage
 from vaecodec import decoding, encoding
-from vaecodec.geometry import Rectangle, latent_size
+from vaecodec.geometry import Rectangle
 from vaecodec.model import registry
-from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.registry import ModelEntry
 from vaecodec.pictures import alpha, finishing, reading
@@ -164,16 +163,14 @@ class Codec:
             out |= zip(chosen, self._decode([parsed[i] for i in chosen], whole), strict=True)
         return [out[i] for i in range(len(batch))]
 
-    def decode_latent(self, data: bytes, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
-        """The quantised latent of a file, what every decoder must agree on to the last bit: int32,
-        H/16 x W/16 x M (rounded up), in units of 1/64 quantisation step. Raises as `decode`, and
-        VaeError where the picture is stored without loss."""
+    def decode_symbols(self, data: bytes, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
+        """The symbols of a file's latent, what every decoder must agree on to the last bit: int32,
+        H/16 x W/16 x M (rounded up). Raises as `decode`, and VaeError where the picture is stored
+        without loss."""
         parsed = container.parse(data, max_pixels)
         if parsed.header.lossless:
             raise VaeError("the picture is stored without loss and has no latent")
-        whole = Rectangle(0, 0, *latent_size(parsed.header.height, parsed.header.width))
-        latent = decoding.decode_latents(self._model(parsed.header.model_id), [parsed], whole).values[0]
-        return (latent.double() * 2**STEP_BITS).to(torch.int32).cpu().numpy()
+        return decoding.decode_symbols(self._model(parsed.header.model_id), parsed)
 
     def _decode(
         self, files: list[Container], region: Rectangle, recover: bool = False

@@ -61,8 +61,7 @@ def _symbols(model: LoadedModel, analysed: list[Analysed], level: int, effort: i
     """What is to be coded of the group of every picture."""
     latent = torch.cat([found.group_latent for found in analysed])
     hyper = torch.cat([found.hyper for found in analysed])
-    group = analysed[0].window.group  # the same of all
-    blocks = model.latents.quantise(latent, hyper, level, group.height, group.width).blocks
+    blocks = model.latents.quantise(latent, hyper, level).blocks
     if not effort:
         return blocks
     # What was damped is written as it was found to be sound.

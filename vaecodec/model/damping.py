@@ -111,11 +111,8 @@ def _cell_errors(model: LoadedModel, samples: Tensor, found: Analysed, level: in
     """
     inner = found.window.inner
     rows, columns = latent_size(*samples.shape[:2])
-    latent = found.latent[:, :rows, :columns].clone()
-    coded = model.latents.quantise(
-        found.group_latent, found.hyper, level, inner.height, inner.width
-    ).latent
-    latent[:, *inner.slices()] = coded[:, : inner.height, : inner.width]
+    latent = found.latent[:, :rows, :columns] * model.latent_scale[level]
+    latent[:, *inner.slices()] = model.latents.quantise(found.group_latent, found.hyper, level).latent
     decoded = _cut(model.synthesise(latent, level)[0].permute(2, 0, 1), samples)
     return _cell_means((decoded.clamp(0, 255) - samples).square()).mean(dim=0)
 
