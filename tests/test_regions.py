@@ -53,11 +53,11 @@ def test_only_the_groups_needed_are_touched(
     coder = codec._model().latents
     sizes = []
 
-    def decode(streams: list[bytes], level: int, rows: int, columns: int) -> object:
+    def decode_symbols(streams: list[bytes], level: int, rows: int, columns: int) -> object:
         sizes.append((rows, columns))
-        return type(coder).decode(coder, streams, level, rows, columns)
+        return type(coder).decode_symbols(coder, streams, level, rows, columns)
 
-    monkeypatch.setattr(coder, "decode", decode)
+    monkeypatch.setattr(coder, "decode_symbols", decode_symbols)
     codec.decode(data, region=(10, 10, 600, 600))
     assert sizes == [(64, 64)]
     sizes.clear()

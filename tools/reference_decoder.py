@@ -68,8 +68,8 @@ def read_weights(path):
     tensors = {}
     for name, entry in entries.items():
         begin, end = (start + offset for offset in entry["data_offsets"])
-        array = np.frombuffer(data[begin:end], types[entry["dtype"]])
-        tensors[name] = array.reshape(entry["shape"])
+        flat = np.frombuffer(data[begin:end], types[entry["dtype"]])
+        tensors[name] = flat.reshape(entry["shape"])
     return config, tensors
 
 
@@ -117,14 +117,9 @@ class Tables:
     def __init__(self, tensors):
         self.skip = int(tensors["entropy.skip"])
         self.supports = tensors["entropy.supports"].tolist()
-        self.starts = []
-        at = 0
-        for support in self.supports:
-            table = tensors["entropy.frequencies"][at : at + 2 * support + 2]
-            self.starts.append([0, *np.cumsum(table).tolist()])
-            assert self.starts[-1][-1] == 1 << 24
-            at += len(table)
-        # Of the most probable symbol.
+        ends = np.cumsum(2 * tensors["entropy.supports"] + 2)
+        tables = np.split(tensors["entropy.frequencies"], ends[:-1])
+        self.starts = [[0, *np.cumsum(table).tolist()] for table in tables]
         self.bits = np.array([24 - np.log2(np.diff(starts).max()) for starts in self.starts])
         self.bits[: self.skip] = 0
 
@@ -163,7 +158,6 @@ def d2s(x, f=2):
 
 
 def depthwise(x, weight):
-    """`weight`: 3 x 3 x C."""
     h, w, _ = x.shape
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
     return sum(padded[i : i + h, j : j + w] * weight[i, j] for i in range(3) for j in range(3))
@@ -176,31 +170,29 @@ def places(k, rows, columns, m):
         yield slice(p // 2, rows, 2), slice(p % 2, columns, 2), slice(q * m // 4, (q + 1) * m // 4)
 
 
-def rounded(x, bias, shift):
-    return (x + bias + (1 << shift - 1)) >> shift
-
-
 def magnitude(symbols):
-    size = np.minimum(np.abs(symbols), 255) + 1
-    n = np.floor(np.log2(size)).astype(int)
-    return 8 * n + 8 * size // (1 << n) - 8
+    size = np.minimum(np.abs(symbols), 255) + np.float32(1)
+    return (size.astype("<f4").view("<i4") >> 20) - 1016
+
+
+def rounded(x, t, name, row=...):
+    shift = t[name + ".shift"]
+    return x + t[name + ".bias"][row] + (1 << shift - 1) >> shift
 
 
 def base_indices(t, level, z):
-    a = (t["gain.table"][level] * z + (1 << 15) >> 16).clip(-255, 255)
-    x = d2s(rounded(a @ t["map.weight"].T, t["map.bias"], t["map.shift"]), 4)
-    return (x + t["offset.table"][level]).clip(-2048, 2048)
+    a = (t["gain.table"][level] * z + (1 << 15) >> 16).clip(-255, 255) @ t["map.weight"].T
+    return (d2s(rounded(a, t, "map"), 4) + t["offset.table"][level]).clip(-2048, 2048)
 
 
 def scale_indices(t, level, base, symbols, k):
     """Of step k; `symbols`: those of earlier steps, zero elsewhere."""
     if k == 0:
-        return ((base + 8) >> 4).clip(0, 63)
-    own = np.arange(t["magnitude.bias"].size).reshape(3, -1)[k - 1]
-    u = magnitude(symbols) @ t["magnitude.weight"][:, own]
-    u = rounded(u, t["magnitude.bias"][own], t["magnitude.shift"][own]).clip(-255, 255)
-    f = depthwise(u, t[f"depthwise{k}.weight"])
-    f = rounded(f, t[f"depthwise{k}.bias"][level], t[f"depthwise{k}.shift"]).clip(0, 255)
+        return (base + 8 >> 4).clip(0, 63)
+    u = magnitude(symbols) @ t["magnitude.weight"]
+    u = np.split(rounded(u, t, "magnitude"), 3, axis=2)[k - 1]
+    f = depthwise(u.clip(-255, 255), t[f"depthwise{k}.weight"])
+    f = rounded(f, t, f"depthwise{k}", level).clip(0, 255)
     shift = t[f"head{k}.shift"]
     return ((base + 8 << shift) + f @ t[f"head{k}.weight"].T >> shift + 4).clip(0, 63)
 
@@ -217,13 +209,10 @@ def decode_group(stream, tensors, tables, level, rows, columns):
     symbols = np.zeros_like(base)
     for k in range(4):
         index = scale_indices(t, level, base, symbols, k)
-        where = list(places(k, *base.shape))
-        block = read_block(ans, tables, np.concatenate([index[place].reshape(-1) for place in where]))
-        at = 0
-        for place in where:
-            part = symbols[place]
-            part[:] = block[at : at + part.size].reshape(part.shape)
-            at += part.size
+        parts = [index[place].reshape(-1) for place in places(k, *base.shape)]
+        block = iter(read_block(ans, tables, np.concatenate(parts)))
+        for place, part in zip(places(k, *base.shape), parts, strict=True):
+            symbols[place].flat = [next(block) for _ in part]
     assert ans.state == 0 and not ans.words
     return z, symbols
 
@@ -232,12 +221,11 @@ def decode_group(stream, tensors, tables, level, rows, columns):
 
 
 class Layers:
-    """The floating-point layers whose names begin with `prefix`, at a quality level."""
+    """Floating-point layers of a prefix, at a quality level."""
 
     def __init__(self, tensors, prefix, level):
         self.t = {k[len(prefix) :]: v.astype(float) for k, v in tensors.items() if k.startswith(prefix)}
-        p = 15 * level / 63
-        self.hat = np.maximum(0, 1 - np.abs(p - np.arange(16)))
+        self.hat = (1 - np.abs(15 * level / 63 - np.arange(16))).clip(0)
 
     def vector(self, name):
         return self.hat @ self.t[name + ".knots"]
@@ -246,70 +234,55 @@ class Layers:
         return x @ self.t[name + ".weight"].T + self.t.get(name + ".bias", 0)
 
     def depthwise(self, name, x):
-        weight = self.t[name + ".weight"][:, 0].transpose(1, 2, 0)
-        return depthwise(x, weight) + self.t[name + ".bias"]
+        return depthwise(x, self.t[name + ".weight"][:, 0].transpose(1, 2, 0)) + self.t[name + ".bias"]
 
 
-def relu(x):
-    return np.maximum(x, 0)
-
-
-def main_channels(x, details):
-    """All but the last `details` / 4 of each quarter of the channels."""
-    quarters = x.reshape(*x.shape[:2], 4, -1)
-    return quarters[..., : quarters.shape[-1] - details // 4].reshape(*x.shape[:2], -1)
-
-
-def reconstruct(z, symbols, tensors, level, details):
-    """The latent of one group, rows x columns x M."""
+def reconstruct(z, symbols, tensors, level, main):
+    """The latent of one group, rows x columns x M. `main`: the channels that are no details."""
     n = Layers(tensors, "means.", level)
     x = z * np.exp(n.vector("log_hyper_scale"))
-    x = d2s(relu(n.linear("up1", x) + n.vector("up1_bias")))
-    x = relu(n.linear("mix1", n.depthwise("depthwise1", x)))
-    x = d2s(relu(n.linear("up2", x)))
-    x = (x + relu(n.linear("mix2", n.depthwise("depthwise2", x))))[: len(symbols), : symbols.shape[1]]
-    features = n.linear("features", x) + n.vector("step_bias")
-    scaled = symbols * np.exp(Layers(tensors, "transforms.", level).vector("log_latent_scale"))
-    main = main_channels(scaled, details)
-    known, whiten = np.zeros_like(main), n.t["whiten"]
-    for k, read in enumerate(np.split(features, 4, axis=2)):
-        context = np.split(n.t["context.weight"], 4)[k]
-        x = relu(read + (known * whiten) @ context.T)
-        x = x + relu(n.linear("mix", n.depthwise("depthwise", x)))
-        mean = n.linear("head", x) / whiten
-        for place in places(k, *main.shape):
-            known[place] = (main[place] + mean[place]).clip(-(2**14), 2**14)
-    out = scaled.reshape(*scaled.shape[:2], 4, -1)
-    out[..., : known.shape[-1] // 4] = known.reshape(*known.shape[:2], 4, -1)
-    return scaled
+    x = d2s((n.linear("up1", x) + n.vector("up1_bias")).clip(0))
+    x = n.linear("mix1", n.depthwise("depthwise1", x)).clip(0)
+    x = d2s(n.linear("up2", x).clip(0))
+    x = n.linear("features", x + n.linear("mix2", n.depthwise("depthwise2", x)).clip(0))
+    features = (x + n.vector("step_bias"))[: symbols.shape[0], : symbols.shape[1]]
+    goal = symbols * np.exp(Layers(tensors, "transforms.", level).vector("log_latent_scale"))
+    y, whiten = np.zeros_like(goal), n.t["whiten"]
+    for k in range(4):
+        x = np.split(features + n.linear("context", y[..., main] * whiten), 4, axis=2)[k].clip(0)
+        x = x + n.linear("mix", n.depthwise("depthwise", x)).clip(0)
+        found = goal.copy()
+        found[..., main] = (goal[..., main] + n.linear("head", x) / whiten).clip(-(2**14), 2**14)
+        for place in places(k, *y.shape):
+            y[place] = found[place]
+    return y
 
 
-def lean_blocks(s, name, x, coarse=None):
+def trunk(s, name, x, coarse=None):
     limits = s.t[name + ".limits"]
     x = x.clip(-limits[0], limits[0])
     for i in range(len(limits) - 1):
         block = f"{name}.blocks.{i}."
-        a, b = np.split(s.linear(block + "gate", s.depthwise(block + "depthwise", x)), 2, axis=2)
-        if coarse is not None:
-            c = s.linear(block + "coarse", coarse).repeat(2, axis=0).repeat(2, axis=1)
-            c, d = np.split(c, 2, axis=2)
-            a, b = a * (1 + c), b + d
-        x = x + s.vector(block + "gains") * s.linear(block + "mix", a / (1 + np.exp(-b)))
+        u = s.depthwise(block + "depthwise", x)
+        if coarse is None:
+            u, v = np.split(s.linear(block + "gate", u), 2, axis=2)
+            u = u / (1 + np.exp(-v))
+        else:
+            scale = s.linear(block + "modulation", coarse)
+            u = s.linear(block + "expand", u) * scale.repeat(2, axis=0).repeat(2, axis=1)
+        x = x + s.vector(block + "gains") * s.linear(block + "mix", u)
         x = x.clip(-limits[i + 1], limits[i + 1])
     return x
 
 
-def synthesise(latent, details, tensors, level):
+def synthesise(y, tensors, level, main):
     """Samples before limiting and rounding: 16 h x 16 w x 3."""
     s = Layers(tensors, "transforms.synthesis.", level)
-    main = main_channels(latent, details)
-    coarse = lean_blocks(s, "coarse", s.linear("coarse_head", main))
-    x = lean_blocks(s, "trunk", d2s(s.linear("head", main)), coarse)
-    picture = d2s(s.linear("tail", x), 8)
-    if details:
-        quarters = latent.reshape(*latent.shape[:2], 4, -1)[..., -details // 4 :]
-        picture = picture + d2s(s.linear("shortcut", quarters.reshape(*latent.shape[:2], -1)), 16)
-    return 255 * (picture + 0.5)
+    coarse = trunk(s, "coarse", s.linear("coarse_head", y[..., main]))
+    x = s.linear("tail", trunk(s, "trunk", d2s(s.linear("head", y[..., main])), coarse))
+    if len(main) < y.shape[2]:
+        x = x + d2s(s.linear("shortcut", np.delete(y, main, axis=2)))
+    return 255 * (d2s(x, 8) + 0.5)
 
 
 # ---- VP8L (RFC 9649, section 3), for chunks L and A
@@ -502,6 +475,10 @@ def unpredict(image, width, size, modes):
     return out
 
 
+def mean(a, b):
+    return (a + b) // 2
+
+
 def predict(mode, left, top, right, corner):
     if mode == 11:
         nearer_left = np.abs(top - corner).sum() < np.abs(left - corner).sum()
@@ -509,21 +486,12 @@ def predict(mode, left, top, right, corner):
     if mode == 12:
         return np.clip(left + top - corner, 0, 255)
     if mode == 13:
-        mean = (left + top) // 2
-        return np.clip(mean + np.trunc((mean - corner) / 2).astype(int), 0, 255)
+        middle = mean(left, top)
+        return np.clip(middle + np.trunc((middle - corner) / 2).astype(int), 0, 255)
     black = np.array((0, 0, 0, 255))
-    return {
-        1: left,
-        2: top,
-        3: right,
-        4: corner,
-        5: ((left + right) // 2 + top) // 2,
-        6: (left + corner) // 2,
-        7: (left + top) // 2,
-        8: (corner + top) // 2,
-        9: (top + right) // 2,
-        10: ((left + corner) // 2 + (top + right) // 2) // 2,
-    }.get(int(mode), black)
+    means = [mean(mean(left, right), top), mean(left, corner), mean(left, top), mean(corner, top)]
+    means += [mean(top, right), mean(mean(left, corner), mean(top, right))]
+    return [black, left, top, right, corner, *means][mode if mode < 11 else 0]
 
 
 # ---- a whole file
@@ -545,18 +513,19 @@ def decode(data, folder):
         config, tensors = find_weights(folder, model_id)
         tables = Tables(tensors)
         rows, columns = -(-height // 16), -(-width // 16)
-        details = config.get("detail_channels", 0)
-        symbols = np.zeros((rows, columns, config["latent_channels"]), np.int64)
+        m, details = config["latent_channels"], config["detail_channels"]
+        main = np.arange(m).reshape(4, -1)[:, : (m - details) // 4].reshape(-1)
+        symbols = np.zeros((rows, columns, m), np.int64)
         latent = np.zeros(symbols.shape)
         alpha = np.full((height, width), 255)
         for i, place in enumerate(group_rectangles(rows, columns, 64)):
             size = latent[place].shape[:2]
             z, symbols[place] = decode_group(streams["G"][i], tensors, tables, level, *size)
-            latent[place] = reconstruct(z, symbols[place], tensors, level, details)
+            latent[place] = reconstruct(z, symbols[place], tensors, level, main)
         if colour >= 2:
             for i, place in enumerate(group_rectangles(height, width, 1024)):
                 alpha[place] = Vp8l(streams["A"][i]).picture()[:, :, 1]
-        rgba = synthesise(latent, details, tensors, level)[:height, :width]
+        rgba = synthesise(latent, tensors, level, main)[:height, :width]
         grey = rgba.mean(axis=2)
     planes = [grey] if colour % 2 == 0 else [rgba[:, :, c] for c in range(3)]
     samples = np.stack(planes + ([alpha] if colour >= 2 else []), axis=2)

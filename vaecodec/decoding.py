@@ -162,7 +162,7 @@ def _synthesised(
         if header.grey:
             samples = samples.mean(dim=3)
         target = out[:, *inner.within(region).slices()]
-        target[:] = samples.clamp(0, 255).round().to(torch.uint8).cpu().numpy()
+        target[:] = samples.clamp_(0, 255).round_().to(torch.uint8).cpu().numpy()
     return out
 
 

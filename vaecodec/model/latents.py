@@ -110,13 +110,14 @@ class LatentCoder:
     def _round(self, residual: Tensor, index: Tensor, error_bits: float | Tensor) -> Tensor:
         """Residuals in steps to symbols: the nearest integer, or the next one toward zero where that
         saves more rate than it adds distortion (rate-distortion optimised quantisation)."""
-        symbol = torch.floor(residual + 0.5)
+        symbol = torch.round(residual)
         size = symbol.abs()
-        added = 2 * (residual.abs() - size) + 1  # squared error, in steps
-        entry = index.to(torch.int64) * (_RATED_MAX + 1) + size.clamp(max=_RATED_MAX).to(torch.int64)
-        saved = self._saved_bits.take(entry)
-        symbol -= symbol.sign() * (saved > error_bits * added)
-        return symbol * (index >= self._tables.skip)
+        # Bits that the squared error, in steps, would grow by.
+        added = residual.abs().sub_(size).mul_(2).add_(1).mul_(error_bits)
+        entry = size.clamp_(max=_RATED_MAX).to(torch.int32).add_(index, alpha=_RATED_MAX + 1)
+        saved = self._saved_bits.view(-1).index_select(0, entry.view(-1)).view_as(added)
+        symbol -= symbol.sign().mul_(saved > added)
+        return symbol.mul_(index >= self._tables.skip)
 
     def _error_bits(self, level: int, channels: int) -> Tensor:
         """Bits for a squared error of one step, per channel, where no search follows."""

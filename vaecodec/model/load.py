@@ -95,7 +95,8 @@ class LoadedModel:
     def synthesise(self, latent: Tensor, level: int) -> Tensor:
         """Latents as decoded (float32, N x h x w x M) to samples: float32 N x 16h x 16w x 3 on the
         scale 0..255, neither limited nor rounded."""
-        return (self.transforms.synthesis(latent, self.levels(len(latent), level)) + 0.5) * 255
+        picture = self.transforms.synthesis(latent, self.levels(1, level))
+        return picture.add_(0.5).mul_(255)
 
     def levels(self, count: int, level: int) -> Tensor:
         """`level` for each of `count` items."""

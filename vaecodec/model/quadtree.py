@@ -59,7 +59,7 @@ def by_place(values: Tensor, like: Tensor, step: int) -> Iterator[tuple[Place, T
     for place in places(step):
         n, rows, columns, _ = place.positions(like).shape
         end = start + rows * columns
-        yield place, values[:, start:end].view(n, rows, columns, -1)
+        yield place, values[:, start:end].view(n, rows, columns, values.shape[2])
         start = end
 
 
