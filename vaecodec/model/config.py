@@ -54,7 +54,7 @@ SIZES = {
         ModelConfig(
             size="small",
             channels=128,
-            analysis_blocks=6,
+            analysis_blocks=5,
             coarse_channels=128,
             coarse_blocks=2,
             synthesis_channels=96,

@@ -35,7 +35,7 @@ GAIN_MAX = 2**30
 #: Scale indices are in units of 2^-INDEX_BITS until they are rounded. Offsets are at most OFFSET_MAX;
 #: indices without context saturate at BASE_MAX.
 INDEX_BITS = 4
-OFFSET_MAX = 2**15
+OFFSET_MAX = 2**12
 BASE_MAX = 2**11
 #: Magnitudes are in units of 2^-MAGNITUDE_BITS; symbols are looked at up to this size.
 MAGNITUDE_BITS = 3
@@ -122,15 +122,16 @@ class IndexNetwork:
         self.magnitude = _Scaled(tensors, "magnitude", device, along=1)
         self.depthwise = [_Scaled(tensors, f"depthwise{k}", device, along=2) for k in range(1, STEPS)]
         self.head = [_Scaled(tensors, f"head{k}", device, along=0) for k in range(1, STEPS)]
+        self.magnitudes = magnitude(torch.arange(SYMBOL_MAX + 1)).to(device)
 
     def start(self, z: Tensor, level: int, rows: int, columns: int) -> GroupIndices:
         """Begin with groups of `rows` x `columns` positions, whose hyper-latents are `z` (symbols,
         N x h x w x Z, h and w being rows and columns in cells, rounded up)."""
         units = torch.floor(z.double() * self.gain[level] + 0.5)
         x = units.clamp_(-ACTIVATION_MAX, ACTIVATION_MAX).float()
-        x = (x @ self.map.weight.T).add_(self.map.bias).floor_()
-        x = depth_to_space(x, HYPER_CELL)[:, :rows, :columns] + self.offset[level]
-        return GroupIndices(self, x.clamp_(-BASE_MAX, BASE_MAX), level)
+        bias = self.map.bias + self.offset[level].repeat(HYPER_CELL**2)
+        x = (x @ self.map.weight.T).add_(bias).floor_().clamp_(-BASE_MAX, BASE_MAX)
+        return GroupIndices(self, depth_to_space(x, HYPER_CELL)[:, :rows, :columns], level)
 
 
 class GroupIndices:
@@ -171,6 +172,8 @@ class GroupIndices:
         """Take in the step's symbols (integers, N x P x M/4), for later steps."""
         later = slice(self._step * self._network.width, None)
         weights = self._network.magnitude.weight
-        for place, part in by_place(magnitude(symbols), self._seen, self._step):
+        size = symbols.abs().clamp_(max=SYMBOL_MAX).to(torch.int32)
+        magnitudes = self._network.magnitudes.index_select(0, size.view(-1)).view(size.shape)
+        for place, part in by_place(magnitudes, self._seen, self._step):
             weight = weights[place.channels(len(weights)), later]
             place.positions(self._seen)[..., later] += part @ weight
