@@ -160,6 +160,20 @@ def test_errors_carry_the_name_of_the_file(tmp_path: Path, data: bytes) -> None:
     with cut.open("rb") as file, pytest.raises(vaecodec.TruncatedFile) as caught:
         vaecodec.decode(file)
     assert caught.value.filename == str(cut)
+    with pytest.raises(vaecodec.VaeError, match="cannot be read") as caught:
+        vaecodec.decode(file)  # that is closed
+    assert caught.value.filename == str(cut)
+    with pytest.raises(vaecodec.VaeError) as caught:
+        Codec(tmp_path / "absent.safetensors")
+    assert caught.value.filename == str(tmp_path / "absent.safetensors")
+
+
+def test_the_latent_is_read_from_every_kind_of_source(vae_file: Path, data: bytes) -> None:
+    codec = Codec(device="cpu")
+    assert np.array_equal(codec.decode_latent(vae_file), codec.decode_latent(data))
+    with pytest.raises(TypeError) as caught:
+        codec.decode_latent(3)  # type: ignore[arg-type]
+    assert isinstance(caught.value, vaecodec.VaeError)
 
 
 def test_memory_that_torch_does_not_get_is_a_memory_error(

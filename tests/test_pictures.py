@@ -378,3 +378,28 @@ def test_damaged_exif_is_kept_and_says_nothing(codec: Codec, photo: np.ndarray) 
     decoded = codec.decode(codec.encode(image))
     assert decoded.info["exif"] == image.info["exif"]
     assert decoded.size == (30, 20)
+
+
+def test_density_that_is_no_number(photo: np.ndarray) -> None:
+    image = Image.fromarray(photo[:9, :9])
+    for value in (float("nan"), float("inf")):
+        image.info["dpi"] = (value, value)
+        assert to_picture(image).notices == ()
+
+
+@pytest.mark.parametrize("error", [KeyError(262), struct.error("'L' format requires a number")])
+def test_tiff_whose_exif_is_damaged(
+    photo: np.ndarray, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The picture is read all the same, whatever Pillow raises: these two came of changed bytes."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x010F] = "Camera"
+    Image.fromarray(photo[:16, :16]).save(file, "TIFF", exif=exif)
+    monkeypatch.setattr(Image.Exif, "tobytes", fail)
+    picture = to_picture(file.getvalue())
+    assert np.array_equal(picture.samples, photo[:16, :16])
+    assert "exif" not in picture.metadata

@@ -295,15 +295,19 @@ class Codec:
                 out |= zip(chosen, self._decode([parsed[i] for i in chosen], whole), strict=True)
         return [out[i] for i in range(len(parsed))]
 
-    def decode_latent(self, data: bytes, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
+    def decode_latent(self, source: Source, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
         """The quantised latent of a file, what every decoder must agree on to the last bit: int32,
         H/16 x W/16 x M (rounded up), in units of 1/64 quantisation step. Raises as `decode`, and
         VaeError where the picture is stored without loss."""
-        parsed = container.parse(data, max_pixels)
-        if parsed.header.lossless:
-            raise VaeError("the picture is stored without loss and has no latent")
-        whole = Rectangle(0, 0, *latent_size(parsed.header.height, parsed.header.width))
-        latent = decoding.decode_latents(self._model(parsed.header.model_id), [parsed], whole).values[0]
+        check_whole("max_pixels", max_pixels, 1, sys.maxsize)
+        data, name = read_source(source)
+        with naming(name), self._own_settings():
+            parsed = container.parse(data, max_pixels)
+            if parsed.header.lossless:
+                raise VaeError("the picture is stored without loss and has no latent")
+            whole = Rectangle(0, 0, *latent_size(parsed.header.height, parsed.header.width))
+            model = self._model(parsed.header.model_id)
+            latent = decoding.decode_latents(model, [parsed], whole).values[0]
         return (latent.double() * 2**STEP_BITS).to(torch.int32).cpu().numpy()
 
     @contextlib.contextmanager

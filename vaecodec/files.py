@@ -23,9 +23,9 @@ def check_output(path: Path, *, force: bool) -> None:
     """Raise VaeError if `path` is a folder, or a file that may not be replaced."""
     # os.path answers False where pathlib raises: in folders that may not be searched.
     if os.path.isdir(path):
-        raise VaeError(f"{path}: is a folder, a file was expected")
+        raise VaeError("is a folder, a file was expected").in_file(str(path))
     if not force and os.path.lexists(path) and not _is_stream(path):
-        raise VaeError(f"{path}: exists already (use --force to replace it)")
+        raise VaeError("exists already (use --force to replace it)").in_file(str(path))
 
 
 def write_whole(path: Path, data: bytes, *, force: bool = False) -> None:
@@ -65,7 +65,7 @@ def write_whole(path: Path, data: bytes, *, force: bool = False) -> None:
     except BrokenPipeError:  # what reads has enough
         raise
     except OSError as error:
-        raise VaeError(f"{path}: cannot be written ({error.strerror})") from error
+        raise VaeError(f"cannot be written ({error.strerror})").in_file(str(path)) from error
 
 
 def _is_stream(path: Path) -> bool:
@@ -144,5 +144,5 @@ def output_paths(
     if not several and not os.path.isdir(target) and not out.endswith(("/", os.sep)):
         return [(found[0].path, target)]
     if os.path.exists(target) and not os.path.isdir(target):
-        raise VaeError(f"{out}: is a file, but several inputs need a folder to go to")
+        raise VaeError("is a file, but several inputs need a folder to go to").in_file(out)
     return [(each.path, named(target / each.path.relative_to(each.root))) for each in found]

@@ -24,12 +24,13 @@ def read_source(source: Source) -> tuple[bytes, str | None]:
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         name = name if isinstance(name, str) else None
-        try:
-            data = source.read()
-        except (OSError, ValueError) as error:  # ValueError: it is closed
-            raise VaeError(f"{name or 'the file'}: cannot be read ({error})") from error
-        if not isinstance(data, bytes):
-            raise BadType(f"{name or 'the file'}: not open for reading bytes")
+        with naming(name):
+            try:
+                data = source.read()
+            except (OSError, ValueError) as error:  # ValueError: it is closed
+                raise VaeError(f"the file cannot be read ({error})") from error
+            if not isinstance(data, bytes):
+                raise BadType("the file is not open for reading bytes")
         return data, name
     try:
         return bytes(memoryview(source)), None

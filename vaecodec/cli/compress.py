@@ -114,7 +114,7 @@ def command(
     for _, target in pairs:
         other = target.suffix.lower() != ".vae" and target != STANDARD_STREAM
         if other and (not os.path.exists(target) or target.is_file()):
-            raise VaeError(f"{target}: the name of a .vae file was expected")
+            raise VaeError("the name of a .vae file was expected").in_file(str(target))
     targets: dict[str, Any] = {
         name: value
         for name, value in (

@@ -51,9 +51,11 @@ def convert(
     def one(pair: tuple[Path, Path]) -> None:
         source, target = pair
         if target in taken:
-            raise VaeError(f"{source}: its output {target} is already that of {taken[target]}")
+            raise VaeError(f"its output {target} is already that of {taken[target]}").in_file(
+                str(source)
+            )
         if target.exists() and source.exists() and source.samefile(target):
-            raise VaeError(f"{source}: would be replaced by its own output")
+            raise VaeError("would be replaced by its own output").in_file(str(source))
         check_output(target, force=manner.force)
         converted = work(source, target)
         if not manner.quiet and not manner.as_json:
@@ -62,7 +64,7 @@ def convert(
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise VaeError(f"{target.parent}: cannot be made ({error.strerror})") from error
+            raise VaeError(f"cannot be made ({error.strerror})").in_file(str(target.parent)) from error
         write_whole(target, converted.data, force=manner.force)
         taken[target] = source
         if manner.keep_times and STANDARD_STREAM not in pair:

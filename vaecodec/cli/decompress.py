@@ -128,7 +128,7 @@ def _format_of(target: Path) -> str:
         return "PNG"
     name = Image.registered_extensions().get(target.suffix.lower())
     if name is None or name not in Image.SAVE:
-        raise VaeError(f"{target}: Pillow writes no image format with this extension")
+        raise VaeError("Pillow writes no image format with this extension").in_file(str(target))
     return name
 
 
@@ -153,5 +153,5 @@ def _file_bytes(
     try:
         image.save(file, kind, **options)
     except (OSError, ValueError, SyntaxError) as error:
-        raise VaeError(f"{target}: cannot be written in this format ({error})") from error
+        raise VaeError(f"cannot be written in this format ({error})").in_file(str(target)) from error
     return file.getvalue(), notices

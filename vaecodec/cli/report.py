@@ -96,8 +96,7 @@ def for_each(
                 work(item)
             except VaeError as error:
                 failures += 1
-                named = error.filename is not None or name(item) in str(error)
-                failed(item, str(error) if named else f"{name(item)}: {error}")
+                failed(item, str(error) if error.filename else f"{name(item)}: {error}")
             except MemoryError:
                 failures += 1
                 failed(item, f"{name(item)}: not enough memory for a picture of this size")

@@ -102,9 +102,9 @@ def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
     try:
         data = entry.path.read_bytes()
     except OSError as error:
-        raise VaeError(f"{entry.path}: cannot read the model ({error.strerror})") from error
+        raise VaeError(f"cannot read the model ({error.strerror})").in_file(str(entry.path)) from error
     if hashlib.sha256(data).hexdigest() != entry.card["sha256"]:
-        raise VaeError(f"{entry.path}: the weights are not those of the model's card")
+        raise VaeError("the weights are not those of the model's card").in_file(str(entry.path))
     try:
         length = int.from_bytes(data[:8], "little")
         config = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["config"])
@@ -112,7 +112,7 @@ def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
         with torch.inference_mode(False):
             return LoadedModel(ModelConfig(**config), entry.tune, load(data), device)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise VaeError(f"{entry.path}: not a vaecodec model ({error})") from error
+        raise VaeError(f"not a vaecodec model ({error})").in_file(str(entry.path)) from error
 
 
 def _section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -115,12 +115,12 @@ def from_path(path: Path) -> ModelEntry:
         with safe_open(path, "np") as file:
             tune = (file.metadata() or {})["tune"]
     except OSError as error:
-        raise VaeError(f"{path}: cannot read the model ({error.strerror})") from error
+        raise VaeError(f"cannot read the model ({error.strerror})").in_file(str(path)) from error
     except SafetensorError as error:
-        raise VaeError(f"{path}: not a vaecodec model ({error})") from error
+        raise VaeError(f"not a vaecodec model ({error})").in_file(str(path)) from error
     except KeyError as error:
-        raise VaeError(f"{path}: not a vaecodec model (its metadata name no tune)") from error
+        raise VaeError("not a vaecodec model (its metadata name no tune)").in_file(str(path)) from error
     if tune not in TUNES:
-        raise VaeError(f"{path}: its tune {tune!r} is none of {', '.join(TUNES)}")
+        raise VaeError(f"its tune {tune!r} is none of {', '.join(TUNES)}").in_file(str(path))
     card = {"id": digest[:8], "sha256": digest, "tune": tune}
     return ModelEntry(name=path.stem, path=path, card=card)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from math import isfinite
 
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
@@ -71,7 +72,7 @@ def of_image(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
 def _is_told(value: object) -> bool:
     """Whether something of `Image.info` says anything; 72 dpi is what writers put who know of none."""
     if isinstance(value, tuple):
-        return bool(value) and any(round(float(v)) not in (0, 1, 72) for v in value)
+        return any(isfinite(v) and round(v) not in (0, 1, 72) for v in map(float, value))
     return value is not None and value != b""
 
 
@@ -108,14 +109,18 @@ def _raw_profile(image: Image.Image, name: str) -> bytes | None:
 
 def _exif_of_tags(image: Image.Image) -> bytes | None:
     """EXIF data of what a TIFF file says of the picture, not of how it lies in the file."""
-    tags, exif = image.getexif(), Image.Exif()
-    for tag, value in tags.items():
-        if tag in _TIFF_TAGS:
-            exif[tag] = value
-    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-        if entries := dict(tags.get_ifd(directory)):
-            exif[directory] = entries
-    return exif.tobytes() if len(exif) else None
+    exif = Image.Exif()
+    try:
+        tags = image.getexif()
+        for tag, value in tags.items():
+            if tag in _TIFF_TAGS:
+                exif[tag] = value
+        for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            if entries := dict(tags.get_ifd(directory)):
+                exif[directory] = entries
+        return exif.tobytes() if len(exif) else None
+    except Exception:  # Pillow raises anything on damaged EXIF data, which then says nothing
+        return None
 
 
 def upright_exif(exif: bytes) -> bytes:
