@@ -13,11 +13,10 @@ from typing import TypeVar
 
 from bitstream.chunks import (
     SIGNATURE,
-    START,
     VERSION,
     check_signature,
     chunk,
-    read_chunk,
+    read_chunks,
     read_varint,
     varint,
 )
@@ -229,9 +228,10 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS, *, head_only: bool = False)
     """
     data = bytes(data)
     check_signature(data)
-    if len(data) == START:
+    chunks = read_chunks(data)
+    head = next(chunks, None)
+    if head is None:
         raise TruncatedFile(f"the file ends before its header, after {len(data)} bytes")
-    head = read_chunk(data, START)
     if head.kind != b"H":
         raise CorruptFile(f"the first chunk is {head.kind.decode()!r}, not the header 'H'")
     head.check("the header")
@@ -240,13 +240,15 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS, *, head_only: bool = False)
     metadata: dict[str, bytes] = {}
     groups: list[bytes] = []
     end = head.end
-    while end < len(data):
+    while True:
         try:
-            found = read_chunk(data, end)
+            found = next(chunks, None)
         except CorruptFile:
             if len(groups) < header.chunk_count:
                 raise
             break  # the picture is whole: what follows is no part of the file
+        if found is None:
+            break
         end, kind = found.end, found.kind
         if kind in GROUP_KINDS and head_only:
             break

@@ -18,7 +18,8 @@ from vaecodec import encoding, figures
 from vaecodec.cli.main import group
 from vaecodec.codec import Codec
 from vaecodec.pictures.reading import to_picture
-from vaecodec.targets import CLOSE_ENOUGH, MOST_ENCODINGS, Setting, lowest_level, to_size
+from vaecodec.quality import Setting
+from vaecodec.targets import CLOSE_ENOUGH, MOST_ENCODINGS, lowest_level, to_size
 
 
 @given(

@@ -86,10 +86,8 @@ def _kept(model: str | None, device: str | None) -> Codec:
 
 
 def _codec(model: str | os.PathLike[str] | None, device: str | None) -> Codec:
-    """One for all calls with these arguments; what cannot be one is said by `Codec`."""
-    named = {name: None if value is None else str(value) for name, value in
-             (("model", model), ("device", device))}  # fmt: skip
-    return _kept(named["model"], named["device"])
+    """One for all calls with these arguments, which are named alike whatever their types."""
+    return _kept(*(None if value is None else str(value) for value in (model, device)))
 
 
 def encode(

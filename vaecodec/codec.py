@@ -31,12 +31,13 @@ from vaecodec.pictures.reading import ImageLike, Picture
 from vaecodec.quality import (
     DEFAULT_EFFORT,
     DEFAULT_QUALITY,
+    Setting,
     check_effort,
     check_whole,
     level_of,
 )
 from vaecodec.sources import Source, naming, read_source
-from vaecodec.targets import Setting, lowest_level, to_size
+from vaecodec.targets import lowest_level, to_size
 
 T = TypeVar("T")
 
@@ -246,7 +247,6 @@ class Codec:
         picture = picture.stripped() if strip else picture
         entry = self._of_tune(tune)
         model, height, width = self._load(entry), *picture.samples.shape[:2]
-        exactly = None if lossless is False else _exactly(picture)
         files: dict[int, bytes] = {}
 
         def coded(setting: Setting) -> bytes:
@@ -261,6 +261,7 @@ class Codec:
 
         if name in ("target_size", "target_bpp"):
             limit = int(goal if name == "target_size" else goal * width * height / 8)
+            exactly = None if lossless is False else _exactly(picture)
             if exactly is not None and len(exactly) <= limit:
                 return exactly
             if lossless:
@@ -270,8 +271,8 @@ class Codec:
             return _without_loss(picture)
         level = lowest_level(figure, goal)
         if level is not None:
-            small = exactly is not None and len(exactly) <= MORE_IF_EXACT * len(files[level])
-            return exactly if small and exactly is not None else files[level]
+            return files[level] if lossless is False else _exact_if_better(picture, files[level], True)
+        exactly = None if lossless is False else _exactly(picture)
         if exactly is None:
             raise VaeError(f"{name} {goal} cannot be reached with loss")
         return exactly

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from functools import cached_property
 
 from bitstream import container
 from bitstream.errors import UnknownModel
@@ -41,7 +40,7 @@ class FileInfo:
     picture_size: int
     trailing: int
 
-    @cached_property
+    @property
     def bits_per_pixel(self) -> float:
         """Of the whole file."""
         return 8 * self.size / (self.width * self.height)

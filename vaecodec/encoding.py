@@ -18,7 +18,7 @@ from vaecodec.model.damping import damped, strange
 from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.search import refine
-from vaecodec.targets import Setting
+from vaecodec.quality import Setting
 
 
 @dataclass(kw_only=True)

@@ -11,6 +11,12 @@ from vaecodec.model.ssimulacra2 import score, visual_error
 from vaecodec.pictures.reading import Picture
 
 
+def decibels(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of float arrays on the scale 0..255; infinite for equal ones."""
+    error = float(np.square(a - b).mean())
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
 def of(name: str, picture: Picture, decoded: np.ndarray) -> float:
     """`name`: "psnr" (dB, of red, green and blue together; infinite for what is equal) or "ssimulacra2"
     (points, up to 100). `decoded`: uint8, H x W or H x W x 2 to 4. What is wholly transparent counts as
@@ -22,8 +28,7 @@ def of(name: str, picture: Picture, decoded: np.ndarray) -> float:
     if picture.alpha is not None:
         found = np.where(picture.alpha[:, :, None] == 0, wanted, found)
     if name == "psnr":
-        error = float(np.square(wanted.astype(np.int32) - found).mean())
-        return 10 * math.log10(255**2 / error) if error else math.inf
+        return decibels(wanted.astype(np.float64), found.astype(np.float64))
     pair = (torch.from_numpy(np.array(x)[None]).float() / 255 for x in (wanted, found))
     with torch.no_grad():
         return float(score(visual_error(*pair).structure))

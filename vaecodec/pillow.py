@@ -4,8 +4,8 @@
     Image.open("photo.vae").save("again.vae", quality=80, effort=2)
 
 Options of `save`: quality, effort, tune, lossless, model, device as for `vaecodec.encode`; icc_profile,
-exif and xmp replace what the image has (None or empty leaves it out). Opening parses the file; pixels
-are decoded when they are first used.
+exif and xmp replace what the image has (None or empty leaves it out). Opening reads what stands before
+the picture; that is checked and decoded when it is first used.
 """
 
 from __future__ import annotations

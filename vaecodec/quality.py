@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from numbers import Integral
 
 from bitstream.errors import BadType, BadValue
@@ -14,6 +15,15 @@ MAX_EFFORT = 32
 TUNES = ("visual", "psnr")
 DEFAULT_TUNE = "visual"
 TOP_LEVEL = 63
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is asked of an encoding: a quality level (0..TOP_LEVEL), and how much its rounding minds
+    squared error relative to what is best at that level (`thrift`, at most 1)."""
+
+    level: int
+    thrift: float = 1.0
 
 
 def level_of(quality: int) -> int:
@@ -35,6 +45,8 @@ def check_tune(tune: str) -> None:
 
 def check_whole(name: str, value: int, low: int, high: int) -> None:
     """Raises BadType for what is no whole number, BadValue outside `low`..`high`."""
-    kind = BadType if isinstance(value, bool) or not isinstance(value, Integral) else BadValue
-    if kind is BadType or not low <= value <= high:
-        raise kind(f"{name} must be a whole number from {low} to {high}, not {value!r}")
+    message = f"{name} must be a whole number from {low} to {high}, not {value!r}"
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise BadType(message)
+    if not low <= value <= high:
+        raise BadValue(message)

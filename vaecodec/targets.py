@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 from bitstream.errors import VaeError
-from vaecodec.quality import TOP_LEVEL
+from vaecodec.quality import TOP_LEVEL, Setting
 
 #: A size is met from this share of it on.
 CLOSE_ENOUGH = 0.96
@@ -26,14 +25,6 @@ _SLOPE, _FIRST = 0.052, 37
 #: Rounding with thrift t saves a share of the size of about _SAVED * (1/t - 1) ** _POWER.
 _SAVED, _POWER = 0.02, 0.8
 LEAST_THRIFT = 0.02
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """A quality level (0..63) and a thrift (LEAST_THRIFT..1; 1: what is best at the level)."""
-
-    level: int
-    thrift: float = 1.0
 
 
 def lowest_level(measure: Callable[[int], float], goal: float) -> int | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bitstream.errors import VaeError
+from vaecodec.figures import decibels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,20 +38,15 @@ def _tensor(picture: np.ndarray) -> Tensor:
     return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
 
 
-def _decibels(a: np.ndarray, b: np.ndarray) -> float:
-    error = np.mean((a - b) ** 2)
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
-
-
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB over all samples of two uint8 arrays of one shape; infinite
     for equal ones."""
-    return _decibels(a.astype(np.float64), b.astype(np.float64))
+    return decibels(a.astype(np.float64), b.astype(np.float64))
 
 
 def psnr_y(a: np.ndarray, b: np.ndarray) -> float:
     """The same of luma alone (BT.601, not rounded), for uint8 H x W x 3."""
-    return _decibels(a @ LUMA, b @ LUMA)
+    return decibels(a @ LUMA, b @ LUMA)
 
 
 def ms_ssim(a: np.ndarray, b: np.ndarray) -> float | None:

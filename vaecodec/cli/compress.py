@@ -74,10 +74,6 @@ def command(
     inputs: tuple[str, ...],
     output: str | None,
     quality: int,
-    target_size: int | None,
-    target_bpp: float | None,
-    target_psnr: float | None,
-    target_ssimulacra2: float | None,
     effort: int,
     tune: str | None,
     lossless: bool | None,
@@ -88,6 +84,7 @@ def command(
     quiet: bool,
     as_json: bool,
     keep_times: bool,
+    **targets: Any,
 ) -> int:
     """Compress image files to .vae files.
 
@@ -115,18 +112,9 @@ def command(
         other = target.suffix.lower() != ".vae" and target != STANDARD_STREAM
         if other and (not os.path.exists(target) or target.is_file()):
             raise VaeError("the name of a .vae file was expected").in_file(str(target))
-    targets: dict[str, Any] = {
-        name: value
-        for name, value in (
-            ("target_size", target_size),
-            ("target_bpp", target_bpp),
-            ("target_psnr", target_psnr),
-            ("target_ssimulacra2", target_ssimulacra2),
-        )
-        if value is not None
-    }
-    given = click.get_current_context().get_parameter_source("quality")
-    if targets and (len(targets) > 1 or given is click.core.ParameterSource.COMMANDLINE):
+    quality_from = click.get_current_context().get_parameter_source("quality")
+    given = sum(value is not None for value in targets.values())
+    if given + (quality_from is click.core.ParameterSource.COMMANDLINE) > 1:
         raise click.UsageError("give one of -q, --target-size, -bpp, -psnr and -ssimulacra2")
     registry.find(model, tune)  # what there is none of is said once, before any file
     codec = Codec(model, device)

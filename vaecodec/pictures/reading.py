@@ -53,7 +53,7 @@ ImageLike = Union[Image.Image, np.ndarray, "torch.Tensor", Picture, Source]
 
 _GREY_MODES = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"}
 _DEEP_MODES = {"I;16", "I;16B", "I;16L", "I;16N"}
-#: Photometric interpretations of TIFF that say nothing of the mode: 0 is white in the first.
+#: A tag of TIFF, and its value where 0 is white.
 _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 
 
@@ -80,20 +80,24 @@ def read_picture(source: Source) -> Picture:
     cause."""
     data, name = read_source(source)
     with naming(name):
-        if not data:
-            raise BadImage("the file is empty")
-        with _pillow_reads("a damaged image"):
-            image = Image.open(io.BytesIO(data))
-        return _from_image(image, meta.unread_chunks(data))
+        return _from_image(_opened(data), meta.unread_chunks(data))
 
 
 def open_image(source: Source) -> Image.Image:
     """Read a picture file completely. Raises as `read_picture`."""
     data, name = read_source(source)
-    with naming(name), _pillow_reads("a damaged image"):
-        image = Image.open(io.BytesIO(data))
-        image.load()
+    with naming(name):
+        image = _opened(data)
+        with _pillow_reads("a damaged image"):
+            image.load()
         return image
+
+
+def _opened(data: bytes) -> Image.Image:
+    if not data:
+        raise BadImage("the file is empty")
+    with _pillow_reads("a damaged image"):
+        return Image.open(io.BytesIO(data))
 
 
 def to_picture(image: ImageLike) -> Picture:
@@ -127,10 +131,13 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
         inverted = image.mode in _DEEP_MODES and _white_is_zero(image)
         frames = getattr(image, "n_frames", 1)
         image.load()
-    metadata, notices = meta.of_image(image)
-    notices = [*(["frames but the first"] if frames > 1 else []), *notices, *unread]
+    notices = []
     if deepest > OPAQUE:
-        notices.insert(0, f"{deepest.bit_length()} bits per sample (reduced to 8)")
+        notices.append(f"{deepest.bit_length()} bits per sample (reduced to 8)")
+    if frames > 1:
+        notices.append("frames but the first")
+    metadata, carried = meta.of_image(image)
+    notices += [*carried, *unread]
     if _orientation(image) != 1:
         with _pillow_reads("the picture cannot be turned upright"):
             image = ImageOps.exif_transpose(image)
