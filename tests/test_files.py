@@ -249,15 +249,43 @@ def test_quality_of_formats_that_lose(
     assert (code, f"{name}: encoded anew" in err, "quality 90" in err) == (0, True, True)
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("name", ["a.jpg", "a.ppm", "a.bmp", "a.pcx"])
 def test_transparency_where_there_is_no_room_for_it(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    photo: np.ndarray,
+    name: str,
+    channels: int,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    clear = np.dstack((photo[:32, :32], np.full((32, 32), 7, np.uint8)))
+    clear = np.dstack((photo[:32, :32, : channels - 1], np.full((32, 32), 7, np.uint8)))
     (tmp_path / "a.vae").write_bytes(vaecodec.encode(clear, 60))
-    code, _, err = run("decompress", "a.vae", "-o", "a.jpg", "-q", "90")
+    code, _, err = run("decompress", "a.vae", "-o", name, "-q", "90")
     assert (code, "keep no transparency" in err) == (0, True)
-    assert Image.open(tmp_path / "a.jpg").mode == "RGB"
+    assert Image.open(tmp_path / name).mode == ("L" if channels == 2 else "RGB")
+
+
+@pytest.mark.parametrize("size", [65_400, 65_504, 65_505, 65_527, 65_528, 70_000])
+def test_metadata_longer_than_the_format_has_room_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray, size: int
+) -> None:
+    """A segment of JPEG has 65,533 bytes, 6 of them of the prefix: more is left out with a word."""
+    monkeypatch.chdir(tmp_path)
+    image, exif = Image.fromarray(photo[:16, :16]), Image.Exif()
+    exif[0x010F] = "Camera"
+    image.info["exif"] = exif.tobytes().ljust(size + 6, b"\0")
+    image.info["xmp"] = b"<x>" + b" " * (size - 3)
+    (tmp_path / "a.vae").write_bytes(vaecodec.encode(image, 60))
+    code, _, err = run("decompress", "a.vae", "-o", "a.jpg", "-q", "90")
+    assert code == 0
+    kept = Image.open(tmp_path / "a.jpg").info
+    assert ("exif" in kept) == ("no EXIF data" not in err)
+    assert ("xmp" in kept) == ("no XMP data" not in err)
+    assert ("exif" in kept) == (size <= 65_527)
+    assert ("xmp" in kept) == (size <= 65_504)
+    assert run("decompress", "a.vae", "-o", "a.webp", "-q", "90") == (0, "", "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

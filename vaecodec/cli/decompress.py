@@ -136,22 +136,37 @@ def _file_bytes(
     image: PilImage, source: Path, target: Path, quality: int | None
 ) -> tuple[bytes, list[str]]:
     """A picture in the format of `target`, and in words, what that loses."""
+    from PIL import Image
+
     from vaecodec.pictures.metadata import save_options
 
-    file, notices = io.BytesIO(), []
+    notices = []
     kind = _format_of(target)
     options, dropped = save_options(image, kind)
     if dropped:
         notices.append(f"{source}: {target.suffix or kind} files keep no {', no '.join(dropped)}")
-    if kind == "JPEG" and image.mode in ("LA", "RGBA"):
-        notices.append(f"{source}: {target.suffix} files keep no transparency")
-        image = image.convert(image.mode.removesuffix("A"))
     if kind in LOSSY_FORMATS:
         options["quality"] = quality or LOSSY_QUALITY
         if quality is None:
             notices.append(f"{target}: encoded anew, as {kind} of quality {LOSSY_QUALITY} (see -q)")
     try:
-        image.save(file, kind, **options)
+        data = _saved(image, kind, options)
     except (OSError, ValueError, SyntaxError) as error:
         raise VaeError(f"cannot be written in this format ({error})").in_file(str(target)) from error
-    return file.getvalue(), notices
+    # Some formats refuse transparency, others leave it out without a word.
+    if image.has_transparency_data and not Image.open(io.BytesIO(data)).has_transparency_data:
+        notices.append(f"{source}: {target.suffix or kind} files keep no transparency")
+    return data, notices
+
+
+def _saved(image: PilImage, kind: str, options: dict[str, object]) -> bytes:
+    """The bytes of a picture in a format, without transparency if that is refused. Raises what Pillow
+    does."""
+    file = io.BytesIO()
+    try:
+        image.save(file, kind, **options)
+    except (OSError, ValueError):
+        if image.mode not in ("LA", "RGBA"):
+            raise
+        return _saved(image.convert(image.mode.removesuffix("A")), kind, options)
+    return file.getvalue()

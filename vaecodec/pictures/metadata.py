@@ -45,6 +45,9 @@ _TIFF_TAGS = {
     ExifTags.Base.Orientation, ExifTags.Base.Software, ExifTags.Base.DateTime,
     ExifTags.Base.Artist, ExifTags.Base.Copyright,
 }  # fmt: skip
+#: JPEG keeps either in one segment, of so many bytes, after a prefix.
+_JPEG_SEGMENT = 2**16 - 3
+_JPEG_PREFIXES = {"exif": EXIF_PREFIX, "xmp": b"http://ns.adobe.com/xap/1.0/\0"}
 _WORDS = {"icc": "colour profile", "exif": "EXIF data", "xmp": "XMP data"}
 
 
@@ -164,6 +167,12 @@ def save_options(image: Image.Image, file_format: str) -> tuple[dict[str, object
     if "exif" in carried and not _can_be_read(carried["exif"]):
         words["exif"] = "damaged EXIF data"
         kept.discard("exif")
+    if file_format == "JPEG":
+        for name, prefix in _JPEG_PREFIXES.items():
+            room = _JPEG_SEGMENT - len(prefix)
+            if len(carried.get(name, b"").removeprefix(prefix)) > room:
+                words[name] = f"{_WORDS[name]} as long as here"
+                kept.discard(name)
     options: dict[str, object] = {_INFO_KEYS[n]: value for n, value in carried.items() if n in kept}
     if file_format == "PNG" and "xmp" in options:
         chunk = PngInfo()
