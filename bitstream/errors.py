@@ -30,6 +30,10 @@ class BadType(VaeError, TypeError):
     """An argument is of a type that it cannot be of."""
 
 
+class NoSuchFile(VaeError, FileNotFoundError):
+    """There is no file of this name."""
+
+
 class NotAVaeFile(VaeError):
     """The data does not begin with the signature of a `.vae` file."""
 

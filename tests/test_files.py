@@ -296,3 +296,49 @@ def test_completion_for_shells(shell: str) -> None:
     done = subprocess.run(run, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0
     assert "_VAECODEC_COMPLETE" in done.stdout
+
+
+def test_an_empty_name_is_no_folder(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photo).save("a.png")
+    for command, message in (("compress", "empty"), ("decompress", "empty"), ("bench", "no such")):
+        code, out, err = run(command, "")
+        assert (code, out, message in err) == (2, "", True)
+    assert names(tmp_path) == ["a.png"]
+
+
+def test_standard_output_that_is_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(vaecodec.VaeError, match="is a terminal"):
+        files.check_output(files.STANDARD_STREAM, force=False)
+    files.check_output(files.STANDARD_STREAM, force=True)
+
+
+def test_what_formats_have_no_room_for_is_said(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wide = np.concatenate((photo, photo), axis=1)
+    (tmp_path / "a.vae").write_bytes(vaecodec.encode(wide, 60))
+    assert "no more than 256 colours" in run("decompress", "a.vae", "-o", "a.gif")[2]
+    assert "hold 128 x 48 pixels of it" in run("decompress", "a.vae", "-o", "a.ico")[2]
+    code, _, err = run("decompress", "a.vae", "-o", "a.pdf", "-q", "95")
+    assert (code, err) == (0, "")
+    clear = np.dstack((photo, photo[..., 0]))
+    (tmp_path / "b.vae").write_bytes(vaecodec.encode(clear, 60))
+    assert run("decompress", "b.vae", "-o", "b.pdf")[0] == 0
+    assert run("decompress", "b.vae", "-o", "b.png") == (0, "", "")
+
+
+@pytest.mark.parametrize("words", ["compress ph", "compress -o ph", "decompress ph", "bench ph"])
+def test_completion_knows_files(words: str) -> None:
+    environment = {
+        **os.environ,
+        "_VAECODEC_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"vaecodec {words}",
+        "COMP_CWORD": str(len(words.split())),
+    }
+    done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True)
+    assert done.stdout == "file,ph\n"

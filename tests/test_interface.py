@@ -278,3 +278,18 @@ def test_weights_that_changed_since_they_were_named(tmp_path: Path) -> None:
         file.write(b"\1")
     with pytest.raises(vaecodec.VaeError, match="not those of the model's card"):
         codec.encode(np.zeros((16, 16, 3), np.uint8), lossless=False)
+
+
+def test_a_file_that_is_not_there_is_an_error_of_pythons_kind(tmp_path: Path) -> None:
+    for function in (vaecodec.encode, vaecodec.decode, vaecodec.info):
+        with pytest.raises(FileNotFoundError) as raised:
+            function(tmp_path / "none")
+        assert isinstance(raised.value, vaecodec.VaeError)
+        assert raised.value.filename == str(tmp_path / "none")
+
+
+def test_files_of_text(tmp_path: Path) -> None:
+    (tmp_path / "a.vae").write_bytes(SMALL)
+    for function in (vaecodec.encode, vaecodec.decode, vaecodec.info):
+        with (tmp_path / "a.vae").open() as file, pytest.raises(vaecodec.BadType, match="for reading"):
+            function(file)

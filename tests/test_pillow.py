@@ -236,3 +236,16 @@ def test_opening_reads_the_head_only(saved: bytes, monkeypatch: pytest.MonkeyPat
     with Image.open(io.BytesIO(data)) as image:
         assert image.size == (10240, 10240)
     assert sum(computed) < 160_000 * 2
+
+
+def test_targets_of_save(tmp_path: Path, photo: np.ndarray) -> None:
+    Image.fromarray(photo).save(tmp_path / "a.vae", target_size=3000)
+    assert 2880 <= (tmp_path / "a.vae").stat().st_size <= 3000
+
+
+def test_damage_names_the_file(tmp_path: Path, photo: np.ndarray) -> None:
+    data = bytearray(vaecodec.encode(photo, 60))
+    data[len(data) // 2] ^= 1
+    (tmp_path / "a.vae").write_bytes(data)
+    with Image.open(tmp_path / "a.vae") as image, pytest.raises(OSError, match=r"a\.vae: "):
+        image.load()

@@ -166,6 +166,10 @@ def test_on_the_command_line(photo_file: Path, text: str, size: int) -> None:
     [
         (["--target-size", "6 apples"], "is no size"),
         (["--target-size", "6k", "-q", "50"], "give one of"),
+        (["--target-size", "0"], "above 0"),
+        (["--target-bpp", "nan"], "above 0"),
+        (["--target-psnr", "-3"], "above 0"),
+        (["--target-ssimulacra2", "inf"], "finite"),
         (["--target-size", "6k", "--target-psnr", "40"], "give one of"),
     ],
 )
@@ -173,3 +177,9 @@ def test_wrong_usage(photo_file: Path, arguments: list[str], message: str) -> No
     done = CliRunner().invoke(group, ["compress", str(photo_file), *arguments])
     assert (done.exit_code, message in done.output) == (2, True)
     assert not photo_file.with_suffix(".vae").exists()
+
+
+@pytest.mark.parametrize("target", [{"target_size": 0.5}, {"target_bpp": 1e-6}])
+def test_less_than_a_byte(target: dict[str, float]) -> None:
+    with pytest.raises(vaecodec.BadValue, match="less than one byte"):
+        vaecodec.encode(np.zeros((64, 64, 3), np.uint8), **target)  # type: ignore[arg-type]

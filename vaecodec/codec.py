@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import TypeVar
 
 import numpy as np
@@ -37,7 +36,7 @@ from vaecodec.quality import (
     level_of,
 )
 from vaecodec.sources import Source, naming, read_source
-from vaecodec.targets import lowest_level, to_size
+from vaecodec.targets import check_target, lowest_level, to_size
 
 T = TypeVar("T")
 
@@ -239,10 +238,7 @@ class Codec:
         if len(targets) > 1:
             raise BadValue(f"one target at most, not {' and '.join(targets)}")
         ((name, goal),) = targets.items()
-        if isinstance(goal, bool) or not isinstance(goal, Real):
-            raise BadType(f"{name} must be a number, not {goal!r}")
-        if not 0 < goal < math.inf:
-            raise BadValue(f"{name} must be above 0, not {goal!r}")
+        check_target(name, goal)
         picture = reading.to_picture(image)
         picture = picture.stripped() if strip else picture
         entry = self._of_tune(tune)
@@ -261,6 +257,8 @@ class Codec:
 
         if name in ("target_size", "target_bpp"):
             limit = int(goal if name == "target_size" else goal * width * height / 8)
+            if limit < 1:
+                raise BadValue(f"{name} of {goal!r} is less than one byte for this picture")
             exactly = None if lossless is False else _exactly(picture)
             if exactly is not None and len(exactly) <= limit:
                 return exactly

@@ -20,8 +20,12 @@ STANDARD_STREAM = Path("-")
 
 
 def check_output(path: Path, *, force: bool) -> None:
-    """Raise VaeError if `path` is a folder, or a file that may not be replaced."""
+    """Raise VaeError if `path` is a folder, a file that may not be replaced, or a terminal."""
     # os.path answers False where pathlib raises: in folders that may not be searched.
+    if path == STANDARD_STREAM:
+        if sys.stdout.isatty() and not force:
+            raise VaeError("standard output is a terminal; use a pipe or -o (or --force)")
+        return
     if os.path.isdir(path):
         raise VaeError("is a folder, a file was expected").in_file(str(path))
     if not force and os.path.lexists(path) and not _is_stream(path):
@@ -103,6 +107,8 @@ def expand(inputs: Sequence[str], extensions: Iterable[str]) -> list[Input]:
     wanted = {extension.lower() for extension in extensions}
     found: list[Input] = []
     for name in inputs:
+        if not name:  # of a variable of the shell that is not set; for Path it is the current folder
+            raise VaeError("a name of a file or a folder is empty")
         names = [name]
         if name != str(STANDARD_STREAM) and not os.path.lexists(name) and glob.has_magic(name):
             names = sorted(glob.glob(name, recursive=True)) or [name]

@@ -3,9 +3,9 @@
     import vaecodec.pillow
     Image.open("photo.vae").save("again.vae", quality=80, effort=2)
 
-Options of `save`: quality, effort, tune, lossless, model, device as for `vaecodec.encode`; icc_profile,
-exif and xmp replace what the image has (None or empty leaves it out). Opening reads what stands before
-the picture; that is checked and decoded when it is first used.
+Options of `save`: quality, effort, tune, lossless, targets, model, device as for `vaecodec.encode`;
+icc_profile, exif and xmp replace what the image has (None or empty leaves it out). Opening reads what
+stands before the picture; that is checked and decoded when it is first used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _MODES = {
     container.GREY_ALPHA: "LA",
     container.RGB_ALPHA: "RGBA",
 }
-_OPTIONS = ("quality", "effort", "tune", "lossless", "model", "device")
+_OPTIONS = (
+    "quality", "effort", "tune", "lossless", "target_size", "target_bpp", "target_psnr",
+    "target_ssimulacra2", "model", "device",
+)  # fmt: skip
 
 
 class VaeImageFile(ImageFile.ImageFile):
@@ -78,7 +81,9 @@ class VaeImageFile(ImageFile.ImageFile):
             try:
                 self.im = vaecodec.decode(data, recover=ImageFile.LOAD_TRUNCATED_IMAGES).im
             except VaeError as error:
-                self._failure = str(error)
+                self._failure = (
+                    f"{os.fsdecode(self.filename)}: {error}" if self.filename else str(error)
+                )
                 raise OSError(self._failure) from error
         return super().load()
 

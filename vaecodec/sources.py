@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Union
 
-from bitstream.errors import BadType, VaeError
+from bitstream.errors import BadType, NoSuchFile, VaeError
 
 #: What `decode` and `info` read: a path, bytes-like, or a binary file object, from where it stands.
 Source = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes]]
@@ -21,6 +22,8 @@ def read_source(source: Source) -> tuple[bytes, str | None]:
     """
     if isinstance(source, (str, os.PathLike)):
         return read_path(source), os.fspath(source)
+    if isinstance(source, io.TextIOBase):
+        raise BadType("the file is not open for reading bytes")
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         name = name if isinstance(name, str) else None
@@ -44,7 +47,8 @@ def read_path(path: str | os.PathLike[str]) -> bytes:
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         reason = getattr(error, "strerror", None) or error
-        raise VaeError(f"cannot be read ({reason})").in_file(os.fspath(path)) from error
+        kind = NoSuchFile if isinstance(error, FileNotFoundError) else VaeError
+        raise kind(f"cannot be read ({reason})").in_file(os.fspath(path)) from error
 
 
 @contextlib.contextmanager

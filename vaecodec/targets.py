@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from numbers import Real
 
-from bitstream.errors import VaeError
+from bitstream.errors import BadType, BadValue, VaeError
 from vaecodec.quality import TOP_LEVEL, Setting
 
 #: A size is met from this share of it on.
@@ -25,6 +26,14 @@ _SLOPE, _FIRST = 0.052, 37
 #: Rounding with thrift t saves a share of the size of about _SAVED * (1/t - 1) ** _POWER.
 _SAVED, _POWER = 0.02, 0.8
 LEAST_THRIFT = 0.02
+
+
+def check_target(name: str, goal: float) -> None:
+    """Raises BadType for what is no number, BadValue for what is not above 0 and finite."""
+    if isinstance(goal, bool) or not isinstance(goal, Real):
+        raise BadType(f"{name} must be a number, not {goal!r}")
+    if not 0 < goal < math.inf:
+        raise BadValue(f"{name} must be a finite number above 0, not {goal!r}")
 
 
 def lowest_level(measure: Callable[[int], float], goal: float) -> int | None:

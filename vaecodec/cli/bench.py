@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command("bench")
-@click.argument("images", metavar="FOLDER", nargs=-1, required=True)
+@click.argument("images", type=options.PATH, metavar="FOLDER...", nargs=-1, required=True)
 @click.option(
     "--codecs",
     default="vae,jpeg",
@@ -168,7 +168,7 @@ def command(
     if not results.rows:
         raise VaeError(f"{where}: none of the codecs worked")
     click.echo(
-        f"{len(results.images)} images, means of per-image values; {results.machine}; jobs: {jobs}"
+        f"images: {len(results.images)}, means of per-image values; {results.machine}; jobs: {jobs}"
     )
     click.echo(measured_table(results))
     if importlib.util.find_spec("bjontegaard") is not None:

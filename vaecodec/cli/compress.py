@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 import click
 
-from bitstream.errors import VaeError
+from bitstream.errors import BadValue, VaeError
 from vaecodec.cli import options
 from vaecodec.cli.convert import Converted, Manner, convert
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
 from vaecodec.quality import DEFAULT_QUALITY
+from vaecodec.targets import check_target
 
 
 class Size(click.ParamType):
@@ -29,9 +30,24 @@ class Size(click.ParamType):
         return int(float(match[1]) * self.UNITS[match[2]])
 
 
+def _above_zero(_: object, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None:
+        try:
+            check_target("it", value)
+        except BadValue as error:
+            raise click.BadParameter(str(error)) from error
+    return value
+
+
 @click.command("compress")
 @options.inputs
-@click.option("-o", "--output", metavar="OUT", help="Output file, or folder for several inputs.")
+@click.option(
+    "-o",
+    "--output",
+    type=options.PATH,
+    metavar="OUT",
+    help="Output file, or folder for several inputs.",
+)
 @click.option(
     "-q",
     "--quality",
@@ -43,16 +59,28 @@ class Size(click.ParamType):
 @click.option(
     "--target-size",
     type=Size(),
+    callback=_above_zero,
     metavar="BYTES",
     help="The best file that is no larger, such as 200k, in place of a quality.",
 )
-@click.option("--target-bpp", type=float, metavar="BPP", help="The same in bits per pixel.")
 @click.option(
-    "--target-psnr", type=float, metavar="DB", help="The lowest quality that reaches this PSNR."
+    "--target-bpp",
+    type=float,
+    callback=_above_zero,
+    metavar="BPP",
+    help="The same in bits per pixel.",
+)
+@click.option(
+    "--target-psnr",
+    type=float,
+    callback=_above_zero,
+    metavar="DB",
+    help="The lowest quality that reaches this PSNR.",
 )
 @click.option(
     "--target-ssimulacra2",
     type=float,
+    callback=_above_zero,
     metavar="POINTS",
     help="The lowest quality that reaches this score of SSIMULACRA2.",
 )
@@ -115,7 +143,8 @@ def command(
     quality_from = click.get_current_context().get_parameter_source("quality")
     given = sum(value is not None for value in targets.values())
     if given + (quality_from is click.core.ParameterSource.COMMANDLINE) > 1:
-        raise click.UsageError("give one of -q, --target-size, -bpp, -psnr and -ssimulacra2")
+        names = ", ".join("--" + name.replace("_", "-") for name in targets)
+        raise click.UsageError(f"give one of -q, {names}")
     registry.find(model, tune)  # what there is none of is said once, before any file
     codec = Codec(model, device)
 

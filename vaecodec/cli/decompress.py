@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
 #: Formats that lose something, and the quality they are written with unless -q says otherwise.
-LOSSY_FORMATS = ("JPEG", "WEBP", "AVIF")
+LOSSY_FORMATS = ("JPEG", "WEBP", "AVIF", "PDF")
 LOSSY_QUALITY = 90
 #: Argument of --scale -> samples averaged into one, along each axis.
 SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
@@ -28,6 +28,7 @@ SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 @click.option(
     "-o",
     "--output",
+    type=options.PATH,
     metavar="OUT",
     help="Output file (its extension chooses the format), or folder for PNG files.",
 )
@@ -153,9 +154,14 @@ def _file_bytes(
         data = _saved(image, kind, options)
     except (OSError, ValueError, SyntaxError) as error:
         raise VaeError(f"cannot be written in this format ({error})").in_file(str(target)) from error
-    # Some formats refuse transparency, others leave it out without a word.
-    if image.has_transparency_data and not Image.open(io.BytesIO(data)).has_transparency_data:
-        notices.append(f"{source}: {target.suffix or kind} files keep no transparency")
+    if kind in Image.OPEN:  # Pillow leaves out without a word what a format has no room for
+        written, files = Image.open(io.BytesIO(data)), f"{source}: {target.suffix or kind} files"
+        if image.has_transparency_data and not written.has_transparency_data:
+            notices.append(f"{files} keep no transparency")
+        if written.mode == "P" and image.getcolors(256) is None:
+            notices.append(f"{files} keep no more than 256 colours")
+        if written.size != image.size:
+            notices.append(f"{files} hold {written.width} x {written.height} pixels of it")
     return data, notices
 
 

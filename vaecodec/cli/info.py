@@ -9,19 +9,21 @@ from pathlib import Path
 import click
 
 from bitstream.errors import VaeError
+from vaecodec.cli.report import notice
 from vaecodec.describe import info
 from vaecodec.files import source_of
 
 
 @click.command("info")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path, readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(file: Path, as_json: bool) -> int:
     """Show what a .vae file holds, without decoding it."""
     try:
         about = info(source_of(file))
     except VaeError as error:
-        raise click.ClickException(str(error)) from error
+        notice(str(error))
+        return 1
     bpp, around = round(about.bits_per_pixel, 4), about.size - about.picture_size - about.trailing
     if as_json:
         fields = dataclasses.asdict(about)

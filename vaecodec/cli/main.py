@@ -18,7 +18,7 @@ COMMANDS = {
     "decompress": "Turn .vae files back into images.",
     "info": "Show what a .vae file holds.",
     "models": "List the installed models.",
-    "bench": "Measure rate and distortion on a folder of images, against JPEG.",
+    "bench": "Measure rate and distortion of codecs side by side on images.",
     "train": "Train a model on a folder of images or tar shards.",
 }
 

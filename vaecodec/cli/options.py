@@ -7,15 +7,17 @@ import click
 from bitstream.container import MAX_PIXELS
 from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_TUNE, MAX_EFFORT, TUNES
 
-model = click.option(
-    "--model", metavar="NAME", help="Model name, size, or path to a .safetensors file."
-)
 device = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
     help="Where the networks run.",
+)
+#: For the shell's completion; what a name stands for is found out later.
+PATH = click.Path(readable=False)
+model = click.option(
+    "--model", type=PATH, metavar="NAME", help="Model name, size, or path to a .safetensors file."
 )
 force = click.option("--force", is_flag=True, help="Replace existing output files.")
 quiet = click.option("--quiet", is_flag=True, help="Say nothing but what went wrong.")
@@ -40,7 +42,7 @@ tune = click.option(
     type=click.Choice(TUNES),
     help=f"Distortion as people see it, or as squared error. [default: {DEFAULT_TUNE}, or the model's]",
 )
-inputs = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+inputs = click.argument("inputs", type=PATH, metavar="INPUT...", nargs=-1, required=True)
 max_pixels = click.option(
     "--max-pixels",
     type=click.IntRange(min=1),

@@ -230,6 +230,9 @@ def _tensor_samples(tensor: torch.Tensor) -> np.ndarray:
     """A torch tensor (C x H x W, uint8 or float 0..1) as H x W x C, uint8."""
     if tensor.ndim != 3:
         raise BadImage(f"a tensor must be C x H x W, not of {tensor.ndim} dimensions")
+    if tensor.shape[0] not in (1, 2, 3, 4):
+        sides = " x ".join(map(str, tensor.shape))
+        raise BadImage(f"a tensor must be C x H x W with C of 1 to 4, not {sides}")
     samples = tensor.detach().cpu().movedim(0, 2)
     if samples.is_floating_point():
         if not bool(((samples >= 0) & (samples <= 1)).all()):
