@@ -323,7 +323,8 @@ def test_what_formats_have_no_room_for_is_said(
     wide = np.concatenate((photo, photo), axis=1)
     (tmp_path / "a.vae").write_bytes(vaecodec.encode(wide, 60))
     assert "no more than 256 colours" in run("decompress", "a.vae", "-o", "a.gif")[2]
-    assert "hold 128 x 48 pixels of it" in run("decompress", "a.vae", "-o", "a.ico")[2]
+    assert "written as 128 x 48 pixels" in run("decompress", "a.vae", "-o", "a.ico")[2]
+    assert "encoded anew, as MPO of quality 90" in run("decompress", "a.vae", "-o", "a.mpo")[2]
     code, _, err = run("decompress", "a.vae", "-o", "a.pdf", "-q", "95")
     assert (code, err) == (0, "")
     clear = np.dstack((photo, photo[..., 0]))
@@ -342,3 +343,66 @@ def test_completion_knows_files(words: str) -> None:
     }
     done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True)
     assert done.stdout == "file,ph\n"
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_grey_where_there_is_only_colour(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray, channels: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.vae").write_bytes(vaecodec.encode(photo[:32, :32, :channels], 60))
+    assert run("decompress", "a.vae", "-o", "a.qoi") == (0, "", "")
+    assert Image.open(tmp_path / "a.qoi").mode == ("RGB" if channels == 1 else "RGBA")
+
+
+def test_one_output_by_two_names(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "a.bmp"):
+        Image.fromarray(photo).save(name)
+    code, _, err = run("compress", "a.png", tmp_path / "a.bmp", "--force", "--lossless")
+    assert (code, "is already that of a.png" in err) == (1, True)
+
+
+def test_names_that_are_too_long(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    long = "x" * 250 + ".bmp"
+    for name in (long, "y.bmp"):
+        Image.fromarray(photo[:16, :16]).save(name)
+    code, _, err = run("compress", long, "y.bmp", "-o", "z" * 300)
+    assert (code, err.count("cannot be made")) == (1, 2)
+    code, _, err = run("compress", long, "-o", "z" * 300 + ".vae")
+    assert (code, "cannot be written" in err) == (1, True)
+    long = "x" * 253
+    Path("y.bmp").rename(long)
+    assert "cannot be written (File name too long)" in run("compress", long)[2]
+
+
+def test_standard_streams_that_are_closed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo_file: Path
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    code, _, err = run("compress", "-", "-o", tmp_path / "a.vae")
+    assert (code, "standard input is closed" in err) == (1, True)
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(vaecodec.VaeError, match="is closed"):
+        files.check_output(files.STANDARD_STREAM, force=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("arguments", [["models"], ["info", "{}"], ["compress", "{}", "--json"]])
+def test_standard_output_that_is_full(arguments: list[str], tmp_path: Path, photo: np.ndarray) -> None:
+    source = tmp_path / "a.vae" if "info" in arguments else tmp_path / "a.png"
+    Image.fromarray(photo[:16, :16]).save(tmp_path / "a.png")
+    (tmp_path / "a.vae").write_bytes(vaecodec.encode(photo[:16, :16], lossless=True))
+    if "--json" in arguments:
+        (tmp_path / "a.vae").unlink()
+    words = [each.format(source) for each in arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert "Traceback" not in done.stderr
+    assert "standard output cannot be written" in done.stderr
+    assert done.returncode in (1, 2)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import io
 import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
@@ -95,6 +97,8 @@ def test_info_and_models(vae_file: Path, data: bytes) -> None:
 
 
 SMALL = vaecodec.encode(np.zeros((32, 32, 3), np.uint8), lossless=True)
+RELEASED = memoryview(SMALL)
+RELEASED.release()
 WRONG: dict[str, tuple[type[Exception], Callable[[], object]]] = {
     "decode nothing": (TypeError, lambda: vaecodec.decode(None)),  # type: ignore[arg-type]
     "decode a number": (TypeError, lambda: vaecodec.decode(3)),  # type: ignore[arg-type]
@@ -126,6 +130,34 @@ WRONG: dict[str, tuple[type[Exception], Callable[[], object]]] = {
         lambda: vaecodec.encode(torch.zeros(3, 9, 9, dtype=torch.int64)),
     ),
     "a tensor beyond 1": (vaecodec.VaeError, lambda: vaecodec.encode(torch.full((3, 9, 9), 1.5))),
+    "a nested tensor": (
+        vaecodec.VaeError,
+        lambda: vaecodec.encode(torch.nested.nested_tensor([torch.zeros(9, 9)] * 3)),
+    ),
+    "a sparse tensor": (vaecodec.VaeError, lambda: vaecodec.encode(torch.zeros(3, 9, 9).to_sparse())),
+    "a tensor without values": (
+        vaecodec.VaeError,
+        lambda: vaecodec.encode(torch.zeros(3, 9, 9, device="meta")),
+    ),
+    "a tensor whose channels are last": (
+        vaecodec.VaeError,
+        lambda: vaecodec.encode(torch.zeros(9, 9, 3)),
+    ),
+    "a matrix of floats": (vaecodec.VaeError, lambda: vaecodec.encode(np.matrix([[1.0]]))),
+    "dates": (TypeError, lambda: vaecodec.decode(np.zeros(3, "M8[s]"))),  # type: ignore[arg-type]
+    "released memory": (TypeError, lambda: vaecodec.decode(RELEASED)),
+    "reduce by an array": (ValueError, lambda: vaecodec.decode(SMALL, reduce=np.ones(2))),  # type: ignore[arg-type]
+    "reduce by a complex number": (ValueError, lambda: vaecodec.decode(SMALL, reduce=2 + 0j)),  # type: ignore[arg-type]
+    "recover as an array": (TypeError, lambda: vaecodec.decode(SMALL, recover=np.ones(2))),  # type: ignore[arg-type]
+    "lossless as text": (TypeError, lambda: vaecodec.encode(SMALL, lossless="no")),  # type: ignore[arg-type]
+    "strip as text": (TypeError, lambda: vaecodec.encode(SMALL, strip="no")),  # type: ignore[arg-type]
+    "a tune of numbers": (TypeError, lambda: vaecodec.encode(SMALL, tune=np.ones(2))),  # type: ignore[arg-type]
+    "a model's name with a null": (vaecodec.VaeError, lambda: Codec("a\0b.safetensors")),
+    "a target beyond all numbers": (ValueError, lambda: vaecodec.encode(SMALL, target_bpp=10**400)),
+    "a file cut short": (
+        vaecodec.VaeError,
+        lambda: vaecodec.decode(gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(SMALL)[:-9]))),
+    ),
     "an array of floats": (vaecodec.VaeError, lambda: vaecodec.encode(np.zeros((9, 9, 3)))),
 }
 
@@ -293,3 +325,19 @@ def test_files_of_text(tmp_path: Path) -> None:
     for function in (vaecodec.encode, vaecodec.decode, vaecodec.info):
         with (tmp_path / "a.vae").open() as file, pytest.raises(vaecodec.BadType, match="for reading"):
             function(file)
+
+
+def test_paths_of_bytes_and_arrays_of_other_classes(tmp_path: Path) -> None:
+    (tmp_path / "a.vae").write_bytes(SMALL)
+    with os.scandir(os.fsencode(tmp_path)) as entries:
+        (entry,) = entries
+        assert vaecodec.decode(entry).size == (32, 32)  # type: ignore[arg-type]
+    flat = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for other in (np.matrix(flat), np.ma.masked_array(flat)):
+        assert vaecodec.encode(other) == vaecodec.encode(flat)
+
+
+def test_targets_that_all_files_meet() -> None:
+    for target in ({"target_bpp": 1e308}, {"target_bpp": np.int8(100)}, {"target_size": 10**300}):
+        data = vaecodec.encode(np.zeros((32, 32, 3), np.uint8), **target)  # type: ignore[arg-type]
+        assert vaecodec.decode(data).size == (32, 32)

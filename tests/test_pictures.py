@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin, TiffTags
 
 import vaecodec
 from bitstream import container
@@ -403,3 +403,29 @@ def test_tiff_whose_exif_is_damaged(
     picture = to_picture(file.getvalue())
     assert np.array_equal(picture.samples, photo[:16, :16])
     assert "exif" not in picture.metadata
+
+
+@pytest.mark.parametrize("dpi", [("a", "b"), (None, None), ((1, 2), (1, 2))])
+def test_density_that_is_none(dpi: object) -> None:
+    image = Image.new("RGB", (16, 16))
+    image.info["dpi"] = dpi
+    assert to_picture(image).notices == ()
+
+
+def test_density_that_is_text_in_a_tiff(tmp_path: Path) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag in (282, 283):
+        tags.tagtype[tag] = TiffTags.ASCII
+        tags[tag] = "abc"
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.tif", tiffinfo=tags)
+    assert vaecodec.encode(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(("tag", "word"), [(33723, "IPTC"), (34377, "Photoshop")])
+def test_what_a_tiff_carries_besides_is_said(tmp_path: Path, tag: int, word: str) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[tag] = TiffTags.UNDEFINED
+    tags[tag] = b"something"
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.tif", tiffinfo=tags)
+    (notice,) = read_picture(tmp_path / "a.tif").notices
+    assert word in notice

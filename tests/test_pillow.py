@@ -249,3 +249,18 @@ def test_damage_names_the_file(tmp_path: Path, photo: np.ndarray) -> None:
     (tmp_path / "a.vae").write_bytes(data)
     with Image.open(tmp_path / "a.vae") as image, pytest.raises(OSError, match=r"a\.vae: "):
         image.load()
+
+
+@pytest.mark.parametrize("key", ["exif", "icc_profile", "xmp"])
+@pytest.mark.parametrize("value", [5, "text"])
+def test_metadata_that_is_none(tmp_path: Path, photo: np.ndarray, key: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"{key} must be bytes"):
+        Image.fromarray(photo).save(tmp_path / "a.vae", **{key: value})
+    assert not (tmp_path / "a.vae").exists()
+
+
+def test_exif_that_cannot_be_written(tmp_path: Path, photo: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x8769] = {0x9000: object()}
+    with pytest.raises(ValueError, match="EXIF data cannot be written"):
+        Image.fromarray(photo).save(tmp_path / "a.vae", exif=exif)

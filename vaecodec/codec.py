@@ -32,6 +32,7 @@ from vaecodec.quality import (
     DEFAULT_QUALITY,
     Setting,
     check_effort,
+    check_tune,
     check_whole,
     level_of,
 )
@@ -175,7 +176,9 @@ class Codec:
         CorruptFile, TruncatedFile, LimitExceeded, BadValue or BadType; VaeError for a file that cannot
         be read.
         """
-        if reduce not in REDUCTIONS or isinstance(reduce, (bool, float)):
+        _check_flags(recover=recover)
+        whole = isinstance(reduce, Integral) and not isinstance(reduce, bool)
+        if not whole or reduce not in REDUCTIONS:
             raise BadValue(f"reduce must be one of {REDUCTIONS}, not {reduce!r}")
         check_whole("max_pixels", max_pixels, 1, sys.maxsize)
         data, name = read_source(source)
@@ -202,6 +205,7 @@ class Codec:
         members = _members(batch, "pictures")
         level = level_of(quality)
         check_effort(effort)
+        _check_flags(lossless=False if lossless is None else lossless, strip=strip)
         entry = self._of_tune(tune)
         pictures = [reading.to_picture(image) for image in members]
         if strip:
@@ -222,6 +226,8 @@ class Codec:
         return out
 
     def _of_tune(self, tune: str | None) -> ModelEntry:
+        if tune is not None:
+            check_tune(tune)
         own = tune in (None, self.entry.tune)
         return self.entry if own else registry.find(self._name, tune)
 
@@ -235,10 +241,11 @@ class Codec:
         strip: bool,
     ) -> bytes:
         check_effort(effort)
+        _check_flags(lossless=False if lossless is None else lossless, strip=strip)
         if len(targets) > 1:
             raise BadValue(f"one target at most, not {' and '.join(targets)}")
         ((name, goal),) = targets.items()
-        check_target(name, goal)
+        goal = check_target(name, goal)
         picture = reading.to_picture(image)
         picture = picture.stripped() if strip else picture
         entry = self._of_tune(tune)
@@ -256,7 +263,8 @@ class Codec:
             return figures.of(name.removeprefix("target_"), picture, decoded)
 
         if name in ("target_size", "target_bpp"):
-            limit = int(goal if name == "target_size" else goal * width * height / 8)
+            size = goal if name == "target_size" else goal * width * height / 8
+            limit = int(min(size, sys.maxsize))
             if limit < 1:
                 raise BadValue(f"{name} of {goal!r} is less than one byte for this picture")
             exactly = None if lossless is False else _exactly(picture)
@@ -272,7 +280,7 @@ class Codec:
             return files[level] if lossless is False else _exact_if_better(picture, files[level], True)
         exactly = None if lossless is False else _exactly(picture)
         if exactly is None:
-            raise VaeError(f"{name} {goal} cannot be reached with loss")
+            raise VaeError(f"{name} {goal:g} cannot be reached with loss")
         return exactly
 
     def decode_batch(
@@ -383,6 +391,13 @@ def _header(picture: Picture, model_id: bytes, level: int) -> Header:
     return Header(
         width=width, height=height, colour=picture.colour, depth=8, model_id=model_id, level=level
     )
+
+
+def _check_flags(**flags: bool) -> None:
+    """Raises BadType for what is neither True nor False."""
+    for name, value in flags.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise BadType(f"{name} must be True or False, not {value!r}")
 
 
 def _rectangle(box: tuple[int, int, int, int] | None, header: Header) -> Rectangle:

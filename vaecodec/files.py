@@ -23,6 +23,8 @@ def check_output(path: Path, *, force: bool) -> None:
     """Raise VaeError if `path` is a folder, a file that may not be replaced, or a terminal."""
     # os.path answers False where pathlib raises: in folders that may not be searched.
     if path == STANDARD_STREAM:
+        if sys.stdout is None:
+            raise VaeError("standard output is closed")
         if sys.stdout.isatty() and not force:
             raise VaeError("standard output is a terminal; use a pipe or -o (or --force)")
         return
@@ -84,7 +86,9 @@ def _is_stream(path: Path) -> bool:
 
 
 def source_of(path: Path) -> Path | IO[bytes]:
-    """What to read: the file, or standard input."""
+    """What to read: the file, or standard input. Raises VaeError if that is closed."""
+    if path == STANDARD_STREAM and sys.stdin is None:
+        raise VaeError("standard input is closed")
     return sys.stdin.buffer if path == STANDARD_STREAM else path
 
 

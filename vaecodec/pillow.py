@@ -11,6 +11,7 @@ stands before the picture; that is checked and decoded when it is first used.
 from __future__ import annotations
 
 import os
+import struct
 from typing import IO, Any
 
 from PIL import Image, ImageFile
@@ -94,14 +95,26 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     if replaced := options.keys() & {"icc_profile", "exif", "xmp"}:
         source = image.copy()
         for key in replaced:
-            value = options[key]
-            value = value.tobytes() if isinstance(value, Image.Exif) else value
-            source.info[key] = value or b""
+            source.info[key] = _bytes(key, options[key])
     chosen = {key: options[key] for key in _OPTIONS if key in options}
     try:
         fp.write(vaecodec.encode(source, **chosen))
     except VaeError as error:
-        raise OSError(f"{os.fsdecode(filename)}: {error}") from error
+        name = f"{os.fsdecode(filename)}: " if filename else ""
+        raise OSError(f"{name}{error}") from error
+
+
+def _bytes(key: str, value: object) -> bytes:
+    """Metadata given to `save`. Raises TypeError for what is none, ValueError for EXIF that cannot be
+    written."""
+    if isinstance(value, Image.Exif):
+        try:
+            return value.tobytes()
+        except (struct.error, TypeError, ValueError) as error:
+            raise ValueError(f"the EXIF data cannot be written ({error})") from error
+    if value is not None and not isinstance(value, (bytes, bytearray)):
+        raise TypeError(f"{key} must be bytes, not {type(value).__name__}")
+    return bytes(value or b"")
 
 
 def _accept(prefix: bytes) -> bool:

@@ -38,7 +38,9 @@ def check_effort(effort: int) -> None:
 
 
 def check_tune(tune: str) -> None:
-    """Raises BadValue for what is none of TUNES."""
+    """Raises BadType for what is no string, BadValue for what is none of TUNES."""
+    if not isinstance(tune, str):
+        raise BadType(f"a tune is named by a string, not {type(tune).__name__}")
     if tune not in TUNES:
         raise BadValue(f"no tune is called {tune!r}; there are: {', '.join(TUNES)}")
 

@@ -21,7 +21,7 @@ def read_source(source: Source) -> tuple[bytes, str | None]:
     Raises VaeError naming a file that cannot be read, BadType for what is no source.
     """
     if isinstance(source, (str, os.PathLike)):
-        return read_path(source), os.fspath(source)
+        return read_path(source), os.fsdecode(source)
     if isinstance(source, io.TextIOBase):
         raise BadType("the file is not open for reading bytes")
     if hasattr(source, "read"):
@@ -30,25 +30,27 @@ def read_source(source: Source) -> tuple[bytes, str | None]:
         with naming(name):
             try:
                 data = source.read()
-            except (OSError, ValueError) as error:  # ValueError: it is closed
+            except MemoryError:
+                raise
+            except Exception as error:  # of whatever library the file is: closed, cut, not open
                 raise VaeError(f"the file cannot be read ({error})") from error
             if not isinstance(data, bytes):
                 raise BadType("the file is not open for reading bytes")
         return data, name
     try:
         return bytes(memoryview(source)), None
-    except TypeError as error:
+    except (TypeError, ValueError, BufferError) as error:  # ValueError: it is released
         raise BadType(f"a path, bytes or a file was expected, not {type(source).__name__}") from error
 
 
 def read_path(path: str | os.PathLike[str]) -> bytes:
     """All bytes of a file. Raises VaeError naming it."""
     try:
-        return Path(path).read_bytes()
+        return Path(os.fsdecode(path)).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         reason = getattr(error, "strerror", None) or error
         kind = NoSuchFile if isinstance(error, FileNotFoundError) else VaeError
-        raise kind(f"cannot be read ({reason})").in_file(os.fspath(path)) from error
+        raise kind(f"cannot be read ({reason})").in_file(os.fsdecode(path)) from error
 
 
 @contextlib.contextmanager

@@ -28,12 +28,18 @@ _SAVED, _POWER = 0.02, 0.8
 LEAST_THRIFT = 0.02
 
 
-def check_target(name: str, goal: float) -> None:
-    """Raises BadType for what is no number, BadValue for what is not above 0 and finite."""
+def check_target(name: str, goal: float) -> float:
+    """The number asked for. Raises BadType for what is none, BadValue for what is not above 0 and
+    finite."""
     if isinstance(goal, bool) or not isinstance(goal, Real):
         raise BadType(f"{name} must be a number, not {goal!r}")
-    if not 0 < goal < math.inf:
+    try:
+        number = float(goal)
+    except OverflowError:
+        number = math.inf
+    if not 0 < number < math.inf:
         raise BadValue(f"{name} must be a finite number above 0, not {goal!r}")
+    return number
 
 
 def lowest_level(measure: Callable[[int], float], goal: float) -> int | None:

@@ -12,7 +12,7 @@ import click
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.report import ProgressBar, notice
+from vaecodec.cli.report import ProgressBar, notice, say
 from vaecodec.files import Input, expand
 from vaecodec.quality import DEFAULT_EFFORT, MAX_EFFORT, TUNES, check_tune
 
@@ -167,10 +167,8 @@ def command(
         )  # fmt: skip
     if not results.rows:
         raise VaeError(f"{where}: none of the codecs worked")
-    click.echo(
-        f"images: {len(results.images)}, means of per-image values; {results.machine}; jobs: {jobs}"
-    )
-    click.echo(measured_table(results))
+    say(f"images: {len(results.images)}, means of per-image values; {results.machine}; jobs: {jobs}")
+    say(measured_table(results))
     if importlib.util.find_spec("bjontegaard") is not None:
         _compare(results, anchor, references, interpolation)
     if out is not None:
@@ -185,7 +183,7 @@ def command(
             out, results, pictures, matches, bpp=side_by_side, anchor=anchor,
             references=references, interpolation=interpolation,
         )  # fmt: skip
-        click.echo(f"written: {out / 'report.html'}")
+        say(f"written: {out / 'report.html'}")
     return 1 if failures else 0
 
 
@@ -306,7 +304,7 @@ def _compare(results: Results, anchor: str, references: References, interpolatio
     for metric in results.metrics:
         comparisons = compare(results, metric, anchor, references, interpolation)
         if comparisons:
-            click.echo(comparison_table(comparisons, metric, anchor, interpolation))
+            say(comparison_table(comparisons, metric, anchor, interpolation))
 
 
 def _quality_option(text: str) -> tuple[str, list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,7 +28,7 @@ class Size(click.ParamType):
         match = re.fullmatch(r"([0-9]*\.?[0-9]+)(k|M|Ki|Mi|)", str(value))
         if match is None:
             raise click.BadParameter(f"{value!r} is no size, such as 200000, 200k or 64Ki")
-        return int(float(match[1]) * self.UNITS[match[2]])
+        return int(Decimal(match[1]) * self.UNITS[match[2]])
 
 
 def _above_zero(_: object, option: click.Parameter, value: float | None) -> float | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from bitstream.errors import VaeError
-from vaecodec.cli.report import for_each, notice
+from vaecodec.cli.report import for_each, notice, say
 from vaecodec.files import STANDARD_STREAM, check_output, write_whole
 
 
@@ -46,15 +46,15 @@ def convert(
         return 1
     if manner.as_json and any(target == STANDARD_STREAM for _, target in pairs):
         raise click.UsageError("--json and an output on standard output would run into each other")
-    taken: dict[Path, Path] = {}
+    taken: dict[str, Path] = {}  # by real path: one folder may have several names
 
     def one(pair: tuple[Path, Path]) -> None:
         source, target = pair
-        if target in taken:
-            raise VaeError(f"its output {target} is already that of {taken[target]}").in_file(
-                str(source)
-            )
-        if target.exists() and source.exists() and source.samefile(target):
+        real = os.path.realpath(target)
+        if real in taken:
+            raise VaeError(f"its output {target} is already that of {taken[real]}").in_file(str(source))
+        # os.path answers False where pathlib raises: names that are too long.
+        if os.path.exists(target) and os.path.exists(source) and source.samefile(target):
             raise VaeError("would be replaced by its own output").in_file(str(source))
         check_output(target, force=manner.force)
         converted = work(source, target)
@@ -66,7 +66,7 @@ def convert(
         except OSError as error:
             raise VaeError(f"cannot be made ({error.strerror})").in_file(str(target.parent)) from error
         write_whole(target, converted.data, force=manner.force)
-        taken[target] = source
+        taken[real] = source
         if manner.keep_times and STANDARD_STREAM not in pair:
             times = source.stat()
             os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -84,4 +84,4 @@ def convert(
 
 def _say(source: Path, **fields: object) -> None:
     """One line of JSON on standard output."""
-    click.echo(json.dumps({"input": str(source), **fields}, ensure_ascii=False))
+    say(json.dumps({"input": str(source), **fields}, ensure_ascii=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
 #: Formats that lose something, and the quality they are written with unless -q says otherwise.
-LOSSY_FORMATS = ("JPEG", "WEBP", "AVIF", "PDF")
+LOSSY_FORMATS = ("JPEG", "WEBP", "AVIF", "MPO", "PDF")
 LOSSY_QUALITY = 90
+#: Modes to save a picture of a mode in: a format may have no transparency, or no grey.
+_MODES = {
+    "L": ("L", "RGB"),
+    "LA": ("LA", "L", "RGBA", "RGB"),
+    "RGB": ("RGB",),
+    "RGBA": ("RGBA", "RGB"),
+}
 #: Argument of --scale -> samples averaged into one, along each axis.
 SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 
@@ -161,18 +169,19 @@ def _file_bytes(
         if written.mode == "P" and image.getcolors(256) is None:
             notices.append(f"{files} keep no more than 256 colours")
         if written.size != image.size:
-            notices.append(f"{files} hold {written.width} x {written.height} pixels of it")
+            notices.append(f"{target}: written as {written.width} x {written.height} pixels")
     return data, notices
 
 
 def _saved(image: PilImage, kind: str, options: dict[str, object]) -> bytes:
-    """The bytes of a picture in a format, without transparency if that is refused. Raises what Pillow
+    """The bytes of a picture in a format, in the first of `_MODES` that it takes. Raises what Pillow
     does."""
+    *others, last = _MODES[image.mode]
+    for mode in others:
+        file = io.BytesIO()
+        with contextlib.suppress(OSError, ValueError):  # what is refused is tried in the next
+            image.convert(mode).save(file, kind, **options)
+            return file.getvalue()
     file = io.BytesIO()
-    try:
-        image.save(file, kind, **options)
-    except (OSError, ValueError):
-        if image.mode not in ("LA", "RGBA"):
-            raise
-        return _saved(image.convert(image.mode.removesuffix("A")), kind, options)
+    image.convert(last).save(file, kind, **options)
     return file.getvalue()

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bitstream.errors import VaeError
-from vaecodec.cli.report import notice
+from vaecodec.cli.report import notice, say
 from vaecodec.describe import info
 from vaecodec.files import source_of
 
@@ -29,9 +29,7 @@ def command(file: Path, as_json: bool) -> int:
         fields = dataclasses.asdict(about)
         size, picture, trailing = (fields.pop(n) for n in ("size", "picture_size", "trailing"))
         sizes = {"file": size, "picture": picture, "container": around, "trailing": trailing}
-        click.echo(
-            json.dumps({"file": str(file), **fields, "bytes": sizes, "bits_per_pixel": bpp}, indent=1)
-        )
+        say(json.dumps({"file": str(file), **fields, "bytes": sizes, "bits_per_pixel": bpp}, indent=1))
         return 0
     carried = ", ".join(f"{name} ({size} bytes unpacked)" for name, size in about.metadata.items())
     coding = {
@@ -51,5 +49,5 @@ def command(file: Path, as_json: bool) -> int:
         **({"after the end": f"{about.trailing} bytes"} if about.trailing else {}),
     }
     for name, value in rows.items():
-        click.echo(f"{name + ':':<16}{value}")
+        say(f"{name + ':':<16}{value}")
     return 0

@@ -25,6 +25,16 @@ def notice(message: str) -> None:
     click.echo("vaecodec: " + " ".join(str(message).split()), err=True)
 
 
+def say(text: str) -> None:
+    """Print on standard output. Raises VaeError if that has no room."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:  # what reads has enough
+        raise
+    except OSError as error:
+        raise VaeError(f"standard output cannot be written ({error.strerror})") from error
+
+
 class ProgressBar:
     """A bar on standard error, shown after `PATIENCE` seconds and only on a terminal."""
 

@@ -77,7 +77,7 @@ def find(name: str | os.PathLike[str] | None, tune: str | None = None) -> ModelE
         check_tune(tune)
     if name is not None and not isinstance(name, (str, os.PathLike)):
         raise BadType(f"a model is named by a string or a path, not {type(name).__name__}")
-    name = None if name is None else os.fspath(name)
+    name = None if name is None else os.fsdecode(name)
     entries = registered()
     if name is not None and name.endswith(".safetensors"):
         found = [from_path(Path(name))]
@@ -114,8 +114,9 @@ def from_path(path: Path) -> ModelEntry:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(path, "np") as file:
             tune = (file.metadata() or {})["tune"]
-    except OSError as error:
-        raise VaeError(f"cannot read the model ({error.strerror})").in_file(str(path)) from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        reason = getattr(error, "strerror", None) or error
+        raise VaeError(f"cannot read the model ({reason})").in_file(str(path)) from error
     except SafetensorError as error:
         raise VaeError(f"not a vaecodec model ({error})").in_file(str(path)) from error
     except KeyError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from math import isfinite
+from numbers import Real
 
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
@@ -39,6 +40,8 @@ _OTHERS = {
     "Raw profile type iptc": "IPTC data",
     "mp": "further pictures (MPF)",
 }
+#: The same as tags of TIFF files.
+_OTHER_TAGS = {33723: "Raw profile type iptc", 34377: "photoshop"}
 #: Tags of TIFF files that are EXIF's: who, what, when and with what, and orientation.
 _TIFF_TAGS = {
     ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model,
@@ -69,14 +72,17 @@ def of_image(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
         metadata["exif"] = upright_exif(exif)
     if "xmp" in metadata:
         metadata["xmp"] = _XMP_ORIENTATION.sub(rb"\g<1>1", metadata["xmp"])
-    return metadata, [words for key, words in _OTHERS.items() if _is_told(image.info.get(key))]
+    told = {key for key in _OTHERS if _is_told(image.info.get(key))}
+    told |= {key for tag, key in _OTHER_TAGS.items() if tag in getattr(image, "tag_v2", {})}
+    return metadata, [words for key, words in _OTHERS.items() if key in told]
 
 
 def _is_told(value: object) -> bool:
     """Whether something of `Image.info` says anything; 72 dpi is what writers put who know of none."""
     if isinstance(value, tuple):
-        return any(isfinite(v) and round(v) not in (0, 1, 72) for v in map(float, value))
-    return value is not None and value != b""
+        numbers = [float(v) for v in value if isinstance(v, Real)]
+        return any(isfinite(v) and round(v) not in (0, 1, 72) for v in numbers)
+    return value is not None and not (isinstance(value, bytes) and not value)
 
 
 def unread_chunks(data: bytes) -> list[str]:

@@ -112,7 +112,7 @@ def to_picture(image: ImageLike) -> Picture:
     if isinstance(image, Image.Image):
         return _from_image(image)
     if isinstance(image, np.ndarray):
-        return _from_array(image)
+        return _from_array(np.asarray(image))  # without what subclasses change
     if isinstance(image, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(image, "read"):
         return read_picture(cast(Source, image))
     if hasattr(image, "detach"):  # torch is not imported for what may be none of its
@@ -149,7 +149,7 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
     mode, alpha = "L" if grey else "RGB", None
     if image.mode in _DEEP_MODES or image.mode == "I":
         deep = np.asarray(image)
-        if (clear := image.info.get("transparency")) is not None:
+        if isinstance(clear := image.info.get("transparency"), int):
             alpha = np.where(deep == clear, 0, OPAQUE).astype(np.uint8)
         samples = _to_8_bits(deep, deepest)
         samples = OPAQUE - samples if inverted else samples
@@ -228,16 +228,21 @@ def _from_cmyk(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[st
 
 def _tensor_samples(tensor: torch.Tensor) -> np.ndarray:
     """A torch tensor (C x H x W, uint8 or float 0..1) as H x W x C, uint8."""
+    if tensor.is_nested:
+        raise BadImage("a tensor must be C x H x W, not nested")
     if tensor.ndim != 3:
         raise BadImage(f"a tensor must be C x H x W, not of {tensor.ndim} dimensions")
     if tensor.shape[0] not in (1, 2, 3, 4):
         sides = " x ".join(map(str, tensor.shape))
         raise BadImage(f"a tensor must be C x H x W with C of 1 to 4, not {sides}")
+    if tensor.is_meta or str(tensor.layout) != "torch.strided":
+        raise BadImage("a tensor must be dense, and have values")
     samples = tensor.detach().cpu().movedim(0, 2)
     if samples.is_floating_point():
+        samples = samples.double()
         if not bool(((samples >= 0) & (samples <= 1)).all()):
             raise BadImage("a tensor of floats must hold values from 0 to 1")
-        return np.rint(samples.double().numpy() * 255).astype(np.uint8)
+        return np.rint(samples.numpy() * 255).astype(np.uint8)
     if str(samples.dtype) != "torch.uint8":
         raise BadImage(f"a tensor must be of uint8 or floats, not {samples.dtype}")
     return samples.numpy()
