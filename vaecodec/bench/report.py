@@ -1,15 +1,13 @@
 """One HTML file with everything of a run: curves, BD-rates, rows, pictures side by side.
 
-It loads nothing: template, data and pictures are in the file.
+Data and pictures are in the file.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import vaecodec
@@ -20,13 +18,7 @@ from vaecodec.bench.metrics import METRICS
 from vaecodec.bench.plots import colours
 from vaecodec.bench.results import Results
 from vaecodec.bench.summary import curves_of
-
-TEMPLATE = Path(__file__).with_name("report.html")
-
-
-def _embed(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+from vaecodec.pages.assemble import assemble
 
 
 def _matrix(results: Results, metric: str, references: References, interpolation: str) -> Any:
@@ -89,21 +81,14 @@ def report(
         ],
         "pictures": shown,
     }
-    pictures = "\n".join(
-        f'<script type="application/json" id="picture-{number}">'
-        + _embed(
-            {
-                "original": originals[name],
-                "codecs": {codec: asdict(match) for codec, match in matches[name].items()},
-            }
-        )
-        + "</script>"
+    pictures = {
+        f"picture-{number}": {
+            "original": originals[name],
+            "codecs": {codec: asdict(match) for codec, match in matches[name].items()},
+        }
         for number, name in enumerate(shown)
-    )
-    template = TEMPLATE.read_text(encoding="utf-8")
-    head, tail = template.split("<!-- DATA -->")
-    block = f'<script type="application/json" id="data">{_embed(data)}</script>\n{pictures}'
-    return (head + block + tail).encode()
+    }
+    return assemble("report", {"data": data, **pictures}).html
 
 
 def _scaled(metric: str, value: float | None) -> float | None:

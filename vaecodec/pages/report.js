@@ -1,106 +1,9 @@
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Rate-distortion benchmark</title>
-<link rel="icon" href="data:,">
-<style>
-  :root { --ink: #1c1c1c; --soft: #666; --line: #ddd; --fill: #f6f6f4; }
-  * { box-sizing: border-box; }
-  body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); margin: 0 auto; padding: 24px; max-width: 1080px; }
-  h1 { font-size: 24px; margin: 0; }
-  h2 { font-size: 18px; margin: 40px 0 8px; }
-  p { margin: 4px 0 12px; color: var(--soft); }
-  select, button { font: inherit; padding: 3px 8px; border: 1px solid var(--line); border-radius: 4px; background: #fff; }
-  .bar { display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center; margin: 8px 0; }
-  .wide { overflow-x: auto; }
-  svg { display: block; width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: 6px; }
-  svg text { font: 12px system-ui, sans-serif; fill: var(--soft); }
-  .legend label { display: inline-flex; gap: 5px; align-items: center; cursor: pointer; white-space: nowrap; }
-  .legend i { width: 14px; height: 3px; display: inline-block; }
-  table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-  th, td { padding: 3px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-  th:first-child, td:first-child { text-align: left; }
-  th { background: var(--fill); font-weight: 600; }
-  .sortable th { cursor: pointer; }
-  .good { color: #00704a; } .bad { color: #a33b00; }
-  .scroll { max-height: 420px; overflow: auto; border: 1px solid var(--line); border-radius: 6px; }
-  .scroll th { position: sticky; top: 0; }
-  .scroll table { width: 100%; }
-  #slider, .captions { width: 720px; max-width: 100%; }
-  #slider { position: relative; overflow: hidden; border-radius: 6px; background: #222;
-    touch-action: none; cursor: ew-resize; user-select: none; }
-  #slider img { display: block; width: 100%; image-rendering: pixelated; pointer-events: none; }
-  #slider #above { position: absolute; inset: 0; }
-  #handle { position: absolute; top: 0; bottom: 0; width: 2px; background: #fff; box-shadow: 0 0 4px #0009; }
-  #handle:focus-visible { outline: 2px solid #0072b2; }
-  .captions { display: flex; justify-content: space-between; gap: 16px; font-size: 13px; color: var(--soft); }
-</style>
-</head>
-<body>
-<h1>Rate-distortion benchmark</h1>
-<p id="about"></p>
-
-<h2>Curves</h2>
-<div class="bar">
-  <label>Quality <select id="metric"></select></label>
-  <label>Images <select id="curve-image"></select></label>
-  <label><input type="checkbox" id="log" checked> log rate</label>
-</div>
-<svg id="plot" viewBox="0 0 1000 520" role="img" aria-label="Quality over bits per pixel"></svg>
-<div class="bar legend" id="legend"></div>
-
-<h2>BD-rate</h2>
-<p id="bd-about"></p>
-<div class="wide"><table id="bd"></table></div>
-
-<div id="compare">
-  <h2>Side by side at the same size</h2>
-  <p id="compare-about"></p>
-  <div class="bar">
-    <label>Image <select id="image"></select></label>
-    <label>left <select id="left"></select></label>
-    <label>right <select id="right"></select></label>
-  </div>
-  <div id="slider"><img id="below" alt=""><img id="above" alt="">
-    <div id="handle" role="slider" tabindex="0" aria-label="Boundary between the two" aria-valuemin="0" aria-valuemax="100"></div></div>
-  <div class="captions"><span id="left-caption"></span><span id="right-caption"></span></div>
-</div>
-
-<h2>Every file</h2>
-<div class="bar">
-  <label>Image <select id="row-image"></select></label>
-  <label>codec <select id="row-codec"></select></label>
-</div>
-<div class="scroll"><table class="sortable" id="rows"></table></div>
-
-<h2>Settings</h2>
-<div class="wide"><table id="settings"></table></div>
-
-<!-- DATA -->
-<script>
-"use strict";
-const $ = id => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
 const colour = Object.fromEntries(data.codecs.map(c => [c.name, c.colour]));
 const images = [...new Set(data.rows.map(r => r[0]))];
 const FIXED = ["image", "codec", "quality", "bytes", "bpp"];
 const COLUMNS = [...FIXED, ...data.metrics.map(m => m.name), "encode ms", "decode ms"];
 const hidden = new Set();
-
-function element(parent, name, attributes = {}, text = "") {
-  const svg = parent.namespaceURI === "http://www.w3.org/2000/svg";
-  const node = svg ? document.createElementNS(parent.namespaceURI, name) : document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  if (text !== "") node.textContent = text;
-  parent.append(node);
-  return node;
-}
-function options(select, values, first) {
-  if (first !== undefined) element(select, "option", {value: ""}, first);
-  for (const value of values) element(select, "option", {value}, value);
-}
 
 $("about").textContent = `${images.length} images, means of per-image values. vaecodec ${data.version}; ` +
   `${data.machine}` + (data.jobs > 1 ? `; ${data.jobs} jobs at once, which makes each slower.` : ".");
@@ -214,47 +117,27 @@ function rows() {
   if (shown.length > limit)
     element(element(table, "tr"), "td", {colspan: COLUMNS.length}, `${shown.length - limit} more: choose an image or a codec`);
 }
-let picture, share = 0.5;
-function boundary(value) {
-  share = Math.min(1, Math.max(0, value));
-  $("above").style.clipPath = `inset(0 ${100 - 100 * share}% 0 0)`;
-  $("handle").style.left = `calc(${100 * share}% - 1px)`;
-  $("handle").setAttribute("aria-valuenow", Math.round(100 * share));
-}
-function show() {
-  for (const [place, side] of [["above", "left"], ["below", "right"]]) {
-    const name = $(side).value, match = picture.codecs[name];
-    $(place).src = "data:image/webp;base64," + (match ? match.picture : picture.original);
-    $(place).alt = name;
-    const decibels = match && match.psnr !== null ? `, ${match.psnr.toFixed(2)} dB` : "";
-    $(`${side}-caption`).textContent = match
-      ? `${name}: ${match.bytes} bytes, ${match.bpp.toFixed(3)} bpp, quality ${match.quality}${decibels}` : name;
-  }
-}
+let sideBySide;
 function choosePicture() {
-  picture = JSON.parse($(`picture-${data.pictures.indexOf($("image").value)}`).textContent);
-  show();
+  const picture = JSON.parse($(`picture-${data.pictures.indexOf($("image").value)}`).textContent);
+  const src = image => "data:image/webp;base64," + image;
+  const versions = data.codecs.filter(c => c.name in picture.codecs).map(({name}) => {
+    const match = picture.codecs[name], decibels = match.psnr === null ? "" : `, ${match.psnr.toFixed(2)} dB`;
+    const caption = `${name}: ${match.bytes} bytes, ${match.bpp.toFixed(3)} bpp, quality ${match.quality}${decibels}`;
+    return {name, src: src(match.picture), caption};
+  });
+  versions.push({name: "original", src: src(picture.original), caption: "original"});
+  const own = versions.find(v => v.name.startsWith("vae ")) ?? versions.at(-1);
+  const anchor = versions.find(v => v.name === data.anchor) ?? versions[0];
+  sideBySide.show(versions, {left: anchor.name, right: own.name});
 }
 function compare() {
   if (!data.pictures.length) { $("compare").remove(); return; }
   $("compare-about").textContent = `The middle of each picture; for every codec its largest file of at most ${data.bpp} bits ` +
     "per pixel (or its smallest, if that is larger). Drag the boundary, or use the arrow keys.";
   options($("image"), data.pictures);
-  const names = [...data.codecs.map(c => c.name), "original"];
-  for (const side of ["left", "right"]) options($(side), names);
-  $("left").value = data.anchor;
-  $("right").value = names.find(n => n.startsWith("vae ")) ?? "original";
   $("image").addEventListener("change", choosePicture);
-  for (const side of ["left", "right"]) $(side).addEventListener("change", show);
-  const slider = $("slider");
-  const follow = event => boundary((event.clientX - slider.getBoundingClientRect().left) / slider.clientWidth);
-  slider.addEventListener("pointerdown", event => { slider.setPointerCapture(event.pointerId); follow(event); });
-  slider.addEventListener("pointermove", event => { if (event.buttons) follow(event); });
-  $("handle").addEventListener("keydown", event => {
-    const step = {ArrowLeft: -0.02, ArrowRight: 0.02}[event.key];
-    if (step) { boundary(share + step); event.preventDefault(); }
-  });
-  boundary(0.5);
+  sideBySide = viewer($("viewer"));
   choosePicture();
 }
 function settings() {
@@ -275,6 +158,3 @@ $("metric").addEventListener("change", () => { plot(); matrix(); });
 for (const id of ["curve-image", "log"]) $(id).addEventListener("change", plot);
 for (const id of ["row-image", "row-codec"]) $(id).addEventListener("change", rows);
 legend(); plot(); matrix(); rows(); compare(); settings();
-</script>
-</body>
-</html>
