@@ -12,7 +12,7 @@ CVVDP = $(INSTALL) --no-deps cvvdp tqdm
 # The stamps are older than pyproject.toml when dependencies changed.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/python $(INSTALL) -e '.[bench,test,lint]'
+	.venv/bin/python $(INSTALL) -e '.[bench,serve,test,lint]'
 	.venv/bin/python $(CVVDP)
 	@touch $@
 

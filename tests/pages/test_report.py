@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,17 +66,8 @@ def test_the_report_loads_nothing(html: Path) -> None:
 
 
 @pytest.fixture
-def page(browser: Any, html: Path) -> Iterator[Any]:
-    page, complaints = browser.new_page(viewport={"width": 1100, "height": 900}), []
-    page.set_default_timeout(240_000)
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: complaints.append(request.url)
-            if request.url.startswith("http") else None)  # fmt: skip
-    page.goto(html.as_uri())
-    yield page
-    page.close()
-    assert complaints == []
+def page(open_page: Any, html: Path) -> Any:
+    return open_page(html.as_uri())
 
 
 def test_curves(page: Any) -> None:
@@ -136,7 +127,7 @@ def test_rows(page: Any) -> None:
     assert page.locator("#rows td").first.text_content().startswith(HOSTILE)
 
 
-def test_a_report_without_pictures(browser: Any, photo: np.ndarray, tmp_path: Path) -> None:
+def test_a_report_without_pictures(open_page: Any, photo: np.ndarray, tmp_path: Path) -> None:
     rows = [measure("a.png", photo[:64, :64], JPEG, q) for q in (20, 50)]
     matches: dict[str, dict[str, Match]] = {}
     data = report(
@@ -144,10 +135,6 @@ def test_a_report_without_pictures(browser: Any, photo: np.ndarray, tmp_path: Pa
         anchor="jpeg", references={}, interpolation="akima", originals={}, matches=matches, bpp=0,
     )  # fmt: skip
     (tmp_path / "report.html").write_bytes(data)
-    page, complaints = browser.new_page(), []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto((tmp_path / "report.html").as_uri())
+    page = open_page((tmp_path / "report.html").as_uri())
     assert page.locator("#compare").count() == 0
     assert page.locator("#plot polyline").count() == 1
-    assert complaints == []

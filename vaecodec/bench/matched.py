@@ -23,6 +23,8 @@ from vaecodec.bench.run import Failed, Plan, Source, Task, finish, guarded, read
 #: Pixels of all pictures of a report together, originals included: what a browser opens in a moment.
 PIXELS = 24_000_000
 MAX_SIDE, MIN_SIDE = 512, 128
+#: Of typical codecs: logarithm of the size per quality.
+_SLOPE = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,28 +55,63 @@ def cut(image: np.ndarray, side: int) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def match(image: np.ndarray, codec: BenchCodec, bpp: float, side: int) -> Match:
-    """Search `codec`'s qualities, between the ends of its default ones, for `bpp` bits per pixel."""
+@dataclass(frozen=True, kw_only=True)
+class Coded:
+    """A file of a codec, and the quality that gave it. `fits`: whether it is as small as was asked."""
+
+    quality: int
+    data: bytes
+    fits: bool
+
+
+def largest_within(
+    image: np.ndarray, codec: BenchCodec, size: float, before_each: Callable[[], None] = lambda: None
+) -> Coded:
+    """The best of `codec`'s files of `image` (uint8 H x W x 3) of at most `size` bytes, or its smallest
+    if there is none. Its qualities are searched between the ends of its default ones; `before_each`
+    encoding something may be done, such as to end the search by an error."""
     worst, best = codec.qualities[0], codec.qualities[-1]
     step = 1 if best >= worst else -1  # of some codecs, a larger number is a worse picture
-    target = bpp * image.shape[0] * image.shape[1] / 8
-    low, high = 0, abs(best - worst) + 1  # fits (or is the worst there is), does not fit
-    data = None
+    low, high = -1, abs(best - worst) + 1  # the last that fits, the first that does not
+    logarithms: dict[int, float] = {}
+    data = b""
+    guess = high // 2
     while high - low > 1:
-        middle = (low + high) // 2
-        tried = codec.encode(image, worst + step * middle)
-        if len(tried) <= target:
-            low, data = middle, tried
+        before_each()
+        tried = codec.encode(image, worst + step * guess)
+        logarithms[guess] = math.log(len(tried) / size)
+        if len(tried) <= size:
+            low, data = guess, tried
         else:
-            high = middle
-    quality = worst + step * low
-    data = data or codec.encode(image, quality)
-    decoded = codec.decode(data)
+            high = guess
+            data = tried if guess == 0 else data
+        guess = _between(low, high, logarithms)
+    return Coded(quality=worst + step * max(low, 0), data=data, fits=low >= 0)
+
+
+def _between(low: int, high: int, logarithms: dict[int, float]) -> int:
+    """Where a size is likely to be met, strictly between two qualities if there are any. `logarithms`:
+    quality -> logarithm of the size found there in relation to the one sought."""
+    known = [q for q in (low, high) if q in logarithms]
+    if len(logarithms) % 4 == 0:  # what is likely may creep
+        return (low + high) // 2
+    both = len(known) == 2
+    slope = (logarithms[high] - logarithms[low]) / (high - low) if both else _SLOPE
+    start = min(known, key=lambda q: abs(logarithms[q]))
+    wanted = start - logarithms[start] / max(slope, 1e-6)
+    # The last that fits is below it, and one of the two next to it ends the search.
+    return min(max(math.floor(wanted) if start == low else math.ceil(wanted) - 1, low + 1), high - 1)
+
+
+def match(image: np.ndarray, codec: BenchCodec, bpp: float, side: int) -> Match:
+    """What `largest_within` finds for `bpp` bits per pixel, and what it looks like."""
+    coded = largest_within(image, codec, bpp * image.shape[0] * image.shape[1] / 8)
+    decoded = codec.decode(coded.data)
     decibels = psnr(image, decoded)
     return Match(
-        quality=quality,
-        bytes=len(data),
-        bpp=8 * len(data) / (image.shape[0] * image.shape[1]),
+        quality=coded.quality,
+        bytes=len(coded.data),
+        bpp=8 * len(coded.data) / (image.shape[0] * image.shape[1]),
         psnr=decibels if math.isfinite(decibels) else None,
         picture=cut(decoded, side),
     )

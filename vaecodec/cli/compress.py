@@ -14,7 +14,6 @@ from bitstream.errors import BadValue, VaeError
 from vaecodec.cli import options
 from vaecodec.cli.convert import Converted, Manner, convert
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
-from vaecodec.quality import DEFAULT_QUALITY
 from vaecodec.targets import check_target
 
 
@@ -49,14 +48,7 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
     metavar="OUT",
     help="Output file, or folder for several inputs.",
 )
-@click.option(
-    "-q",
-    "--quality",
-    type=click.IntRange(1, 100),
-    default=DEFAULT_QUALITY,
-    show_default=True,
-    help="From 1 (smallest) to 100 (best).",
-)
+@options.quality
 @click.option(
     "--target-size",
     type=Size(),
@@ -129,12 +121,11 @@ def command(
     """
     from PIL import Image
 
-    from bitstream.container import MAX_PIXELS
     from vaecodec.codec import Codec
     from vaecodec.model import registry
-    from vaecodec.pictures.reading import read_picture
+    from vaecodec.pictures.reading import lift_limit_of_pillow, read_picture
 
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # our limit, not Pillow's smaller one
+    lift_limit_of_pillow()
     readable = {e for e, name in Image.registered_extensions().items() if _is_read(name)}
     pairs = output_paths(expand(inputs, readable), output, ".vae", readable)
     for _, target in pairs:

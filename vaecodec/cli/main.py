@@ -18,6 +18,8 @@ COMMANDS = {
     "decompress": "Turn .vae files back into images.",
     "info": "Show what a .vae file holds.",
     "models": "List the installed models.",
+    "compare": "Show an image beside JPEG, WebP and AVIF of the same size, in one page.",
+    "serve": "Try the codec in the browser, on this machine only.",
     "bench": "Measure rate and distortion of codecs side by side on images.",
     "train": "Train a model on a folder of images or tar shards.",
 }

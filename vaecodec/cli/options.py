@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from bitstream.container import MAX_PIXELS
-from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_TUNE, MAX_EFFORT, TUNES
+from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_TUNE, MAX_EFFORT, TUNES
 
 device = click.option(
     "--device",
@@ -41,6 +41,14 @@ tune = click.option(
     "--tune",
     type=click.Choice(TUNES),
     help=f"Distortion as people see it, or as squared error. [default: {DEFAULT_TUNE}, or the model's]",
+)
+quality = click.option(
+    "-q",
+    "--quality",
+    type=click.IntRange(1, 100),
+    default=DEFAULT_QUALITY,
+    show_default=True,
+    help="From 1 (smallest) to 100 (best).",
 )
 inputs = click.argument("inputs", type=PATH, metavar="INPUT...", nargs=-1, required=True)
 max_pixels = click.option(

@@ -1,1 +1,1 @@
-"""Web pages: what `bench`, `compare` and `serve` show in a browser. A page loads nothing from elsewhere."""
+"""Web pages: what `bench`, `compare` and `serve` show in a browser. A page loads nothing."""

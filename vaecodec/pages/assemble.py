@@ -11,7 +11,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 #: What all pages share, before what is a page's own.
-STYLES, SCRIPTS = ("style.css",), ("elements.js", "viewer.js")
+STYLES, SCRIPTS = ("style.css",), ("elements.js", "viewer.js", "versions.js")
 
 
 @dataclass(frozen=True, kw_only=True)

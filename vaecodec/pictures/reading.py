@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Union, cast
@@ -75,12 +76,21 @@ def _pillow_reads(what: str) -> Iterator[None]:
         raise BadImage(f"{what} ({str(error) or 'its file is closed'})") from error
 
 
-def read_picture(source: Source) -> Picture:
+def lift_limit_of_pillow() -> None:
+    """For commands: our limit in the place of Pillow's smaller one, whose warning would stand beside
+    our error."""
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """What is coded of a picture file. Raises BadImage or LimitExceeded, naming the file and the
     cause."""
     data, name = read_source(source)
     with naming(name):
-        return _from_image(_opened(data), meta.unread_chunks(data))
+        image = _opened(data)
+        _check_size(*image.size, max_pixels)
+        return _from_image(image, meta.unread_chunks(data))
 
 
 def open_image(source: Source) -> Image.Image:
@@ -190,12 +200,12 @@ def _white_is_zero(image: Image.Image) -> bool:
     return bool(image.format == "TIFF" and tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO)
 
 
-def _check_size(width: int, height: int) -> None:
+def _check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:
     """Before anything is allocated."""
     if width == 0 or height == 0:
         raise BadImage(f"the picture has no pixels ({width} x {height})")
-    if width * height > MAX_PIXELS:
-        raise LimitExceeded(f"the picture has {width} x {height} pixels, the limit is {MAX_PIXELS}")
+    if width * height > limit:
+        raise LimitExceeded(f"the picture has {width} x {height} pixels, the limit is {limit} pixels")
 
 
 def _orientation(image: Image.Image) -> int:

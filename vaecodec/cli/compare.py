@@ -1,0 +1,82 @@
+"""`vaecodec compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bitstream.errors import VaeError
+from vaecodec.cli import options
+from vaecodec.cli.report import ProgressBar, notice, say
+from vaecodec.files import STANDARD_STREAM, check_output, source_of, write_whole
+
+
+@click.command("compare")
+@click.argument("image", type=options.PATH, metavar="IMAGE")
+@click.option(
+    "-o",
+    "--output",
+    type=options.PATH,
+    metavar="PAGE",
+    help="The page to write. [default: IMAGE's name with .compare.html]",
+)
+@options.quality
+@options.effort
+@options.tune
+@options.model
+@options.device
+@options.force
+@options.quiet
+def command(
+    image: str,
+    output: str | None,
+    quality: int,
+    effort: int,
+    tune: str | None,
+    model: str | None,
+    device: str,
+    force: bool,
+    quiet: bool,
+) -> int:
+    """Compress IMAGE, and show it beside JPEG, WebP and AVIF (in both tunes) of the same size.
+
+    Writes a page for the browser that needs nothing else: boundary between any two, sizes, PSNR and
+    SSIMULACRA2. - is standard input.
+
+    \b
+    Examples:
+      vaecodec compare photo.jpg
+      vaecodec compare photo.png -q 30 -o page.html
+    """
+    from vaecodec import compare
+    from vaecodec.codec import Codec
+    from vaecodec.pictures.reading import lift_limit_of_pillow, read_picture
+
+    lift_limit_of_pillow()
+    source = Path(image)
+    if output is None and source == STANDARD_STREAM:
+        raise click.UsageError("give the page's name with -o")
+    target = source.with_suffix(".compare.html") if output is None else Path(output)
+    check_output(target, force=force)
+    codec = Codec(model, device)
+    with ProgressBar(1 + len(compare.PEERS), "codecs", silent=quiet) as bar:
+        picture = compare.original(read_picture(source_of(source)))
+        bar.update(0, "vaecodec")
+        ours = compare.own(picture, codec, quality=quality, tune=tune, effort=effort).version
+        versions = [ours]
+        missing = []
+        for number, (name, title) in enumerate(compare.PEERS.items(), 1):
+            bar.update(number, title)
+            try:
+                versions.append(compare.peer(picture, name, ours.bytes))
+            except VaeError as error:
+                missing.append(str(error))
+    for text in missing:
+        notice(text)
+    if not quiet and target != STANDARD_STREAM:
+        say(compare.table(versions))
+    write_whole(target, compare.page(source.name, picture, versions), force=force)
+    if not quiet and target != STANDARD_STREAM:
+        say(f"written: {target}")
+    return 1 if missing else 0

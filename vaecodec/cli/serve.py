@@ -1,0 +1,81 @@
+"""`vaecodec serve`."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import webbrowser
+
+import click
+
+from bitstream.errors import VaeError
+from vaecodec.cli import options
+from vaecodec.cli.compress import Size
+from vaecodec.cli.report import say
+
+
+@click.command("serve")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8787,
+    show_default=True,
+    help="Of 127.0.0.1; 0 for any that is free.",
+)
+@click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
+@click.option(
+    "--max-bytes",
+    type=Size(),
+    default="64Mi",
+    show_default=True,
+    metavar="BYTES",
+    help="Refuse larger files.",
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=2**25,
+    show_default=True,
+    help="Refuse larger pictures.",
+)
+@options.model
+@options.device
+def command(
+    port: int, browse: bool, max_bytes: int, max_pixels: int, model: str | None, device: str
+) -> int:
+    """A page to try the codec in: drop a picture, move the quality, see before and after beside AVIF,
+    WebP and JPEG of the same size, download the file. It also shows .vae files.
+
+    The page is served on this machine only, and stops with Ctrl-C. Nothing is kept, nothing is sent to
+    any other machine.
+    """
+    try:
+        import uvicorn
+
+        from vaecodec import server
+    except ImportError as error:
+        raise VaeError(f"serve needs the extra: pip install 'vaecodec[serve]' ({error})") from error
+    from vaecodec.codec import Codec
+
+    codec = Codec(model, device)
+    limits = server.Limits(max_bytes=max_bytes, max_pixels=max_pixels)
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((server.ADDRESS, port))
+        except OSError as error:
+            raise VaeError(f"port {port} cannot be served ({error.strerror})") from error
+        port = listening.getsockname()[1]
+        url = f"http://{server.ADDRESS}:{port}/"
+        say(f"vaecodec is at {url} until Ctrl-C")
+        if browse:
+            webbrowser.open(url)
+        config = uvicorn.Config(
+            server.application(codec, limits, port),
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
+        with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
+            uvicorn.Server(config).run(sockets=[listening])
+    return 0

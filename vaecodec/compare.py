@@ -1,0 +1,243 @@
+"""One picture through this codec and, at the size of its file, through those that browsers show.
+
+What is compared is what is seen: transparent pictures over white. Colour profile, EXIF, XMP and
+transparency count for no file's size.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+import vaecodec
+from bitstream import container
+from vaecodec import figures
+from vaecodec.bench.codecs import other
+from vaecodec.bench.codecs.pillow import Pillow
+from vaecodec.bench.matched import largest_within
+from vaecodec.bench.run import guarded
+from vaecodec.codec import Codec
+from vaecodec.model import registry
+from vaecodec.pages.assemble import assemble
+from vaecodec.pictures.alpha import OPAQUE
+from vaecodec.pictures.reading import Picture
+
+#: The others, as `vaecodec bench` names them, and in words.
+PEERS = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "avif-psnr": "AVIF, tune psnr"}
+#: SSIMULACRA2 takes some 130 bytes of memory per pixel; of larger pictures it is left out.
+MEASURED_PIXELS = 2**24
+#: Longest side of WebP pictures.
+_WEBP_SIDE = 16383
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A file that browsers show, and its media type."""
+
+    type: str
+    data: bytes
+
+    @property
+    def url(self) -> str:
+        """The file itself as a URL."""
+        return f"data:{self.type};base64,{base64.b64encode(self.data).decode()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A picture as a codec leaves it.
+
+    `name`, `settings`: of the codec, in words. `quality`: as the codec counts it. `bytes`: of its file
+    (as the module says). `bpp`: bits per pixel. `fits`: whether the file is no larger than ours.
+    `psnr`: dB, None where nothing differs. `ssimulacra2`: points, None of pictures above
+    MEASURED_PIXELS.
+    """
+
+    name: str
+    settings: str
+    quality: int
+    bytes: int
+    bpp: float
+    fits: bool
+    psnr: float | None
+    ssimulacra2: float | None
+    shown: Shown
+
+    def as_json(self) -> dict[str, object]:
+        """For a page."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**fields, "shown": self.shown.url}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Original:
+    """A picture to compare with. `seen`: uint8 H x W x 3, over white where it is transparent."""
+
+    picture: Picture
+    seen: np.ndarray
+
+    @property
+    def profile(self) -> bytes:
+        """The ICC profile; empty if there is none."""
+        return self.picture.metadata.get("icc", b"")
+
+
+def original(picture: Picture) -> Original:
+    """What `own` and `peer` compare with."""
+    return Original(picture=picture, seen=over_white(picture.samples, picture.alpha))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """This codec's file, with all that it keeps, and what is compared of it."""
+
+    file: bytes
+    version: Version
+
+
+def own(
+    source: Original, codec: Codec, *, quality: int, tune: str | None = None, effort: int = 0
+) -> Own:
+    """Raises what `Codec.encode` does."""
+    file = codec.encode(source.picture, quality, tune=tune, effort=effort)
+    decoded = seen_of(codec.decode(file))
+    header = container.parse(file).header
+    model = "without loss" if header.lossless else registry.find_id(header.model_id).name
+    version = _version(
+        source,
+        decoded,
+        name="vaecodec",
+        settings=model + (f", effort {effort}" if effort else ""),
+        quality=quality,
+        size=picture_bytes(file),
+        fits=True,
+        shown=shown(decoded, source.profile),
+    )
+    return Own(file=file, version=version)
+
+
+def peer(
+    source: Original, name: str, size: int, before_each: Callable[[], None] = lambda: None
+) -> Version:
+    """What one of PEERS makes of at most `size` bytes; `before_each` encoding something may be done.
+
+    Raises VaeError where Pillow lacks the format, or the format has no room for the picture.
+    """
+    codec = other(name)
+    assert isinstance(codec, Pillow)
+    with guarded(PEERS[name]):
+        found = largest_within(source.seen, codec, size, before_each)
+        # For the eye with the colour profile, which is no part of the size.
+        options = {**codec.options, **({"icc_profile": source.profile} if source.profile else {})}
+        coloured = replace(codec, options=options).encode(source.seen, found.quality)
+        decoded = codec.decode(found.data)
+    return _version(
+        source,
+        decoded,
+        name=PEERS[name],
+        settings=codec.settings,
+        quality=found.quality,
+        size=len(found.data),
+        fits=found.fits,
+        shown=Shown(type=Image.MIME[codec.format], data=coloured),
+    )
+
+
+def _version(
+    source: Original,
+    decoded: np.ndarray,
+    *,
+    name: str,
+    settings: str,
+    quality: int,
+    size: int,
+    fits: bool,
+    shown: Shown,
+) -> Version:
+    """With figures of `decoded` (uint8 H x W x 3)."""
+    pixels = source.seen.shape[0] * source.seen.shape[1]
+    seen = Picture(samples=source.seen, grey=source.picture.grey)
+    decibels = figures.of("psnr", seen, decoded)
+    return Version(
+        name=name,
+        settings=settings,
+        quality=quality,
+        bytes=size,
+        bpp=8 * size / pixels,
+        fits=fits,
+        psnr=decibels if math.isfinite(decibels) else None,
+        ssimulacra2=figures.of("ssimulacra2", seen, decoded) if pixels <= MEASURED_PIXELS else None,
+        shown=shown,
+    )
+
+
+def over_white(samples: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """uint8 H x W x 3 of the same, and transparency (uint8 H x W) or None."""
+    if alpha is None:
+        return samples
+    share = alpha[:, :, None].astype(np.float32) / OPAQUE
+    return np.rint(samples * share + OPAQUE * (1 - share)).astype(np.uint8)
+
+
+def seen_of(image: Image.Image) -> np.ndarray:
+    """uint8 H x W x 3 of a decoded picture."""
+    alpha = np.asarray(image.getchannel("A")) if image.mode in ("LA", "RGBA") else None
+    return over_white(np.asarray(image.convert("RGB")), alpha)
+
+
+def shown(samples: np.ndarray, profile: bytes = b"") -> Shown:
+    """Without loss. `samples`: uint8 H x W x 3. `profile`: ICC."""
+    file, image = io.BytesIO(), Image.fromarray(samples)
+    if max(image.size) <= _WEBP_SIDE:
+        image.save(file, "WEBP", lossless=True, method=0, quality=20, icc_profile=profile)
+        return Shown(type="image/webp", data=file.getvalue())
+    image.save(file, "PNG", compress_level=1, icc_profile=profile or None)
+    return Shown(type="image/png", data=file.getvalue())
+
+
+def picture_bytes(file: bytes) -> int:
+    """Bytes of a `.vae` file without its metadata and transparency (which stays where all is stored
+    without loss, in one stream)."""
+    parsed = container.parse(file)
+    header = parsed.header
+    if header.alpha and not header.lossless:
+        header = replace(header, colour=container.GREY if header.grey else container.RGB)
+    alphas = parsed.alphas if header.alpha else ()
+    return len(container.pack(header, parsed.streams, alphas))
+
+
+def table(versions: Sequence[Version]) -> str:
+    """A line per version, for a terminal."""
+    lines = [f"{'codec':<16}{'quality':>8}{'bytes':>12}{'bpp':>9}{'PSNR':>9}{'SSIMULACRA2':>13}"]
+    for v in versions:
+        psnr = "equal" if v.psnr is None else f"{v.psnr:.2f}"
+        points = "-" if v.ssimulacra2 is None else f"{v.ssimulacra2:.2f}"
+        line = f"{v.name:<16}{v.quality:>8}{v.bytes:>12}{v.bpp:>9.3f}{psnr:>9}{points:>13}"
+        lines.append(line if v.fits else f"{line}  (its smallest)")
+    return "\n".join(lines)
+
+
+def page(name: str, source: Original, versions: Sequence[Version]) -> bytes:
+    """An HTML file that shows a picture called `name` and its versions, ours first."""
+    notices = []
+    if source.picture.alpha is not None:
+        notices.append("What is transparent is compared over white.")
+    if any(version.ssimulacra2 is None for version in versions):
+        notices.append(f"SSIMULACRA2 is left out above {MEASURED_PIXELS} pixels.")
+    data = {
+        "name": name,
+        "version": vaecodec.__version__,
+        "width": source.seen.shape[1],
+        "height": source.seen.shape[0],
+        "original": shown(source.seen, source.profile).url,
+        "versions": [version.as_json() for version in versions],
+        "notices": notices,
+    }
+    return assemble("compare", {"data": data}).html
