@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from PIL import Image
 
 import vaecodec
 from bitstream import container
-from vaecodec import files
+from vaecodec import files, processes
 from vaecodec.files import write_whole
 
 if TYPE_CHECKING:
@@ -406,3 +408,93 @@ def test_standard_output_that_is_full(arguments: list[str], tmp_path: Path, phot
     assert "Traceback" not in done.stderr
     assert "standard output cannot be written" in done.stderr
     assert done.returncode in (1, 2)
+
+
+def test_folders_in_folders(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in/deep").mkdir(parents=True)
+    for name in ("in/a.png", "in/deep/b.png"):
+        Image.fromarray(photo[:16, :16]).save(name)
+    assert run("compress", "in", "-o", "flat", "--no-recursive")[0] == 0
+    assert run("compress", "in", "-o", "whole", "-r")[0] == 0
+    assert sorted(p.as_posix() for p in Path().rglob("*.vae")) == [
+        "flat/a.vae",
+        "whole/a.vae",
+        "whole/deep/b.vae",
+    ]
+
+
+def test_jobs(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray) -> None:
+    """Several at a time give the same files, messages and exit code as one after the other."""
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    for number in range(4):
+        Image.fromarray(photo[: 32 + number, :32]).save(f"in/{number}.png", dpi=(300, 300))
+    Path("in/bad.png").write_text("no picture")
+    Path("in/0.bmp").write_text("nor this")  # what fails takes nobody's name
+    said = [run("compress", "in", "-o", f"by{jobs}", "--jobs", jobs) for jobs in (1, 2)]
+    assert [code for code, _, _ in said] == [1, 1]
+    messages = [sorted(err.splitlines()) for _, _, err in said]
+    assert messages[0] == messages[1]
+    assert sum("bad.png: not an image" in line for line in messages[0]) == 1
+    assert sum("density" in line for line in messages[0]) == 4
+    names = sorted(p.name for p in Path("by1").iterdir())
+    assert names == ["0.vae", "1.vae", "2.vae", "3.vae"]
+    for name in names:
+        assert Path("by2", name).read_bytes() == Path("by1", name).read_bytes()
+    assert run("decompress", "by2", "-o", "back", "-j", "2", "--quiet") == (0, "", "")
+    assert len(list(Path("back").glob("*.png"))) == 4
+
+
+def test_one_output_of_several_jobs(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "a.bmp", "b.png"):
+        Image.fromarray(photo[:16, :16]).save(name)
+    code, _, err = run("compress", "a.png", "a.bmp", "b.png", "--jobs", "3")
+    assert (code, err) == (1, "vaecodec: a.bmp: its output a.vae is already that of a.png\n")
+    assert Path("b.vae").exists()
+    code, _, err = run("compress", "a.png", "-", "-o", "out", "--jobs", "2")
+    assert (code, "none of several --jobs" in err) == (2, True)
+
+
+def _die(_: object) -> None:
+    os._exit(9)
+
+
+def test_processes_that_are_ended_from_outside() -> None:
+    with pytest.raises(vaecodec.VaeError, match="was ended from outside"):
+        list(processes.each([1, 2], _die, 2))
+
+
+def _fail(number: int) -> int:
+    if number == 1:
+        raise vaecodec.NoSuchFile("is not there").in_file("a.png")
+    if number == 2:
+        raise MemoryError
+    return number
+
+
+def test_errors_travel() -> None:
+    found = dict(processes.each([1, 2, 3], _fail, 2))
+    assert isinstance(found[1], vaecodec.NoSuchFile)
+    assert (str(found[1]), found[1].filename) == ("a.png: is not there", "a.png")
+    assert isinstance(found[2], MemoryError) and found[3] == 3
+
+
+def _stall(number: int) -> int:
+    if number == 1:
+        time.sleep(100_000)
+    return number
+
+
+def test_an_interrupt_does_not_wait_for_what_is_under_way() -> None:
+    results = processes.each([1, 2], _stall, 2)
+    assert next(results) == (2, 2)
+    with pytest.raises(KeyboardInterrupt):
+        results.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
+    for child in multiprocessing.active_children():
+        child.join()

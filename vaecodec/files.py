@@ -102,9 +102,9 @@ class Input:
     of_folder: bool
 
 
-def expand(inputs: Sequence[str], extensions: Iterable[str]) -> list[Input]:
-    """The files meant by `inputs`: files, folders (searched for `extensions`, recursively) and glob
-    patterns the shell left alone.
+def expand(inputs: Sequence[str], extensions: Iterable[str], *, recursive: bool = True) -> list[Input]:
+    """The files meant by `inputs`: files, folders (searched for `extensions`, with the folders in them
+    if `recursive`) and glob patterns the shell left alone.
 
     A name that matches nothing is returned as it is: working on it will say what is wrong.
     """
@@ -118,7 +118,9 @@ def expand(inputs: Sequence[str], extensions: Iterable[str]) -> list[Input]:
             names = sorted(glob.glob(name, recursive=True)) or [name]
         for path in map(Path, names):
             if os.path.isdir(path):
-                inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted)
+                inside = sorted(
+                    p for p in path.glob("**/*" if recursive else "*") if p.suffix.lower() in wanted
+                )
                 # A Mac puts a file of its own beside each, "._" before its name.
                 files = [p for p in inside if p.is_file() and not p.name.startswith("._")]
                 found += [Input(path=p, root=path, of_folder=True) for p in files]

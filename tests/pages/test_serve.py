@@ -62,6 +62,7 @@ class Site:
 def site(codec: Codec) -> Iterator[Site]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
+        listening.listen()
         port = listening.getsockname()[1]
         app = server.application(codec, LIMITS, port)
         runner = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
@@ -154,11 +155,14 @@ def test_drop_compare_download(page: Any, png: bytes, photo: np.ndarray) -> None
 
 def test_keyboard(page: Any, png: bytes, photo: np.ndarray, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png)
+    choosers: list[Any] = []
+    page.on("filechooser", choosers.append)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "file"
-    with page.expect_file_chooser() as waiting:
-        page.keyboard.press("Enter")
-    waiting.value.set_files(tmp_path / "a.png")
+    page.keyboard.press("Enter")
+    while not choosers:
+        page.wait_for_timeout(50)
+    choosers[0].set_files(tmp_path / "a.png")
     await_all(page)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "quality"

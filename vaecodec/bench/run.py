@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-import multiprocessing
 import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bitstream.errors import VaeError
+from vaecodec import processes
 from vaecodec.bench import cache as caching
 from vaecodec.bench import metrics as measuring
 from vaecodec.bench.cache import Cache
@@ -107,53 +104,15 @@ def _warm_up(codecs: Sequence[BenchCodec]) -> None:
             codec.decode(codec.encode(np.zeros((64, 64, 3), np.uint8), codec.qualities[0]))
 
 
-def _start_worker(threads: int, codecs: Sequence[BenchCodec]) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-    _warm_up(codecs)
+def _call(task: Task) -> dict[str, Any]:
+    return task.call()
 
 
 def each(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any] | VaeError]]:
-    """Every task with its result or the VaeError it raised, in the order they end; `jobs` at once.
-
-    Raises VaeError if the system ends a worker, as it does when memory runs out.
-    """
+    """Every task with its result or the VaeError it raised, in the order they end; `jobs` at once."""
     codecs = list({task.codec.name: task.codec for task in tasks}.values())
-    if jobs == 1:
-        _warm_up(codecs)
-        for task in tasks:
-            yield task, _settled(task.call)
-        return
-    # Spawned: a forked process may hang in the threads that PyTorch had.
-    context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, context, _start_worker, (threads, codecs)) as pool:
-        rest = iter(tasks)
-        running: dict[Future[dict[str, Any] | VaeError], Task] = {}
-        try:
-            while True:
-                for task in islice(rest, 2 * jobs - len(running)):
-                    running[pool.submit(_settled, task.call)] = task
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
-        except BrokenProcessPool as error:
-            raise VaeError(
-                "a worker process was ended from outside (was memory short?); with --out, what was "
-                "measured is kept: run the command again, with fewer --jobs"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _settled(call: Callable[[], dict[str, Any]]) -> dict[str, Any] | VaeError:
-    """What `call` returns or raises; a VaeError travels between processes as a value."""
-    try:
-        return call()
-    except VaeError as error:
-        return VaeError(str(error))
+    for task, result in processes.each(tasks, _call, jobs, partial(_warm_up, codecs)):
+        yield task, VaeError("not enough memory") if isinstance(result, MemoryError) else result
 
 
 def _measured(

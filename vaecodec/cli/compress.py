@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, ClassVar
 
 import click
 
 from bitstream.errors import BadValue, VaeError
 from vaecodec.cli import options
-from vaecodec.cli.convert import Converted, Manner, convert
+from vaecodec.cli.convert import Converted, Manner, Pair, convert
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
 from vaecodec.targets import check_target
 
@@ -91,6 +91,8 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
 @options.quiet
 @options.as_json
 @options.keep_times
+@options.recursive
+@options.jobs
 def command(
     inputs: tuple[str, ...],
     output: str | None,
@@ -105,29 +107,29 @@ def command(
     quiet: bool,
     as_json: bool,
     keep_times: bool,
+    recursive: bool,
+    jobs: int,
     **targets: Any,
 ) -> int:
     """Compress image files to .vae files.
 
-    INPUT: image files, folders (searched recursively), glob patterns, or - for standard input. Outputs
+    INPUT: image files, folders, glob patterns, or - for standard input. Outputs
     go beside the inputs unless -o is given; - is standard output.
 
     \b
     Examples:
       vaecodec compress photo.jpg
-      vaecodec compress holiday/ -o small/ -q 40
+      vaecodec compress holiday/ -o small/ -q 40 --jobs 4
       vaecodec compress photo.jpg --target-size 100k
       curl -s URL | vaecodec compress - > photo.vae
     """
     from PIL import Image
 
-    from vaecodec.codec import Codec
+    from vaecodec.codec import pick_device
     from vaecodec.model import registry
-    from vaecodec.pictures.reading import lift_limit_of_pillow, read_picture
 
-    lift_limit_of_pillow()
     readable = {e for e, name in Image.registered_extensions().items() if _is_read(name)}
-    pairs = output_paths(expand(inputs, readable), output, ".vae", readable)
+    pairs = output_paths(expand(inputs, readable, recursive=recursive), output, ".vae", readable)
     for _, target in pairs:
         other = target.suffix.lower() != ".vae" and target != STANDARD_STREAM
         if other and (not os.path.exists(target) or target.is_file()):
@@ -138,25 +140,56 @@ def command(
         names = ", ".join("--" + name.replace("_", "-") for name in targets)
         raise click.UsageError(f"give one of -q, {names}")
     registry.find(model, tune)  # what there is none of is said once, before any file
-    codec = Codec(model, device)
+    pick_device(device)
 
-    def work(source: Path, target: Path) -> Converted:
+    manner = Manner(force=force, quiet=quiet, as_json=as_json, keep_times=keep_times, jobs=jobs)
+    work = _Compress(
+        quality=quality,
+        effort=effort,
+        tune=tune,
+        lossless=lossless,
+        strip=strip,
+        targets=targets,
+        model=model,
+        device=device,
+    )
+    return convert(pairs, work, manner)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Compress:
+    """What is done with a picture, in whatever process: options of the command."""
+
+    quality: int
+    effort: int
+    tune: str | None
+    lossless: bool | None
+    strip: bool
+    targets: dict[str, Any]
+    model: str | None
+    device: str
+
+    def __call__(self, pair: Pair) -> Converted:
+        import vaecodec
+        from vaecodec.pictures.reading import lift_limit_of_pillow, read_picture
+
+        lift_limit_of_pillow()
+        source, _ = pair
         picture = read_picture(source_of(source))
         lost = ", ".join(picture.notices)
-        data = codec.encode(
+        data = vaecodec.encode(
             picture,
-            quality,
-            effort=effort,
-            tune=tune,
-            lossless=lossless,
-            strip=strip,
-            **targets,
+            self.quality,
+            effort=self.effort,
+            tune=self.tune,
+            lossless=self.lossless,
+            strip=self.strip,
+            model=self.model,
+            device=self.device,
+            **self.targets,
         )
         notices = (f"{source}: not kept in the .vae file: {lost}",) if lost else ()
         return Converted(data=data, notices=notices)
-
-    manner = Manner(force=force, quiet=quiet, as_json=as_json, keep_times=keep_times)
-    return convert(pairs, work, manner)
 
 
 def _is_read(name: str) -> bool:

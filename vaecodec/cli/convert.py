@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from bitstream.errors import VaeError
-from vaecodec.cli.report import for_each, notice, say
+from vaecodec import processes
+from vaecodec.cli.report import ProgressBar, notice, say
 from vaecodec.files import STANDARD_STREAM, check_output, write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manner:
-    """How files are written and spoken of: replaced, quietly, as JSON, with the times of their
-    inputs."""
+    """How files are written and spoken of: replaced, quietly, as JSON, with the times of their inputs,
+    so many at a time."""
 
     force: bool
     quiet: bool
     as_json: bool
     keep_times: bool
+    jobs: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,52 +37,106 @@ class Converted:
     notices: tuple[str, ...] = ()
 
 
-def convert(
-    pairs: list[tuple[Path, Path]], work: Callable[[Path, Path], Converted], manner: Manner
-) -> int:
-    """Write `work(source, target)` to `target` for every pair. Exit code 0 only if all succeeded.
+Pair = tuple[Path, Path]
 
-    Existing outputs are found before any work is done on them.
+
+def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Manner) -> int:
+    """Write `work(pair)`, of a source and a target, to the target, for every pair. Exit code 0 only if
+    all succeeded.
+
+    Existing outputs are found before any work is done on them. Where two have one output, it is the
+    first's that succeeds.
     """
     if not pairs:
         notice("the folders given hold no file to work on")
         return 1
+    streams = any(STANDARD_STREAM in pair for pair in pairs)
     if manner.as_json and any(target == STANDARD_STREAM for _, target in pairs):
         raise click.UsageError("--json and an output on standard output would run into each other")
+    if streams and manner.jobs > 1 and len(pairs) > 1:
+        raise click.UsageError("standard input or output is none of several --jobs")
+    failures = 0
     taken: dict[str, Path] = {}  # by real path: one folder may have several names
 
-    def one(pair: tuple[Path, Path]) -> None:
-        source, target = pair
-        real = os.path.realpath(target)
-        if real in taken:
-            raise VaeError(f"its output {target} is already that of {taken[real]}").in_file(str(source))
-        # os.path answers False where pathlib raises: names that are too long.
-        if os.path.exists(target) and os.path.exists(source) and source.samefile(target):
-            raise VaeError("would be replaced by its own output").in_file(str(source))
-        check_output(target, force=manner.force)
-        converted = work(source, target)
-        if not manner.quiet and not manner.as_json:
-            for text in converted.notices:
-                notice(text)
+    @contextlib.contextmanager
+    def telling(source: Path) -> Iterator[None]:
+        """What goes wrong with one file is said, and the others go on."""
+        nonlocal failures
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise VaeError(f"cannot be made ({error.strerror})").in_file(str(target.parent)) from error
-        write_whole(target, converted.data, force=manner.force)
-        taken[real] = source
-        if manner.keep_times and STANDARD_STREAM not in pair:
-            times = source.stat()
-            os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+            yield
+            return
+        except VaeError as error:
+            message = str(error) if error.filename else f"{source}: {error}"
+        except MemoryError:
+            message = f"{source}: not enough memory for a picture of this size"
+        failures += 1
         if manner.as_json:
-            _say(source, output=str(target), bytes=len(converted.data), notices=converted.notices)
-
-    def failed(pair: tuple[Path, Path], message: str) -> None:
-        if manner.as_json:
-            _say(pair[0], error=message)
+            _say(source, error=message)
         else:
             notice(message)
 
-    return for_each(pairs, one, lambda pair: str(pair[0]), failed, silent=manner.quiet)
+    def checked(some: Sequence[Pair]) -> Iterator[Pair]:
+        for source, target in some:
+            passed = False
+            with telling(source):
+                _check(source, target, taken, force=manner.force)
+                passed = True
+            if passed:
+                bar.update(done, str(source))
+                yield source, target
+
+    done = 0
+    with ProgressBar(len(pairs), "files", silent=manner.quiet) as bar:
+        rest = list(pairs)
+        while rest:
+            some, rest = _one_of_each_output(rest)
+            for (source, target), result in processes.each(
+                checked(some), work, min(manner.jobs, len(some))
+            ):
+                with telling(source):
+                    if not isinstance(result, Converted):
+                        raise result
+                    _write(source, target, result, manner)
+                    taken[os.path.realpath(target)] = source
+                done += 1
+                bar.update(done, str(source))
+    return 1 if failures else 0
+
+
+def _one_of_each_output(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """The first pair of each output, and the others."""
+    firsts: dict[str, Pair] = {}
+    others = []
+    for pair in pairs:
+        if firsts.setdefault(os.path.realpath(pair[1]), pair) is not pair:
+            others.append(pair)
+    return list(firsts.values()), others
+
+
+def _check(source: Path, target: Path, taken: Mapping[str, Path], *, force: bool) -> None:
+    """Raises VaeError if the output cannot be written."""
+    if other := taken.get(os.path.realpath(target)):
+        raise VaeError(f"its output {target} is already that of {other}").in_file(str(source))
+    # os.path answers False where pathlib raises: names that are too long.
+    if os.path.exists(target) and os.path.exists(source) and source.samefile(target):
+        raise VaeError("would be replaced by its own output").in_file(str(source))
+    check_output(target, force=force)
+
+
+def _write(source: Path, target: Path, converted: Converted, manner: Manner) -> None:
+    if not manner.quiet and not manner.as_json:
+        for text in converted.notices:
+            notice(text)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VaeError(f"cannot be made ({error.strerror})").in_file(str(target.parent)) from error
+    write_whole(target, converted.data, force=manner.force)
+    if manner.keep_times and STANDARD_STREAM not in (source, target):
+        times = source.stat()
+        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+    if manner.as_json:
+        _say(source, output=str(target), bytes=len(converted.data), notices=converted.notices)
 
 
 def _say(source: Path, **fields: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import click
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.convert import Converted, Manner, convert
+from vaecodec.cli.convert import Converted, Manner, Pair, convert
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 @options.quiet
 @options.as_json
 @options.keep_times
+@options.recursive
+@options.jobs
 def command(
     inputs: tuple[str, ...],
     output: str | None,
@@ -76,10 +79,12 @@ def command(
     quiet: bool,
     as_json: bool,
     keep_times: bool,
+    recursive: bool,
+    jobs: int,
 ) -> int:
     """Turn .vae files back into images: PNG, or the format of OUT's extension.
 
-    INPUT: .vae files, folders (searched recursively), glob patterns, or - for standard input; - as OUT
+    INPUT: .vae files, folders, glob patterns, or - for standard input; - as OUT
     is standard output, PNG. The model is the one each file names; --model adds one that is not
     installed.
 
@@ -90,23 +95,53 @@ def command(
       vaecodec decompress photo.vae -o photo.jpg -q 95
       vaecodec decompress photo.vae --region 0,0,640,480 --scale 1/2
     """
-    pairs = output_paths(expand(inputs, {".vae"}), output, ".png", {".vae"})
+    pairs = output_paths(expand(inputs, {".vae"}, recursive=recursive), output, ".png", {".vae"})
     for _, target in pairs:
         _format_of(target)
-    from vaecodec.codec import Codec
+    from vaecodec.codec import pick_device
+    from vaecodec.model import registry
 
-    codec = Codec(model, device)
-    part = None if region is None else _region(region)
+    registry.find(model)  # what there is none of is said once, before any file
+    pick_device(device)
+    work = _Decompress(
+        max_pixels=max_pixels,
+        box=None if region is None else _region(region),
+        reduce=SCALES[scale],
+        recover=recover,
+        model=model,
+        device=device,
+        quality=quality,
+    )
+    manner = Manner(force=force, quiet=quiet, as_json=as_json, keep_times=keep_times, jobs=jobs)
+    return convert(pairs, work, manner)
 
-    def work(source: Path, target: Path) -> Converted:
-        notices = []
-        image = codec.decode(
+
+@dataclass(frozen=True, kw_only=True)
+class _Decompress:
+    """What is done with a file, in whatever process: options of the command."""
+
+    max_pixels: int
+    box: tuple[int, int, int, int] | None
+    reduce: int
+    recover: bool
+    model: str | None
+    device: str
+    quality: int | None
+
+    def __call__(self, pair: Pair) -> Converted:
+        import vaecodec
+
+        source, target = pair
+        image = vaecodec.decode(
             source_of(source),
-            max_pixels=max_pixels,
-            box=part,
-            reduce=SCALES[scale],
-            recover=recover,
+            max_pixels=self.max_pixels,
+            box=self.box,
+            reduce=self.reduce,
+            recover=self.recover,
+            model=self.model,
+            device=self.device,
         )
+        notices = []
         if "trailing_bytes" in image.info:
             trailing = image.info["trailing_bytes"]
             notices.append(f"{source}: {trailing} bytes after the end are ignored")
@@ -114,11 +149,8 @@ def command(
             lost = "; ".join(f"{r - x} x {b - y} at {x},{y}" for x, y, r, b in image.info["lost"])
             outcome = f"filled in from around: {lost}" if lost else "the picture is whole"
             notices.append(f"{source}: recovered, although {image.info['damage']}; {outcome}")
-        data, more = _file_bytes(image, source, target, quality)
+        data, more = _file_bytes(image, source, target, self.quality)
         return Converted(data=data, notices=(*notices, *more))
-
-    manner = Manner(force=force, quiet=quiet, as_json=as_json, keep_times=keep_times)
-    return convert(pairs, work, manner)
 
 
 def _region(text: str) -> tuple[int, int, int, int]:

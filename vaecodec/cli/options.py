@@ -19,6 +19,21 @@ PATH = click.Path(readable=False)
 model = click.option(
     "--model", type=PATH, metavar="NAME", help="Model name, size, or path to a .safetensors file."
 )
+recursive = click.option(
+    "--recursive/--no-recursive",
+    "-r/ ",
+    default=True,
+    show_default=True,
+    help="Search the folders in folders as well; outputs keep the tree.",
+)
+jobs = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Files at a time, in processes of their own.",
+)
 force = click.option("--force", is_flag=True, help="Replace existing output files.")
 quiet = click.option("--quiet", is_flag=True, help="Say nothing but what went wrong.")
 as_json = click.option(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +14,6 @@ from bitstream.errors import VaeError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-Item = TypeVar("Item")
 #: Seconds of work after which a progress bar appears.
 PATIENCE = 1.0
 
@@ -86,28 +84,3 @@ class ProgressBar:
             self._over = True
             if self._bar is not None:
                 self._bar.stop()
-
-
-def for_each(
-    items: Sequence[Item],
-    work: Callable[[Item], None],
-    name: Callable[[Item], str],
-    failed: Callable[[Item, str], None],
-    *,
-    silent: bool = False,
-) -> int:
-    """Do `work` on every item; what a failing one says goes to `failed`, and the others go on. Exit
-    code. `silent`: without a progress bar."""
-    failures = 0
-    with ProgressBar(len(items), "files", silent=silent) as bar:
-        for number, item in enumerate(items):
-            bar.update(number, name(item))
-            try:
-                work(item)
-            except VaeError as error:
-                failures += 1
-                failed(item, str(error) if error.filename else f"{name(item)}: {error}")
-            except MemoryError:
-                failures += 1
-                failed(item, f"{name(item)}: not enough memory for a picture of this size")
-    return 1 if failures else 0

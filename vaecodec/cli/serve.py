@@ -63,6 +63,7 @@ def command(
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((server.ADDRESS, port))
+            listening.listen()  # from here on, who asks waits
         except OSError as error:
             raise VaeError(f"port {port} cannot be served ({error.strerror})") from error
         port = listening.getsockname()[1]
