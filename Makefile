@@ -32,10 +32,10 @@ lint: .venv/installed
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-# The documentation as a site, in site/; a broken link is an error.
+# The documentation as a site, in site/; a broken link is an error (unless with --quiet).
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: .venv/installed
-	.venv/bin/mkdocs build --strict --quiet
+	.venv/bin/mkdocs build --strict
 
 # All tests with numpy 2, but for those that need the train extra. Then, with it and numpy 1.26, those,
 # and what would show that the codec itself does not get on with that numpy.

@@ -124,16 +124,17 @@ class Codec:
     ) -> bytes:
         """The bytes of a `.vae` file.
 
-        - `image`: a path, a file object or the bytes of a picture file; a PIL image; a uint8 array (H x W
-          grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA); a torch tensor (C x H x W, uint8 or float 0..1).
+        - `image`: a path, a file object or the bytes of a picture file; a PIL image; a uint8 array
+          (H x W grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA); a torch tensor (C x H x W, uint8 or
+          float 0..1).
         - `quality`: 1..100, by default 60; transparency is exact at all.
         - `effort`: rounds of search for a better trade of size for quality, 0 (fastest, the default) to
           32; each takes two to three times as long as encoding without.
         - `tune`: "visual" weighs distortion as people see it, "psnr" as squared error; None is the
           model's own, by default the first.
-        - `lossless`: store the picture without loss, whatever the quality; None does so for drawings and
-          screenshots where the file is smaller, or hardly larger, and where nothing else will do; False
-          never.
+        - `lossless`: store the picture without loss, whatever the quality; None does so for drawings
+          and screenshots where the file is smaller, or hardly larger, and where nothing else will do;
+          False never.
         - `strip`: leave out colour profile, EXIF and XMP.
 
         At most one target in place of `quality`:
