@@ -7,12 +7,12 @@ INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Without what it declares: torchvision and others, of which pictures need nothing.
 CVVDP = $(INSTALL) --no-deps cvvdp tqdm
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 # The stamps are older than pyproject.toml when dependencies changed.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/python $(INSTALL) -e '.[bench,serve,test,lint]'
+	.venv/bin/python $(INSTALL) -e '.[bench,docs,serve,test,lint]'
 	.venv/bin/python $(CVVDP)
 	@touch $@
 
@@ -32,11 +32,16 @@ lint: .venv/installed
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+# The documentation as a site, in site/; a broken link is an error (unless with --quiet).
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: .venv/installed
+	.venv/bin/mkdocs build --strict
+
 # All tests with numpy 2, but for those that need the train extra. Then, with it and numpy 1.26, those,
 # and what would show that the codec itself does not get on with that numpy.
 CORE = tests/test_codec.py tests/test_entropy.py tests/test_golden.py tests/test_pictures.py
 test: export OMP_NUM_THREADS = 1
-test: lint .venv-train/installed
+test: lint docs .venv-train/installed
 	.venv/bin/python -m pytest -n $(JOBS) --ignore tests/train
 	.venv-train/bin/python -m pytest -n $(JOBS) tests/train $(CORE)
 
@@ -48,4 +53,4 @@ bench: .venv-train/installed
 		--codecs vae,jpeg,webp,avif,jxl --metrics psnr,ms-ssim,ssimulacra2 --qualities 5,20,40,60,80,100
 
 clean:
-	rm -rf .venv .venv-train demo-out bench-out build dist
+	rm -rf .venv .venv-train demo-out bench-out site build dist

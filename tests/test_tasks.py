@@ -1,4 +1,4 @@
-"""Every example of docs/tasks.md does what it says."""
+"""Every example of docs/tasks.md, of the quick start and of the README does what it says."""
 
 from __future__ import annotations
 
@@ -22,16 +22,28 @@ from vaecodec.codec import Codec
 if TYPE_CHECKING:
     from conftest import Run
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "tasks.md"
-TASKS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", DOCUMENT.read_text(), re.M | re.S))
+ROOT = Path(__file__).parent.parent
+
+
+def sections(document: str) -> dict[str, str]:
+    return dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", (ROOT / document).read_text(), re.M | re.S))
+
+
+TASKS = sections("docs/tasks.md")
+EXAMPLES = {
+    f"{document}: {title}": text
+    for document in ("docs/tasks.md", "docs/index.md", "README.md")
+    for title, text in sections(document).items()
+}
+#: Commands of a section run one after the other, in one folder.
 COMMANDS = {
     title: lines
-    for title, text in TASKS.items()
+    for title, text in EXAMPLES.items()
     if (lines := re.findall(r"^    (?=vaecodec |cat )(.+)$", text, re.M))
 }
 PROGRAMS = {
     title: program
-    for title, text in TASKS.items()
+    for title, text in EXAMPLES.items()
     for program in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
 }
 
@@ -44,6 +56,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, codec: Codec) -> Path:
     image, exif = Image.fromarray(photo), Image.Exif()
     exif[0x0110] = "a camera"
     image.save(folder / "photo.jpg", quality=95, exif=exif)
+    shutil.copy(folder / "photo.jpg", folder / "portrait.jpg")
     image.save(folder / "photo.png")
     page = np.where(np.arange(64)[None, :, None] // 4 % 2, 255, 30).astype(np.uint8)
     Image.fromarray(np.repeat(np.repeat(page, 48, axis=0), 3, axis=2)).save(folder / "screenshot.png")
@@ -71,25 +84,37 @@ def test_there_are_twenty_of_them() -> None:
     assert all(re.search(r"^    (vaecodec|cat) |^```python", text, re.M) for text in TASKS.values())
 
 
-@pytest.mark.parametrize("task", [task for task, lines in COMMANDS.items() if "|" not in lines[0]])
+def files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("task", COMMANDS)
 def test_commands(run: Run, here: Path, task: str) -> None:
     for line in COMMANDS[task]:
-        before = {path for path in here.rglob("*") if path.is_file()}
-        name, *arguments = shlex.split(line)
-        code, out, err = run(*arguments)
-        assert (name, code) == ("vaecodec", 0), err
-        assert out or {path for path in here.rglob("*") if path.is_file()} - before
+        before = files(here)
+        if "|" in line:
+            pipe(line)
+            out = ""
+        else:
+            name, *arguments = shlex.split(line, comments=True)
+            code, out, err = run(*arguments)
+            assert (name, code) == ("vaecodec", 0), err
+        assert out or files(here) - before
+        # What a comment says is written, is; a pipeline gives back a picture.
+        for name in re.findall(r"# (portrait\.\w+)$", line):
+            assert here / name in files(here) - before
+        for name in re.findall(r"> (\S+\.png)$", line):
+            assert Image.open(here / name).size == (256, 192)
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-@pytest.mark.parametrize("task", [task for task, lines in COMMANDS.items() if "|" in lines[0]])
-def test_pipeline(here: Path, task: str) -> None:
+def pipe(line: str) -> None:
+    if shutil.which("bash") is None:
+        pytest.skip("there is no bash")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    run = ["bash", "-eo", "pipefail", "-c", *COMMANDS[task]]
     environment = {**os.environ, "PATH": path}
+    run = ["bash", "-eo", "pipefail", "-c", line]
     done = subprocess.run(run, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    assert Image.open(here / "there-and-back.png").size == (256, 192)
 
 
 @pytest.mark.parametrize("task", PROGRAMS)
@@ -98,6 +123,12 @@ def test_program(here: Path, task: str) -> None:
     run = [sys.executable, "-c", PROGRAMS[task]]
     done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=here)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_quick_start_and_the_readme_have_some() -> None:
+    assert len(COMMANDS["docs/index.md: The first file"]) == 3
+    assert len(COMMANDS["README.md: Command line"]) >= 6
+    assert {"docs/index.md: The first three lines of Python", "README.md: Python"} < PROGRAMS.keys()
 
 
 def test_what_some_of_them_promise(run: Run, here: Path) -> None:

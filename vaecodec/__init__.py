@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from vaecodec.codec import Codec
-    from vaecodec.describe import FileInfo, ModelInfo
+    from vaecodec.describe import FileInfo, ModelInfo, info, models
     from vaecodec.pictures.reading import ImageLike
     from vaecodec.sources import Source
 
@@ -109,14 +109,18 @@ def encode(
 ) -> bytes:
     """The bytes of a `.vae` file holding `image`.
 
-    `image`: a path, a file object or the bytes of a picture file; a PIL image; a uint8 array (H x W
-    grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA); a torch tensor (C x H x W, uint8 or float 0..1).
-    `quality`: 1..100. `effort`: rounds of search for a better trade of size for quality, 0 (fastest) to
-    32. `tune`: "visual" (the default) weighs distortion as people see it, "psnr" as squared error.
-    `lossless`: store it without loss; None for drawings and screenshots, False never. `strip`: leave
-    out colour profile, EXIF and XMP. `target_size` (bytes), `target_bpp`, `target_psnr` (dB),
-    `target_ssimulacra2`: what to reach, in place of a quality. `model`, `device`: see `Codec`; loaded
-    models are kept. Raises VaeError.
+    - `image`: a path, a file object or the bytes of a picture file; a PIL image; a uint8 array (H x W
+      grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA); a torch tensor (C x H x W, uint8 or float 0..1).
+    - `quality`: 1..100, by default 60.
+    - `effort`: rounds of search for a better trade of size for quality, 0 (fastest, the default) to 32.
+    - `tune`: "visual" (the default) weighs distortion as people see it, "psnr" as squared error.
+    - `lossless`: store it without loss; None for drawings and screenshots, False never.
+    - `strip`: leave out colour profile, EXIF and XMP.
+    - `target_size` (bytes), `target_bpp`, `target_psnr` (dB), `target_ssimulacra2`: what to reach, in
+      place of a quality.
+    - `model`, `device`: see `Codec`; loaded models are kept.
+
+    Raises VaeError; `Codec.encode` says more.
     """
     codec = _codec(model, device)
     return codec.encode(
@@ -145,10 +149,13 @@ def decode(
 ) -> Image.Image:
     """The picture (mode "RGB", "L", "RGBA" or "LA") of a `.vae` file.
 
-    `source`: its path, its bytes, or a file object, read from where it stands. `box`: left, upper,
-    right and lower edge in pixels of the only part wanted. `reduce`: 1, 2, 4 or 8, average so many
-    samples along each axis into one. `recover`: decode what is intact of a damaged file. `max_pixels`:
-    refuse larger pictures. `model`: where the file needs one that is not installed, the path to it.
+    - `source`: its path, its bytes, or a file object, read from where it stands.
+    - `box`: left, upper, right and lower edge in pixels of the only part wanted.
+    - `reduce`: 1, 2, 4 or 8, average so many samples along each axis into one.
+    - `recover`: decode what is intact of a damaged file.
+    - `max_pixels`: refuse larger pictures, by default those above 2^28 pixels.
+    - `model`: where the file needs one that is not installed, the path to it.
+
     Raises VaeError; `Codec.decode` says more.
     """
     return _codec(model, device).decode(

@@ -73,9 +73,11 @@ os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 class Codec:
     """Encodes with one model and decodes the files of any; keeps loaded weights.
 
-    `model`: a name as `vaecodec models` lists it, a size, a path to a `.safetensors` file, or None
-    for the default; a size or None leaves the tune to `encode`. `device`: "auto", "cpu", "cuda" or a
-    torch device. Weights are loaded on first use. Raises UnknownModel or VaeError.
+    - `model`: a name as `vaecodec models` lists it, a size, a path to a `.safetensors` file, or None
+      for the default; a size or None leaves the tune to `encode`.
+    - `device`: "auto", "cpu", "cuda" or a torch device.
+
+    Weights are loaded on first use. Raises UnknownModel or VaeError.
 
     One Codec may be used from several threads, and (on the CPU) in forked processes, whose networks
     then run on one thread each. Pickled, it takes its arguments along, not the weights.
@@ -122,19 +124,25 @@ class Codec:
     ) -> bytes:
         """The bytes of a `.vae` file.
 
-        `image`: a path, a file object or the bytes of a picture file; a PIL image; a uint8 array (H x W
-        grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA); a torch tensor (C x H x W, uint8 or float 0..1).
-        `quality`: 1..100; transparency is exact at all. `effort`: rounds of search for a better
-        trade of size for quality, 0 (fastest) to MAX_EFFORT; each takes two to three times as long as
-        encoding without. `tune`: "visual" weighs distortion as people see it, "psnr" as squared error;
-        None is the model's own, by default the first. `lossless`: store the picture without loss,
-        whatever the quality; None does so for drawings and screenshots where the file is smaller, or
-        hardly larger, and where nothing else will do; False never.
-        `strip`: leave out colour profile, EXIF and XMP.
+        - `image`: a path, a file object or the bytes of a picture file; a PIL image; a uint8 array
+          (H x W grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA); a torch tensor (C x H x W, uint8 or
+          float 0..1).
+        - `quality`: 1..100, by default 60; transparency is exact at all.
+        - `effort`: rounds of search for a better trade of size for quality, 0 (fastest, the default) to
+          32; each takes two to three times as long as encoding without.
+        - `tune`: "visual" weighs distortion as people see it, "psnr" as squared error; None is the
+          model's own, by default the first.
+        - `lossless`: store the picture without loss, whatever the quality; None does so for drawings
+          and screenshots where the file is smaller, or hardly larger, and where nothing else will do;
+          False never.
+        - `strip`: leave out colour profile, EXIF and XMP.
 
-        At most one target in place of `quality`: `target_size` (bytes) or `target_bpp` (bits per pixel)
-        for the best file that is no larger, at least 96 % of it unless the best quality takes less;
-        `target_psnr` (dB) or `target_ssimulacra2` (points) for the smallest level that reaches it.
+        At most one target in place of `quality`:
+
+        - `target_size` (bytes) or `target_bpp` (bits per pixel) for the best file that is no larger, at
+          least 96 % of it unless the best quality takes less;
+        - `target_psnr` (dB) or `target_ssimulacra2` (points) for the smallest level that reaches it.
+
         Raises BadImage or VaeError (the latter also for another tune than the model's, and a target
         that cannot be met).
         """
@@ -166,15 +174,18 @@ class Codec:
         """The picture of a `.vae` file, of mode "RGB", "L", "RGBA" or "LA"; its `info` has
         "icc_profile", "exif" and "xmp" where the file does.
 
-        `source`: the path of the file, its bytes, or a file object, read from where it stands.
-        `max_pixels`: larger pictures are refused before anything is allocated. `box`: left, upper,
-        right and lower edge in pixels of the only part wanted, as in `PIL.Image.Image.crop`; groups
-        outside it are not decoded. `reduce`: 1, 2, 4 or 8, average so many samples along each axis into
-        one. `recover`: decode what is intact of a damaged file and fill in lost groups from their
-        neighbours; `info` then has "damage", a sentence, and "lost", boxes of what is filled in, in
-        pixels of the picture returned. Raises NotAVaeFile, UnsupportedVersion, UnknownModel,
-        CorruptFile, TruncatedFile, LimitExceeded, BadValue or BadType; VaeError for a file that cannot
-        be read.
+        - `source`: the path of the file, its bytes, or a file object, read from where it stands.
+        - `max_pixels`: larger pictures are refused before anything is allocated; by default those above
+          2^28 pixels.
+        - `box`: left, upper, right and lower edge in pixels of the only part wanted, as in
+          `PIL.Image.Image.crop`; groups outside it are not decoded.
+        - `reduce`: 1, 2, 4 or 8, average so many samples along each axis into one.
+        - `recover`: decode what is intact of a damaged file and fill in lost groups from their
+          neighbours; `info` then has "damage", a sentence, and "lost", boxes of what is filled in, in
+          pixels of the picture returned.
+
+        Raises NotAVaeFile, UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile, LimitExceeded,
+        BadValue or BadType; VaeError for a file that cannot be read.
         """
         _check_flags(recover=recover)
         whole = isinstance(reduce, Integral) and not isinstance(reduce, bool)

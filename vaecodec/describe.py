@@ -16,12 +16,17 @@ from vaecodec.sources import Source, naming, read_source
 class FileInfo:
     """A `.vae` file, undecoded.
 
-    `width`, `height`: pixels. `colour`: "grey", "RGB", "grey with alpha" or "RGB with alpha". `depth`:
-    bits per sample. `version`: of the format. `lossless`: stored without a model. `model`, `tune`: of
-    the model it needs, if that is installed; `model_id`: 8 hexadecimal digits. `level`: quality level,
-    0..63. `groups`: how many parts it is coded in. `metadata`: bytes, unpacked, of "icc", "exif" and
-    "xmp" where there are any. `size`: bytes of the file; `picture_size`: of these, all but container
-    and metadata; `trailing`: of these, bytes after the end, which mean nothing.
+    - `width`, `height`: pixels.
+    - `colour`: "grey", "RGB", "grey with alpha" or "RGB with alpha".
+    - `depth`: bits per sample.
+    - `version`: of the format.
+    - `lossless`: stored without a model.
+    - `model`, `tune`: of the model it needs, if that is installed; `model_id`: 8 hexadecimal digits.
+    - `level`: quality level, 0..63.
+    - `groups`: how many parts it is coded in.
+    - `metadata`: bytes, unpacked, of "icc", "exif" and "xmp" where there are any.
+    - `size`: bytes of the file; `picture_size`: of these, all but container and metadata; `trailing`:
+      of these, bytes after the end, which mean nothing.
     """
 
     width: int

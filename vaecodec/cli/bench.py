@@ -123,8 +123,10 @@ def command(
     jobs: int,
     device: str,
 ) -> int:
-    """Measure rate and distortion on all images of FOLDER (or several, or single files): real files of
-    every codec, side by side."""
+    """Measure rate and distortion of codecs side by side on images.
+
+    FOLDER: folders of images, or single ones. Each goes through every codec as a real file.
+    """
     from vaecodec.bench import output
     from vaecodec.bench.cache import NAME, Cache
     from vaecodec.bench.matched import match_all

@@ -44,10 +44,11 @@ def command(
     Writes a page for the browser that needs nothing else: boundary between any two, sizes, PSNR and
     SSIMULACRA2. - is standard input.
 
-    \b
     Examples:
-      vaecodec compare photo.jpg
-      vaecodec compare photo.png -q 30 -o page.html
+
+    \b
+        vaecodec compare photo.jpg
+        vaecodec compare photo.png -q 30 -o page.html
     """
     from vaecodec import compare
     from vaecodec.codec import Codec

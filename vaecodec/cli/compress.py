@@ -116,12 +116,13 @@ def command(
     INPUT: image files, folders, glob patterns, or - for standard input. Outputs
     go beside the inputs unless -o is given; - is standard output.
 
-    \b
     Examples:
-      vaecodec compress photo.jpg
-      vaecodec compress holiday/ -o small/ -q 40 --jobs 4
-      vaecodec compress photo.jpg --target-size 100k
-      curl -s URL | vaecodec compress - > photo.vae
+
+    \b
+        vaecodec compress photo.jpg
+        vaecodec compress holiday/ -o small/ -q 40 --jobs 4
+        vaecodec compress photo.jpg --target-size 100k
+        curl -s URL | vaecodec compress - > photo.vae
     """
     from PIL import Image
 

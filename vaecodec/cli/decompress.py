@@ -88,12 +88,13 @@ def command(
     is standard output, PNG. The model is the one each file names; --model adds one that is not
     installed.
 
-    \b
     Examples:
-      vaecodec decompress photo.vae
-      vaecodec decompress small/ -o back/
-      vaecodec decompress photo.vae -o photo.jpg -q 95
-      vaecodec decompress photo.vae --region 0,0,640,480 --scale 1/2
+
+    \b
+        vaecodec decompress photo.vae
+        vaecodec decompress small/ -o back/
+        vaecodec decompress photo.vae -o photo.jpg -q 95
+        vaecodec decompress photo.vae --region 0,0,640,480 --scale 1/2
     """
     pairs = output_paths(expand(inputs, {".vae"}, recursive=recursive), output, ".png", {".vae"})
     for _, target in pairs:

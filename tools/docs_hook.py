@@ -1,0 +1,28 @@
+"""What the documentation site needs beyond mkdocs.yml, which names this file among its hooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parent.parent
+#: Pages of the site that stand at the repository's root, and what they are called there.
+OUTSIDE = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    for page, name in OUTSIDE.items():
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / name)))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Links between the root and docs/, which are right in the repository, stay within the site."""
+    if page.file.src_uri in OUTSIDE:
+        return markdown.replace("](docs/", "](")
+    for inside, name in OUTSIDE.items():
+        markdown = markdown.replace(f"](../{name}", f"]({inside}")
+    return markdown
