@@ -7,12 +7,12 @@ INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Without what it declares: torchvision and others, of which pictures need nothing.
 CVVDP = $(INSTALL) --no-deps cvvdp tqdm
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test test-lowest lint docs bench lock release clean
 
 # The stamps are older than pyproject.toml when dependencies changed.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/python $(INSTALL) -e '.[bench,docs,serve,test,lint]'
+	.venv/bin/python $(INSTALL) -e '.[bench,docs,serve,test,lint,release]'
 	.venv/bin/python $(CVVDP)
 	@touch $@
 
@@ -21,6 +21,15 @@ CVVDP = $(INSTALL) --no-deps cvvdp tqdm
 	$(PYTHON) -m venv .venv-train
 	.venv-train/bin/python $(INSTALL) -e '.[train,bench,test]'
 	.venv-train/bin/python $(CVVDP)
+	@touch $@
+
+# The lowest versions that pyproject.toml allows at run time: several GB, as PyPI's torch comes with CUDA.
+.venv-lowest/installed: .venv/installed
+	$(PYTHON) -m venv .venv-lowest
+	.venv/bin/uv pip compile --quiet --python .venv-lowest --resolution lowest-direct pyproject.toml \
+		> .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c .venv-lowest/lowest.txt -e '.[test]'
 	@touch $@
 
 # Compress a real photograph (or IMAGES="a.jpg b.png"), decompress it, compare with JPEG.
@@ -45,6 +54,22 @@ test: lint docs .venv-train/installed
 	.venv/bin/python -m pytest -n $(JOBS) --ignore tests/train
 	.venv-train/bin/python -m pytest -n $(JOBS) tests/train $(CORE)
 
+# Before a release: what needs another extra is skipped.
+test-lowest: export OMP_NUM_THREADS = 1
+test-lowest: export VAECODEC_NO_SKIPS =
+test-lowest: .venv-lowest/installed
+	.venv-lowest/bin/python -m pytest -n $(JOBS) --ignore tests/train
+
+# Every version and hash of what is installed at run time and with the extras, for all platforms. Not of
+# `train`, whose numpy is not that of the others.
+lock: .venv/installed
+	.venv/bin/uv pip compile --quiet --universal --upgrade -c constraints.txt pyproject.toml -o pylock.toml \
+		--extra bench --extra serve --extra docs --extra test --extra lint --extra release --custom-compile-command 'make lock'
+
+# All of a release but the upload: make release VERSION=1.2.3 (docs/releasing.md).
+release: .venv/installed
+	.venv/bin/python tools/release.py $(VERSION)
+
 # Speeds, and rate and distortion on two photographs of scikit-image's; both in a short form.
 BUNDLED = $$(.venv-train/bin/python -c 'import skimage; print(skimage.__path__[0])')/data
 bench: .venv-train/installed
@@ -53,4 +78,4 @@ bench: .venv-train/installed
 		--codecs vae,jpeg,webp,avif,jxl --metrics psnr,ms-ssim,ssimulacra2 --qualities 5,20,40,60,80,100
 
 clean:
-	rm -rf .venv .venv-train demo-out bench-out site build dist
+	rm -rf .venv .venv-train .venv-lowest demo-out bench-out site build dist

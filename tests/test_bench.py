@@ -394,7 +394,9 @@ def test_avif_is_tuned_for_the_eye_unless_for_psnr(photo: np.ndarray) -> None:
     assert other("avif-psnr:0").settings.endswith("4:4:4, speed 0, tune psnr")
     files = {codec.name: codec.encode(photo, 55) for codec in (own, psnr_tuned)}
     assert files["avif"] != files["avif-psnr"]
-    if own.settings.endswith("tune iq, libavif's default"):
+    # Older ones have tune ssim, which is nearer to PSNR.
+    iq = own.settings.endswith("tune iq, libavif's default")
+    if iq:
         assert [own.encode(photo, q) for q in (25, 86)] == [
             avif(tune="iq").encode(photo, q) for q in (25, 86)
         ]
@@ -403,7 +405,8 @@ def test_avif_is_tuned_for_the_eye_unless_for_psnr(photo: np.ndarray) -> None:
     rates, values = zip(*curve, strict=True)
     tuned = files["avif-psnr"]
     assert rates[0] < len(tuned) < rates[-1]
-    assert psnr(photo, own.decode(tuned)) > np.interp(len(tuned), rates, values) + 0.2
+    lead = psnr(photo, own.decode(tuned)) - np.interp(len(tuned), rates, values)
+    assert lead > (0.2 if iq else 0)
 
 
 def test_jpeg_xl_distances() -> None:

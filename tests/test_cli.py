@@ -437,6 +437,7 @@ def test_bench(run: Run, images: Path, tmp_path: Path) -> None:
 def test_bench_without_what_was_asked_for(
     run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("matplotlib", reason="the bench extra is not installed")
     (images / "c.png").unlink()
     small = ("--codecs", "vae,jpeg", "--qualities", "20,90", "--qualities", "jpeg=20,90")
     # A codec, a metric, an external codec and a reference that are missing: the others go on.

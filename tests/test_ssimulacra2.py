@@ -10,10 +10,12 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
-from ssimulacra2 import compute_ssimulacra2
 
 from vaecodec.model.objective import distortion
 from vaecodec.model.ssimulacra2 import SCALES, score, visual_error
+
+pytest.importorskip("ssimulacra2", reason="the bench extra is not installed")
+from ssimulacra2 import compute_ssimulacra2
 
 
 def as_tensor(picture: np.ndarray) -> torch.Tensor:

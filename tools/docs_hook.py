@@ -10,7 +10,11 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 #: Pages of the site that stand at the repository's root, and what they are called there.
-OUTSIDE = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+OUTSIDE = {
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
+    "security.md": "SECURITY.md",
+}
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
@@ -21,8 +25,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links between the root and docs/, which are right in the repository, stay within the site."""
-    if page.file.src_uri in OUTSIDE:
-        return markdown.replace("](docs/", "](")
+    at_root = page.file.src_uri in OUTSIDE
     for inside, name in OUTSIDE.items():
-        markdown = markdown.replace(f"](../{name}", f"]({inside}")
-    return markdown
+        markdown = markdown.replace(f"]({'' if at_root else '../'}{name}", f"]({inside}")
+    return markdown.replace("](docs/", "](") if at_root else markdown

@@ -156,7 +156,7 @@ def test_drop_compare_download(page: Any, png: bytes, photo: np.ndarray) -> None
 def test_keyboard(page: Any, png: bytes, photo: np.ndarray, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png)
     choosers: list[Any] = []
-    page.on("filechooser", choosers.append)
+    page.on("filechooser", lambda chooser: choosers.append(chooser))
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "file"
     page.keyboard.press("Enter")

@@ -72,8 +72,8 @@ def _pillow_reads(what: str) -> Iterator[None]:
         raise LimitExceeded(str(error)) from error
     except OSError as error:
         raise BadImage(f"{what} ({error.strerror or error})") from error
-    except Exception as error:  # plugins raise anything, and so do images whose file is closed
-        raise BadImage(f"{what} ({str(error) or 'its file is closed'})") from error
+    except Exception as error:  # plugins raise anything
+        raise BadImage(f"{what} ({str(error) or type(error).__name__})") from error
 
 
 def lift_limit_of_pillow() -> None:
@@ -135,6 +135,8 @@ def to_picture(image: ImageLike) -> Picture:
 def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
     """`unread`: what the file holds besides that Pillow does not tell of."""
     _check_size(*image.size)
+    if getattr(image, "tile", []) and getattr(image, "fp", image) is None:
+        raise BadImage("the picture cannot be read completely (its file is closed)")
     # Pillow reads 16-bit colour as 8 bits; only the decoder's instructions tell.
     with _pillow_reads("the picture cannot be read completely"):
         deepest = _deepest_sample(image)
