@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,8 @@ name = "vaecodec"
 dynamic = ["version"]
 readme = "README.md"
 requires-python = ">=3.11"
+[project.urls]
+Source = "https://example.org/vaecodec"
 [tool.hatch.version]
 path = "vaecodec/__init__.py"
 """
@@ -105,6 +108,11 @@ def test_a_release(tree: Path) -> None:
         f"    twine upload dist/{FILES[0]} dist/{FILES[1]}",
     ]
     stops(tree, "the tag v1.2.3 exists already")
+
+
+def test_a_project_that_says_not_where_it_is(tree: Path) -> None:
+    write(tree, "pyproject.toml", re.sub(r"\[project\.urls\]\n.*\n", "", PROJECT))
+    stops(tree, "pyproject.toml has no [project.urls]")
 
 
 def test_versions_that_do_not_agree(tree: Path) -> None:

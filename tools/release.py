@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 BRANCH = "main"
@@ -30,6 +31,7 @@ def main() -> None:
     tag = f"v{version}"
     check_version(Path(), version)
     check_changelog(Path(), version)
+    check_address(Path())
     check_tree(tag)
     commit = git("rev-parse", "HEAD")
     for target in CHECKS:
@@ -69,6 +71,14 @@ def check_changelog(root: Path, version: str) -> None:
         raise SystemExit(f"CHANGELOG.md begins with {title!r}, not with '{version} (YYYY-MM-DD)'")
     if not body.strip():
         raise SystemExit(f"CHANGELOG.md says nothing about {version}")
+
+
+def check_address(root: Path) -> None:
+    """It says where the repository is."""
+    with (root / "pyproject.toml").open("rb") as file:
+        urls = tomllib.load(file)["project"].get("urls", {})
+    if not urls:
+        raise SystemExit("pyproject.toml has no [project.urls] to say where the repository is")
 
 
 def check_tree(tag: str) -> None:
