@@ -40,7 +40,9 @@ SHIPPED = (
     "bitstream/py.typed",
     "vaecodec/**/*.py",
     "vaecodec/py.typed",
-    "vaecodec/bench/report.html",
+    "vaecodec/pages/*.html",
+    "vaecodec/pages/*.css",
+    "vaecodec/pages/*.js",
     "vaecodec/weights/*.json",
     "vaecodec/weights/*.safetensors",
 )
@@ -244,8 +246,8 @@ def test_all_modules_are_there_and_need_nothing_that_is_not_declared(
 ) -> None:
     absent, files = json.loads(environment.python(tmp_path, IMPORT))
     for name in absent:
-        assert name.startswith(("vaecodec.train.", "vaecodec.bench.")), absent
-    assert set(absent.values()) <= {"compressai", "matplotlib", "bjontegaard"}
+        assert name.startswith(("vaecodec.train.", "vaecodec.bench.", "vaecodec.server")), absent
+    assert set(absent.values()) <= {"compressai", "matplotlib", "bjontegaard", "starlette"}
     assert {"vaecodec.codec", "vaecodec.pillow", *(f"vaecodec.cli.{name}" for name in COMMANDS)} <= {
         *files
     }
@@ -256,12 +258,13 @@ def test_all_modules_are_there_and_need_nothing_that_is_not_declared(
 
 
 def test_what_is_imported_anywhere_is_required(wheel: Path) -> None:
-    """In functions too, of which the other tests run some; `train` and `bench` have extras."""
+    """In functions too, of which the other tests run some; `train`, `bench` and `serve` have extras."""
     provides = metadata.packages_distributions()
     imported = set()
     for package in ("bitstream", "vaecodec"):
         for path in (ROOT / package).rglob("*.py"):
-            if path.parent.name not in ("train", "bench", "codecs"):
+            extra = path.name in ("server.py", "serve.py")
+            if not extra and path.parent.name not in ("train", "bench", "codecs"):
                 for node in ast.walk(ast.parse(path.read_text())):
                     if isinstance(node, ast.Import):
                         imported |= {alias.name.split(".")[0] for alias in node.names}
@@ -333,6 +336,18 @@ def test_bench_measures_and_says_which_extra_is_missing(call: Call) -> None:
     assert code == 1
     assert err.count("pip install 'vaecodec[bench]'") == 1
     assert all(name in out for name in ("jpeg", "vae")), out
+
+
+def test_compare_needs_no_extra(call: Call, tmp_path: Path) -> None:
+    code, out, err = call("compare", "photo.png", "-o", "page.html")
+    assert (code, err) == (0, "")
+    assert "AVIF" in out and (tmp_path / "page.html").stat().st_size > 10_000
+
+
+def test_serve_says_which_extra_is_missing(call: Call) -> None:
+    code, out, err = call("serve")
+    assert (code, out) == (2, "")
+    assert "pip install 'vaecodec[serve]'" in err
 
 
 def test_train_says_which_extra_is_missing(call: Call) -> None:

@@ -42,7 +42,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_broken_link_is_an_error(tmp_path: Path) -> None:
-    for name in ("bitstream", "vaecodec", "tools", "mkdocs.yml", "CONTRIBUTING.md", "CHANGELOG.md"):
+    for name in (
+        "bitstream",
+        "vaecodec",
+        "tools",
+        "mkdocs.yml",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
+    ):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(DOCS, tmp_path / "docs")
     index = tmp_path / "docs" / "index.md"
