@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import multiprocessing
 import os
@@ -10,8 +12,9 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,6 +23,8 @@ from PIL import Image
 import vaecodec
 from bitstream import container
 from vaecodec import files, processes
+from vaecodec.cli import convert
+from vaecodec.cli.convert import Converted
 from vaecodec.files import write_whole
 
 if TYPE_CHECKING:
@@ -147,7 +152,7 @@ def test_names_of_outputs(
     written = {name for name in names(tmp_path) if name.endswith(".vae")}
     assert written == {"scan.01.vae", "scan.02.vae", "plain.vae", "photo.vae"}
     code, _, err = run("compress", "photo.png", "-o", "x.png")
-    assert (code, "x.png: the name of a .vae file was expected" in err) == (2, True)
+    assert (code, "x.png: the name of a .vae file was expected" in err) == (1, True)
     (tmp_path / "photo.vae").unlink()
     shutil.copy(photo_file, tmp_path / "photo.vae")
     code, _, err = run("compress", "photo.vae", "-o", "photo.vae", "--force")
@@ -455,7 +460,10 @@ def test_one_output_of_several_jobs(
     for name in ("a.png", "a.bmp", "b.png"):
         Image.fromarray(photo[:16, :16]).save(name)
     code, _, err = run("compress", "a.png", "a.bmp", "b.png", "--jobs", "3")
-    assert (code, err) == (1, "vaecodec: a.bmp: its output a.vae is already that of a.png\n")
+    assert (code, err) == (
+        1,
+        "vaecodec: a.bmp: its output a.vae is already that of a.png; choose another with -o\n",
+    )
     assert Path("b.vae").exists()
     code, _, err = run("compress", "a.png", "-", "-o", "out", "--jobs", "2")
     assert (code, "none of several --jobs" in err) == (2, True)
@@ -465,7 +473,27 @@ def _die(_: object) -> None:
     os._exit(9)
 
 
-def test_processes_that_are_ended_from_outside() -> None:
+def test_processes_that_are_ended_from_outside(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    """Each file that is not done is said to be so."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(photo[:16, :16]).save(name)
+
+    def each(items: Iterable[Any], *_: object) -> Iterator[Any]:
+        first, *_others = items
+        yield first, Converted(data=b"done")
+        raise vaecodec.VaeError("ended")
+
+    monkeypatch.setattr(convert.processes, "each", each)
+    assert run("compress", "a.png", "b.png", "c.png", "--jobs", "2") == (
+        1,
+        "",
+        "vaecodec: b.png: ended\nvaecodec: c.png: ended\n",
+    )
+    assert Path("a.vae").read_bytes() == b"done"
+    monkeypatch.undo()
     with pytest.raises(vaecodec.VaeError, match="was ended from outside"):
         list(processes.each([1, 2], _die, 2))
 
@@ -498,3 +526,49 @@ def test_an_interrupt_does_not_wait_for_what_is_under_way() -> None:
         results.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
     for child in multiprocessing.active_children():
         child.join()
+
+
+def test_processes_end_with_their_parent(tmp_path: Path) -> None:
+    program = """if __name__ == "__main__":
+    import multiprocessing, os, time
+    from vaecodec import processes
+    results = processes.each([0.0, 100_000.0], time.sleep, 2)
+    next(results)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), 9)
+"""
+    # Its standard output is at an end when all of them are.
+    (tmp_path / "main.py").write_text(program)
+    command = [sys.executable, tmp_path / "main.py"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    assert len(done.stdout.split()) == 2
+
+
+def test_times_that_cannot_be_kept(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(photo[:16, :16]).save(name)
+
+    def refuse(path: object, **_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(convert.os, "utime", refuse)
+    code, _, err = run("compress", "a.png", "b.png", "--keep-times")
+    assert code == 1
+    assert "a.vae: written, but not with the times of a.png (Operation not permitted)\n" in err
+    assert Path("b.vae").exists()
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path: Path, photo: np.ndarray) -> None:
+    path = os.fsencode(tmp_path) + b"/x\xff.png"
+    file = io.BytesIO()
+    Image.fromarray(photo[:16, :16]).save(file, "PNG")
+    Path(os.fsdecode(path)).write_bytes(file.getvalue())
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(
+        [*COMMAND, "compress", path, "--json"], env=environment, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\udcff.png" in done.stdout

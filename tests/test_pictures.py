@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin, TiffTags
 
 import vaecodec
 from bitstream import container
+from bitstream.errors import LimitExceeded
 from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
+from vaecodec.pictures import reading
 from vaecodec.pictures.metadata import upright_exif
 from vaecodec.pictures.reading import read_picture, to_picture
 
@@ -110,13 +113,15 @@ def test_cmyk_goes_through_its_profile(tmp_path: Path, srgb_profile: bytes) -> N
     assert picture.samples[:4].min() >= 253
     assert picture.samples[4:].max() <= 2
     assert "icc" not in picture.metadata  # it is no profile of what is stored
+    assert picture.notices == ("CMYK (converted to sRGB)",)
+    assert to_picture(image).notices == ("CMYK (converted to RGB)",)
     assert to_picture(image).samples[0, 5].max() < 60  # without the profile colours count
     plain = to_picture(image).samples
     for useless in (b"no profile at all", srgb_profile):
         image.info["icc_profile"] = useless
         picture = to_picture(image)
         assert np.array_equal(picture.samples, plain)
-        assert picture.notices == ("a colour profile that cannot be used",)
+        assert picture.notices == ("CMYK (converted to RGB)", "a colour profile that cannot be used")
         assert "icc" not in picture.metadata
 
 
@@ -429,3 +434,40 @@ def test_what_a_tiff_carries_besides_is_said(tmp_path: Path, tag: int, word: str
     Image.new("RGB", (16, 16)).save(tmp_path / "a.tif", tiffinfo=tags)
     (notice,) = read_picture(tmp_path / "a.tif").notices
     assert word in notice
+
+
+def test_further_frames_are_not_counted(
+    tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counting thousands of tiny pages of a TIFF takes minutes."""
+
+    def counted(_: object) -> int:
+        raise AssertionError("frames are counted")
+
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "n_frames", property(counted))
+    frames = [Image.fromarray(photo[n : n + 9, :9]) for n in range(3)]
+    for name in ("a.tif", "a.gif", "a.webp", "a.png", "a.mpo"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        assert "frames but the first" in read_picture(tmp_path / name).notices
+        frames[0].save(tmp_path / name)
+        assert "frames but the first" not in read_picture(tmp_path / name).notices
+
+
+def test_limits_hold_while_files_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An icon's directory says 16 x 16, the picture in it 4000 x 4000, and Pillow decodes it to open."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    with warnings.catch_warnings():
+        reading.set_limit_of_pillow(10**6)
+        inner = io.BytesIO()
+        Image.new("L", (4000, 4000)).save(inner, "PNG")
+        data = inner.getvalue()
+        head = struct.pack("<HHH", 0, 1, 1) + struct.pack(
+            "<BBBBHHII", 16, 16, 0, 0, 1, 8, len(data), 22
+        )
+        with pytest.raises(LimitExceeded, match="has 16000000 pixels, the limit is 1000000 pixels"):
+            read_picture(head + data)
+
+
+def test_no_other_program_reads_pictures() -> None:
+    with pytest.raises(vaecodec.BadImage, match="not an image in a format that can be read"):
+        read_picture(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n")

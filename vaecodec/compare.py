@@ -18,6 +18,8 @@ from PIL import Image
 
 import vaecodec
 from bitstream import container
+from bitstream.container import MAX_SIDE
+from bitstream.errors import VaeError
 from vaecodec import figures
 from vaecodec.bench.codecs import other
 from vaecodec.bench.codecs.pillow import Pillow
@@ -33,8 +35,12 @@ from vaecodec.pictures.reading import Picture
 PEERS = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "avif-psnr": "AVIF, tune psnr"}
 #: SSIMULACRA2 takes some 130 bytes of memory per pixel; of larger pictures it is left out.
 MEASURED_PIXELS = 2**24
-#: Longest side of WebP pictures.
-_WEBP_SIDE = 16383
+#: Of smaller ones too: they lack its scales.
+MEASURED_SIDE = 8
+#: A WebP file without loss is tried if a quick one is no larger than this many times what is allowed.
+_WORTH_TRYING = 1.5
+#: Longest sides that formats have, in pixels.
+SIDES = {"jpeg": 65500, "webp": 16383}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +60,15 @@ class Shown:
 class Version:
     """A picture as a codec leaves it.
 
-    `name`, `settings`: of the codec, in words. `quality`: as the codec counts it. `bytes`: of its file
-    (as the module says). `bpp`: bits per pixel. `fits`: whether the file is no larger than ours.
-    `psnr`: dB, None where nothing differs. `ssimulacra2`: points, None of pictures above
-    MEASURED_PIXELS.
+    `name`, `settings`: of the codec, in words. `quality`: as the codec counts it, or "lossless".
+    `bytes`: of its file (as the module says). `bpp`: bits per pixel. `fits`: whether the file is no
+    larger than ours. `psnr`: dB, None where nothing differs. `ssimulacra2`: points, None where it is
+    left out.
     """
 
     name: str
     settings: str
-    quality: int
+    quality: str
     bytes: int
     bpp: float
     fits: bool
@@ -109,13 +115,13 @@ def own(
     file = codec.encode(source.picture, quality, tune=tune, effort=effort)
     decoded = seen_of(codec.decode(file))
     header = container.parse(file).header
-    model = "without loss" if header.lossless else registry.find_id(header.model_id).name
+    model = "no model" if header.lossless else registry.find_id(header.model_id).name
     version = _version(
         source,
         decoded,
         name="vaecodec",
         settings=model + (f", effort {effort}" if effort else ""),
-        quality=quality,
+        quality="lossless" if header.lossless else str(quality),
         size=picture_bytes(file),
         fits=True,
         shown=shown(decoded, source.profile),
@@ -132,8 +138,13 @@ def peer(
     """
     codec = other(name)
     assert isinstance(codec, Pillow)
+    if max(source.seen.shape) > SIDES.get(name, MAX_SIDE):
+        raise VaeError(f"{PEERS[name]} has no pictures with a side of more than {SIDES[name]} pixels")
     with guarded(PEERS[name]):
-        found = largest_within(source.seen, codec, size, before_each)
+        exactly = _without_loss(source, codec, size) if name == "webp" else None
+        codec = codec if exactly is None else exactly
+        ends = codec.ends if exactly is None else (100, 100)  # then quality is how hard it tries
+        found = largest_within(source.seen, codec, size, ends, before_each)
         # For the eye with the colour profile, which is no part of the size.
         options = {**codec.options, **({"icc_profile": source.profile} if source.profile else {})}
         coloured = replace(codec, options=options).encode(source.seen, found.quality)
@@ -143,11 +154,19 @@ def peer(
         decoded,
         name=PEERS[name],
         settings=codec.settings,
-        quality=found.quality,
+        quality=str(found.quality) if exactly is None else "lossless",
         size=len(found.data),
         fits=found.fits,
         shown=Shown(type=Image.MIME[codec.format], data=coloured),
     )
+
+
+def _without_loss(source: Original, codec: Pillow, size: int) -> Pillow | None:
+    """WebP without loss, if that is no larger than `size`, as it may be of drawings."""
+    if len(shown(source.seen).data) > _WORTH_TRYING * size:
+        return None
+    exactly = replace(codec, options={**codec.options, "lossless": True})
+    return exactly if len(exactly.encode(source.seen, 100)) <= size else None
 
 
 def _version(
@@ -156,13 +175,15 @@ def _version(
     *,
     name: str,
     settings: str,
-    quality: int,
+    quality: str,
     size: int,
     fits: bool,
     shown: Shown,
 ) -> Version:
     """With figures of `decoded` (uint8 H x W x 3)."""
-    pixels = source.seen.shape[0] * source.seen.shape[1]
+    height, width = source.seen.shape[:2]
+    pixels = height * width
+    measured = pixels <= MEASURED_PIXELS and min(height, width) >= MEASURED_SIDE
     seen = Picture(samples=source.seen, grey=source.picture.grey)
     decibels = figures.of("psnr", seen, decoded)
     return Version(
@@ -173,7 +194,7 @@ def _version(
         bpp=8 * size / pixels,
         fits=fits,
         psnr=decibels if math.isfinite(decibels) else None,
-        ssimulacra2=figures.of("ssimulacra2", seen, decoded) if pixels <= MEASURED_PIXELS else None,
+        ssimulacra2=figures.of("ssimulacra2", seen, decoded) if measured else None,
         shown=shown,
     )
 
@@ -192,14 +213,16 @@ def seen_of(image: Image.Image) -> np.ndarray:
     return over_white(np.asarray(image.convert("RGB")), alpha)
 
 
-def shown(samples: np.ndarray, profile: bytes = b"") -> Shown:
-    """Without loss. `samples`: uint8 H x W x 3. `profile`: ICC."""
+def shown(samples: np.ndarray, profile: bytes = b"", *, png: bool = False) -> Shown:
+    """Without loss, as WebP unless `png`. `samples`: uint8 H x W x 3. `profile`: ICC."""
     file, image = io.BytesIO(), Image.fromarray(samples)
-    if max(image.size) <= _WEBP_SIDE:
-        image.save(file, "WEBP", lossless=True, method=0, quality=20, icc_profile=profile)
-        return Shown(type="image/webp", data=file.getvalue())
-    image.save(file, "PNG", compress_level=1, icc_profile=profile or None)
-    return Shown(type="image/png", data=file.getvalue())
+    webp = max(image.size) <= SIDES["webp"] and not png
+    with guarded("the picture cannot be shown"):
+        if webp:
+            image.save(file, "WEBP", lossless=True, method=0, quality=20, icc_profile=profile)
+        else:
+            image.save(file, "PNG", compress_level=1, icc_profile=profile or None)
+    return Shown(type="image/webp" if webp else "image/png", data=file.getvalue())
 
 
 def picture_bytes(file: bytes) -> int:
@@ -224,13 +247,18 @@ def table(versions: Sequence[Version]) -> str:
     return "\n".join(lines)
 
 
+def notices(picture: Picture) -> list[str]:
+    """What is to say of a comparison, in sentences."""
+    found = []
+    if picture.metadata or picture.alpha is not None:
+        found.append("Bytes are without colour profile, EXIF, XMP and transparency.")
+    if picture.alpha is not None:
+        found.append("What is transparent is compared over white.")
+    return found
+
+
 def page(name: str, source: Original, versions: Sequence[Version]) -> bytes:
     """An HTML file that shows a picture called `name` and its versions, ours first."""
-    notices = []
-    if source.picture.alpha is not None:
-        notices.append("What is transparent is compared over white.")
-    if any(version.ssimulacra2 is None for version in versions):
-        notices.append(f"SSIMULACRA2 is left out above {MEASURED_PIXELS} pixels.")
     data = {
         "name": name,
         "version": vaecodec.__version__,
@@ -238,6 +266,6 @@ def page(name: str, source: Original, versions: Sequence[Version]) -> bytes:
         "height": source.seen.shape[0],
         "original": shown(source.seen, source.profile).url,
         "versions": [version.as_json() for version in versions],
-        "notices": notices,
+        "notices": notices(source.picture),
     }
     return assemble("compare", {"data": data}).html

@@ -19,8 +19,8 @@ def decibels(a: np.ndarray, b: np.ndarray) -> float:
 
 def of(name: str, picture: Picture, decoded: np.ndarray) -> float:
     """`name`: "psnr" (dB, of red, green and blue together; infinite for what is equal) or "ssimulacra2"
-    (points, up to 100). `decoded`: uint8, H x W or H x W x 2 to 4. What is wholly transparent counts as
-    equal.
+    (points, 100 for what is equal). `decoded`: uint8, H x W or H x W x 2 to 4. What is wholly
+    transparent counts as equal.
     """
     found = decoded.reshape(*decoded.shape[:2], -1)
     found = np.repeat(found[:, :, :1], 3, axis=2) if found.shape[2] < 3 else found[:, :, :3]
@@ -29,6 +29,8 @@ def of(name: str, picture: Picture, decoded: np.ndarray) -> float:
         found = np.where(picture.alpha[:, :, None] == 0, wanted, found)
     if name == "psnr":
         return decibels(wanted.astype(np.float64), found.astype(np.float64))
+    if np.array_equal(wanted, found):
+        return 100.0
     pair = (torch.from_numpy(np.array(x)[None]).float() / 255 for x in (wanted, found))
     with torch.no_grad():
         return float(score(visual_error(*pair).structure))

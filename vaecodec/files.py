@@ -34,6 +34,14 @@ def check_output(path: Path, *, force: bool) -> None:
         raise VaeError("exists already (use --force to replace it)").in_file(str(path))
 
 
+def make_parents(path: Path) -> None:
+    """Make the folder of a file, and those that it is in. Raises VaeError naming it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VaeError(f"cannot be made ({error.strerror})").in_file(str(path.parent)) from error
+
+
 def write_whole(path: Path, data: bytes, *, force: bool = False) -> None:
     """Write `data` to a temporary file beside `path`, then rename it; it gets the mode of what it
     replaces. What a link points to is replaced, not the link; devices and pipes are written to.
@@ -153,6 +161,8 @@ def output_paths(
             raise VaeError("standard output takes one file, several inputs were given")
         return [(found[0].path, target)]
     several = len(found) != 1 or found[0].of_folder
+    if several and target.suffix.lower() == extension and not os.path.isdir(target):
+        raise VaeError("is the name of a file, but several inputs need a folder to go to").in_file(out)
     if not several and not os.path.isdir(target) and not out.endswith(("/", os.sep)):
         return [(found[0].path, target)]
     if os.path.exists(target) and not os.path.isdir(target):

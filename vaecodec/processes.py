@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -50,7 +51,8 @@ def each(
                     yield running.pop(future), future.result()
         except BrokenProcessPool as error:
             raise VaeError(
-                "a worker process was ended from outside (was memory short?); try fewer --jobs"
+                "a worker process was ended from outside: was memory short (try fewer --jobs), or does "
+                "a script that starts them lack its `if __name__ == '__main__'`?"
             ) from error
         except BaseException:  # an interrupt does not wait for what is under way
             for child in multiprocessing.active_children():
@@ -63,10 +65,19 @@ def each(
 def _start(threads: int, start: Callable[[], None] | None) -> None:
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us is interrupted as well, and ends us
     torch.set_num_threads(threads)
     if start is not None:
         start()
+
+
+def _end_with_parent() -> None:
+    """However that ends."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _settled(work: Callable[[Item], Result], item: Item) -> Result | VaeError | MemoryError:

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,12 +30,14 @@ from vaecodec.codec import Codec
 
 uvicorn = pytest.importorskip("uvicorn", reason="the serve extra is not installed")
 
-from vaecodec import compare, server  # noqa: E402
+from vaecodec import compare  # noqa: E402
+from vaecodec.server import desk  # noqa: E402
+from vaecodec.server.application import Limits, application  # noqa: E402
 
 # Of Pillow, as it opens what is refused then; the command keeps it quiet.
 pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 COMMAND = [sys.executable, "-m", "vaecodec"]
-LIMITS = server.Limits(max_bytes=2**20, max_pixels=10**6)
+LIMITS = Limits(max_bytes=2**20, max_pixels=10**6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,7 @@ def site(codec: Codec) -> Iterator[Site]:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         port = listening.getsockname()[1]
-        app = server.application(codec, LIMITS, port)
+        app = application(codec, LIMITS, port).app
         runner = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=runner.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -185,7 +188,12 @@ def test_a_vae_file_is_shown(page: Any, photo: np.ndarray) -> None:
     wait(page, "below.complete && below.naturalWidth === 256")
     about = page.text_content("#about")
     assert "256 x 192 pixels" in about and "model small-visual" in about
-    assert page.locator("#settings").is_hidden()
+    assert page.locator("#quality").is_hidden() and page.locator("#left").is_hidden()
+    with page.expect_download() as waiting:
+        page.click("#download")
+    assert waiting.value.suggested_filename == "a.png"
+    again = np.asarray(Image.open(waiting.value.path()))
+    assert np.array_equal(again, np.asarray(vaecodec.decode(vaecodec.encode(photo, 60))))
     assert page.locator("#versions tr").count() == 0
 
 
@@ -196,7 +204,7 @@ def test_what_is_wrong_is_said(page: Any, png: bytes, photo: np.ndarray) -> None
     for name, data, words in (
         ("text.png", b"some text", "not an image"),
         ("cut.png", png[: len(png) // 2], "cannot be read completely"),
-        ("bomb.png", bomb(), "20000 x 20000 pixels, the limit is 1000000"),
+        ("bomb.png", bomb(), "has 400000000 pixels, the limit is 1000000"),
         ("large.png", bytes(2**20 + 1), "1,048,577 bytes, the limit is 1,048,576"),
         ("empty.png", b"", "the file is empty"),
         ("cut.vae", vae[:-9], "are left"),
@@ -259,12 +267,13 @@ def test_limits(site: Site, png: bytes) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/encode", "quality must be a whole number, not ''"),
-        ("/encode?quality=0", "from 1 to 100"),
+        ("/encode", "quality must be a whole number above 0, not"),
+        ("/encode?quality=101", "from 1 to 100"),
         ("/encode?quality=-1", "a whole number"),
         ("/encode?quality=60&tune=none", "no tune is called 'none'"),
         ("/peer?codec=jxl&size=9999", "no codec is called 'jxl'"),
         ("/peer?codec=jpeg&size=x", "size must be a whole number"),
+        ("/peer?codec=jpeg&size=0", "above 0"),
     ],
 )
 def test_what_is_asked_wrongly(site: Site, png: bytes, path: str, words: str) -> None:
@@ -280,36 +289,55 @@ def test_what_is_not_there(site: Site) -> None:
 def test_what_nobody_waits_for_is_given_up(
     site: Site, png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And while it goes on, others wait, and too many of them are told so."""
-    started, ended = threading.Event(), threading.Event()
+    """Its place is free at once, though the work ends only where it looks; till then others wait."""
+    started, look, given_up = (threading.Event() for _ in range(3))
 
     def endless(*arguments: Any) -> None:
         started.set()
+        look.wait(600)
         try:
-            while True:
-                arguments[3]()
-                ended.wait(0.01)
-        finally:
-            ended.set()
+            arguments[3]()
+        except desk.Gone:
+            given_up.set()
+            raise
+
+    def is_full() -> bool:
+        """A file that is too large is refused before it waits."""
+        status, said = site.ask("/open", bytes(LIMITS.max_bytes + 1))
+        assert "too many requests" in said["error"] or "more than" in said["error"]
+        return status == 503
+
+    def wait_until(full: bool) -> None:
+        for _ in range(6000):
+            if is_full() == full:
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"never {'' if full else 'not '}full")
 
     monkeypatch.setattr(compare, "peer", endless)
     connections = []
-    for _ in range(server.MOST_WAITING):
+    for _ in range(desk.MOST_WAITING):
         connection = http.client.HTTPConnection("127.0.0.1", site.port)
         connection.request("POST", "/peer?codec=jpeg&size=9999", body=png)
         connections.append(connection)
-        assert started.wait(600)
-    status, said = 0, {}
-    while status != 503:  # the last of them may be on its way
-        status, said = site.ask("/open", b"")
-    assert said["error"].startswith("too many requests")
+    assert started.wait(600)
+    wait_until(full=True)
     for connection in connections:
         connection.close()
-    assert ended.wait(600)
+    wait_until(full=False)
+    assert not given_up.is_set()
+    look.set()
+    assert given_up.wait(600)
     monkeypatch.undo()
-    while "error" in said:
-        said = site.ask("/open", png)[1]
-    assert said["width"] == 256
+    assert site.ask("/open", png)[1]["width"] == 256
+
+
+def test_files_that_do_not_arrive(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "ARRIVAL", 0.1)
+    with socket.create_connection(("127.0.0.1", site.port)) as connection:
+        lines = f"POST /open HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nContent-Length: 9\r\n\r\na"
+        connection.sendall(lines.encode())
+        assert b"has not arrived in 0.1 seconds" in connection.recv(65536)
 
 
 def test_memory_that_is_not_there(site: Site, png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,6 +361,23 @@ def test_the_command(tmp_path: Path) -> None:
         f"vaecodec: port {port} cannot be served (Address already in use)\n",
     )
     assert Site(port=port).ask("/", method="GET")[0] == 200
+    process.send_signal(signal.SIGINT)
+    assert process.wait(600) == 0
+    assert process.communicate()[1] == ""
+
+
+def test_an_interrupt_does_not_wait_for_what_is_under_way() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    port = int(re.search(r":(\d+)/", process.stdout.readline())[1])  # type: ignore[index]
+    file = io.BytesIO()
+    noise = np.random.default_rng(1).integers(0, 256, (2000, 2000, 3), np.uint8)
+    Image.fromarray(noise).save(file, "BMP")
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("POST", "/encode?quality=60", body=file.getvalue())
+    time.sleep(1)  # under way most likely; what must hold does so in any case
     process.send_signal(signal.SIGINT)
     assert process.wait(600) == 0
     assert process.communicate()[1] == ""

@@ -65,12 +65,16 @@ class Coded:
 
 
 def largest_within(
-    image: np.ndarray, codec: BenchCodec, size: float, before_each: Callable[[], None] = lambda: None
+    image: np.ndarray,
+    codec: BenchCodec,
+    size: float,
+    ends: tuple[int, int],
+    before_each: Callable[[], None] = lambda: None,
 ) -> Coded:
     """The best of `codec`'s files of `image` (uint8 H x W x 3) of at most `size` bytes, or its smallest
-    if there is none. Its qualities are searched between the ends of its default ones; `before_each`
-    encoding something may be done, such as to end the search by an error."""
-    worst, best = codec.qualities[0], codec.qualities[-1]
+    if there is none. `ends`: the worst and the best quality to try; `before_each` encoding something
+    may be done, such as to end the search by an error."""
+    worst, best = ends
     step = 1 if best >= worst else -1  # of some codecs, a larger number is a worse picture
     low, high = -1, abs(best - worst) + 1  # the last that fits, the first that does not
     logarithms: dict[int, float] = {}
@@ -104,8 +108,10 @@ def _between(low: int, high: int, logarithms: dict[int, float]) -> int:
 
 
 def match(image: np.ndarray, codec: BenchCodec, bpp: float, side: int) -> Match:
-    """What `largest_within` finds for `bpp` bits per pixel, and what it looks like."""
-    coded = largest_within(image, codec, bpp * image.shape[0] * image.shape[1] / 8)
+    """What `largest_within` finds for `bpp` bits per pixel among the default qualities, and what it
+    looks like."""
+    ends = (codec.qualities[0], codec.qualities[-1])
+    coded = largest_within(image, codec, bpp * image.shape[0] * image.shape[1] / 8, ends)
     decoded = codec.decode(coded.data)
     decibels = psnr(image, decoded)
     return Match(

@@ -9,7 +9,7 @@ import click
 from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar, notice, say
-from vaecodec.files import STANDARD_STREAM, check_output, source_of, write_whole
+from vaecodec.files import STANDARD_STREAM, check_output, make_parents, source_of, write_whole
 
 
 @click.command("compare")
@@ -21,6 +21,12 @@ from vaecodec.files import STANDARD_STREAM, check_output, source_of, write_whole
     metavar="PAGE",
     help="The page to write. [default: IMAGE's name with .compare.html]",
 )
+@click.option(
+    "--codecs",
+    default="jpeg,webp,avif,avif-psnr",
+    show_default=True,
+    help="What to compare with.",
+)
 @options.quality
 @options.effort
 @options.tune
@@ -31,6 +37,7 @@ from vaecodec.files import STANDARD_STREAM, check_output, source_of, write_whole
 def command(
     image: str,
     output: str | None,
+    codecs: str,
     quality: int,
     effort: int,
     tune: str | None,
@@ -39,10 +46,13 @@ def command(
     force: bool,
     quiet: bool,
 ) -> int:
-    """Compress IMAGE, and show it beside JPEG, WebP and AVIF (in both tunes) of the same size.
+    """Show IMAGE beside JPEG, WebP and AVIF of the same size.
+
+    Compresses it, and shows it beside JPEG, WebP and AVIF (in both tunes) of the same size.
 
     Writes a page for the browser that needs nothing else: boundary between any two, sizes, PSNR and
-    SSIMULACRA2. - is standard input.
+    SSIMULACRA2. - is standard input, as PAGE standard output. AVIF takes most of the time: --codecs
+    leaves it out.
 
     Examples:
 
@@ -52,23 +62,34 @@ def command(
     """
     from vaecodec import compare
     from vaecodec.codec import Codec
-    from vaecodec.pictures.reading import lift_limit_of_pillow, read_picture
+    from vaecodec.pictures.reading import read_picture, set_limit_of_pillow
 
-    lift_limit_of_pillow()
+    set_limit_of_pillow()
+    names = codecs.split(",")
+    if unknown := set(names) - compare.PEERS.keys():
+        raise click.BadParameter(
+            f"no codec is called {min(unknown)!r}; there are: {', '.join(compare.PEERS)}",
+            param_hint="--codecs",
+        )
     source = Path(image)
+    if not source.name:
+        raise VaeError("the name of a picture file was expected").in_file(image or "''")
     if output is None and source == STANDARD_STREAM:
-        raise click.UsageError("give the page's name with -o")
+        raise click.UsageError("give the page's name with -o, or - for standard output")
     target = source.with_suffix(".compare.html") if output is None else Path(output)
+    if target != STANDARD_STREAM and target.suffix.lower() not in (".html", ".htm"):
+        raise VaeError("the name of an .html file was expected").in_file(str(target))
     check_output(target, force=force)
+    make_parents(target)
     codec = Codec(model, device)
-    with ProgressBar(1 + len(compare.PEERS), "codecs", silent=quiet) as bar:
+    with ProgressBar(1 + len(names), "codecs", silent=quiet) as bar:
         picture = compare.original(read_picture(source_of(source)))
         bar.update(0, "vaecodec")
         ours = compare.own(picture, codec, quality=quality, tune=tune, effort=effort).version
         versions = [ours]
         missing = []
-        for number, (name, title) in enumerate(compare.PEERS.items(), 1):
-            bar.update(number, title)
+        for number, name in enumerate(names, 1):
+            bar.update(number, compare.PEERS[name])
             try:
                 versions.append(compare.peer(picture, name, ours.bytes))
             except VaeError as error:

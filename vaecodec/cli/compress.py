@@ -172,9 +172,9 @@ class _Compress:
 
     def __call__(self, pair: Pair) -> Converted:
         import vaecodec
-        from vaecodec.pictures.reading import lift_limit_of_pillow, read_picture
+        from vaecodec.pictures.reading import read_picture, set_limit_of_pillow
 
-        lift_limit_of_pillow()
+        set_limit_of_pillow()
         source, _ = pair
         picture = read_picture(source_of(source))
         lost = ", ".join(picture.notices)

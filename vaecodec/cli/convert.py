@@ -14,7 +14,7 @@ import click
 from bitstream.errors import VaeError
 from vaecodec import processes
 from vaecodec.cli.report import ProgressBar, notice, say
-from vaecodec.files import STANDARD_STREAM, check_output, write_whole
+from vaecodec.files import STANDARD_STREAM, check_output, make_parents, write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,29 +77,37 @@ def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Ma
 
     def checked(some: Sequence[Pair]) -> Iterator[Pair]:
         for source, target in some:
-            passed = False
+            settled.add(source)
             with telling(source):
                 _check(source, target, taken, force=manner.force)
-                passed = True
-            if passed:
+                settled.remove(source)
+            if source not in settled:
                 bar.update(done, str(source))
                 yield source, target
 
     done = 0
+    settled: set[Path] = set()  # what has been written, or is said to have failed
     with ProgressBar(len(pairs), "files", silent=manner.quiet) as bar:
         rest = list(pairs)
         while rest:
             some, rest = _one_of_each_output(rest)
-            for (source, target), result in processes.each(
-                checked(some), work, min(manner.jobs, len(some))
-            ):
-                with telling(source):
-                    if not isinstance(result, Converted):
-                        raise result
-                    _write(source, target, result, manner)
-                    taken[os.path.realpath(target)] = source
-                done += 1
-                bar.update(done, str(source))
+            results = processes.each(checked(some), work, min(manner.jobs, len(some)))
+            try:
+                for (source, target), result in results:
+                    with telling(source):
+                        if not isinstance(result, Converted):
+                            raise result
+                        _write(source, target, result, manner)
+                        taken[os.path.realpath(target)] = source
+                    done += 1
+                    settled.add(source)
+                    bar.update(done, str(source))
+            except VaeError as error:  # of the processes, not of a file
+                for source, _ in (*some, *rest):
+                    if source not in settled:
+                        with telling(source):
+                            raise VaeError(str(error)).in_file(str(source)) from error
+                break
     return 1 if failures else 0
 
 
@@ -116,7 +124,9 @@ def _one_of_each_output(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
 def _check(source: Path, target: Path, taken: Mapping[str, Path], *, force: bool) -> None:
     """Raises VaeError if the output cannot be written."""
     if other := taken.get(os.path.realpath(target)):
-        raise VaeError(f"its output {target} is already that of {other}").in_file(str(source))
+        raise VaeError(
+            f"its output {target} is already that of {other}; choose another with -o"
+        ).in_file(str(source))
     # os.path answers False where pathlib raises: names that are too long.
     if os.path.exists(target) and os.path.exists(source) and source.samefile(target):
         raise VaeError("would be replaced by its own output").in_file(str(source))
@@ -127,15 +137,17 @@ def _write(source: Path, target: Path, converted: Converted, manner: Manner) -> 
     if not manner.quiet and not manner.as_json:
         for text in converted.notices:
             notice(text)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise VaeError(f"cannot be made ({error.strerror})").in_file(str(target.parent)) from error
+    make_parents(target)
     write_whole(target, converted.data, force=manner.force)
     if manner.keep_times and STANDARD_STREAM not in (source, target):
-        times = source.stat()
-        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
-    if manner.as_json:
+        try:
+            times = source.stat()
+            os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+        except OSError as error:
+            raise VaeError(f"written, but not with the times of {source} ({error.strerror})").in_file(
+                str(target)
+            ) from error
+    if manner.as_json and not manner.quiet:
         _say(source, output=str(target), bytes=len(converted.data), notices=converted.notices)
 
 

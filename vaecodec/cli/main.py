@@ -50,7 +50,7 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run the command line; exit code 0, 1 (some file failed) or 2 (wrong usage)."""
+    """Run the command line; exit code 0, 1 (a file failed) or 2 (wrong usage)."""
     try:
         sys.exit(group.main(prog_name="vaecodec", standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -63,9 +63,12 @@ def main() -> None:
         # What reads our output has enough; without this, Python complains as it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except MemoryError:
+        notice("not enough memory")
+        sys.exit(1)
     except VaeError as error:
         notice(str(error))
-        sys.exit(2)
+        sys.exit(1 if error.filename else 2)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,11 @@ def notice(message: str) -> None:
 def say(text: str) -> None:
     """Print on standard output. Raises VaeError if that has no room."""
     try:
-        click.echo(text)
+        try:
+            click.echo(text)
+        except UnicodeEncodeError:  # of a file's name that is none in the terminal's encoding
+            encoding = sys.stdout.encoding
+            click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
     except BrokenPipeError:  # what reads has enough
         raise
     except OSError as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import webbrowser
+from typing import Any
 
 import click
 
@@ -43,8 +45,10 @@ from vaecodec.cli.report import say
 def command(
     port: int, browse: bool, max_bytes: int, max_pixels: int, model: str | None, device: str
 ) -> int:
-    """A page to try the codec in: drop a picture, move the quality, see before and after beside AVIF,
-    WebP and JPEG of the same size, download the file. It also shows .vae files.
+    """Try the codec in the browser, on this machine only.
+
+    Drop a picture, move the quality, see before and after beside JPEG, WebP and AVIF of the same size,
+    download the file. The page also shows .vae files.
 
     The page is served on this machine only, and stops with Ctrl-C. Nothing is kept, nothing is sent to
     any other machine.
@@ -52,31 +56,38 @@ def command(
     try:
         import uvicorn
 
-        from vaecodec import server
+        from vaecodec.server.application import Limits, application
+        from vaecodec.server.guard import ADDRESS
     except ImportError as error:
         raise VaeError(f"serve needs the extra: pip install 'vaecodec[serve]' ({error})") from error
     from vaecodec.codec import Codec
 
     codec = Codec(model, device)
-    limits = server.Limits(max_bytes=max_bytes, max_pixels=max_pixels)
+    limits = Limits(max_bytes=max_bytes, max_pixels=max_pixels)
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listening.bind((server.ADDRESS, port))
+            listening.bind((ADDRESS, port))
             listening.listen()  # from here on, who asks waits
         except OSError as error:
             raise VaeError(f"port {port} cannot be served ({error.strerror})") from error
         port = listening.getsockname()[1]
-        url = f"http://{server.ADDRESS}:{port}/"
+        url = f"http://{ADDRESS}:{port}/"
         say(f"vaecodec is at {url} until Ctrl-C")
         if browse:
             webbrowser.open(url)
+        site = application(codec, limits, port)
+
+        class Server(uvicorn.Server):
+            def handle_exit(self, *arguments: Any) -> None:
+                site.close()
+                super().handle_exit(*arguments)
+
         config = uvicorn.Config(
-            server.application(codec, limits, port),
-            log_level="warning",
-            lifespan="off",
-            timeout_graceful_shutdown=1,
+            site.app, log_level="error", lifespan="off", ws="none", timeout_graceful_shutdown=1
         )
         with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
-            uvicorn.Server(config).run(sockets=[listening])
+            Server(config).run(sockets=[listening])
+    if site.is_working():
+        os._exit(0)  # Python would wait for what no one asks for, or end it in the middle of PyTorch
     return 0

@@ -4,7 +4,8 @@ const sideBySide = viewer($("viewer"));
 let file = null, picture = null, running = new AbortController(), timer = 0, url = "";
 
 const count = number => number.toLocaleString("en");
-$("limits").textContent = `at most ${count(limits.max_bytes >> 20)} MiB and ${count(Math.floor(limits.max_pixels / 1e6))} megapixels`;
+const rounded = number => number.toLocaleString("en", {maximumSignificantDigits: 2});
+$("limits").textContent = `at most ${rounded(limits.max_bytes / 2 ** 20)} MiB and ${rounded(limits.max_pixels / 1e6)} megapixels`;
 options($("tune"), limits.tunes);
 $("quality").value = limits.quality;
 $("quality-value").textContent = limits.quality;
@@ -38,8 +39,9 @@ async function anew(work) {
   }
 }
 
-function open(chosen) {
-  if (!chosen) return;
+function open(files) {
+  if (!files.length) return;
+  const chosen = files[0];
   anew(async signal => {
     if (chosen.size > limits.max_bytes)
       throw new Error(`${chosen.name}: the file has ${count(chosen.size)} bytes, the limit is ${count(limits.max_bytes)}`);
@@ -55,57 +57,69 @@ function open(chosen) {
     $("work").hidden = false;
     $("name").textContent = file.name;
     $("about").textContent = [`${picture.width} x ${picture.height} pixels, ${count(file.size)} bytes.`, ...picture.notices].join(" ");
-    $("settings").hidden = picture.is_vae;
-    if (picture.is_vae) {
-      $("versions").replaceChildren();
-      sideBySide.show([{name: file.name, src: picture.shown, caption: file.name}], {left: file.name, right: file.name});
-    } else await encode(signal);
+    $("quality-and-tune").hidden = picture.is_vae;
+    $("versions").replaceChildren();
+    if (files.length > 1) $("error").textContent = `One at a time: of ${files.length} files this is the first.`;
+    sideBySide.show([original()], {left: "original", right: "original"});
+    if (picture.is_vae) offer(picture.shown, file.name.replace(/\.[^.]*$/, "") + ".png");
+    else await encode(signal);
   });
 }
 
+const original = () => ({name: "original", src: picture.shown, caption: picture.is_vae ? file.name : "original"});
+
 async function encode(signal) {
+  $("download").hidden = true;
   const settings = {quality: $("quality").value, tune: $("tune").value};
   $("status").textContent = "encoding";
   const own = await ask("encode", settings, file, signal);
-  offer(own);
-  const versions = [own.version], original = {name: "original", src: picture.shown, caption: "original"};
+  offer("data:application/octet-stream;base64," + own.file, file.name.replace(/\.[^.]*$/, "") + ".vae");
+  const versions = [own.version];
   const show = () => {
     versionsTable($("versions"), versions);
-    sideBySide.show([original, ...versions.map(asShown)], {left: "original", right: "vaecodec"});
+    sideBySide.show([original(), ...versions.map(asShown)], {left: "original", right: "vaecodec"});
   };
   show();
   for (const [name, title] of Object.entries(limits.peers)) {
     $("status").textContent = `${title} of at most ${count(own.version.bytes)} bytes`;
-    versions.push(await ask("peer", {codec: name, size: own.version.bytes}, file, signal));
+    try {
+      versions.push(await ask("peer", {codec: name, size: own.version.bytes}, file, signal));
+    } catch (error) {
+      if (signal.aborted) throw error;
+      $("error").textContent = `${$("error").textContent} ${error.message}.`;
+    }
     show();
   }
 }
 
-function offer(own) {
-  const bytes = Uint8Array.from(atob(own.file), letter => letter.charCodeAt(0));
+// A data URL as a file to download.
+function offer(data, name) {
+  const [, type, base64] = data.match(/^data:([^;]*);base64,(.*)$/s);
+  const bytes = Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
   URL.revokeObjectURL(url);
-  url = URL.createObjectURL(new Blob([bytes], {type: "application/octet-stream"}));
+  url = URL.createObjectURL(new Blob([bytes], {type}));
   const link = $("download");
   link.href = url;
-  link.download = file.name.replace(/\.[^.]*$/, "") + ".vae";
-  link.textContent = `Download ${link.download} (${count(bytes.length)} bytes)`;
+  link.download = name;
+  link.textContent = `Download ${name} (${count(bytes.length)} bytes)`;
   link.hidden = false;
 }
 
 function changed() {
   $("quality-value").textContent = $("quality").value;
   clearTimeout(timer);
+  $("download").hidden = true;
   if (file) timer = setTimeout(() => anew(encode), PAUSE);
 }
 $("quality").addEventListener("input", changed);
 $("tune").addEventListener("change", changed);
 $("settings").addEventListener("submit", event => event.preventDefault());
-$("file").addEventListener("change", () => { open($("file").files[0]); $("file").value = ""; });
-addEventListener("paste", event => open(event.clipboardData.files[0]));
+$("file").addEventListener("change", () => { open([...$("file").files]); $("file").value = ""; });
+addEventListener("paste", event => open(event.clipboardData.files));
 addEventListener("dragover", event => { event.preventDefault(); $("drop").classList.add("over"); });
 addEventListener("dragleave", () => $("drop").classList.remove("over"));
 addEventListener("drop", event => {
   event.preventDefault();
   $("drop").classList.remove("over");
-  open(event.dataTransfer.files[0]);
+  open(event.dataTransfer.files);
 });

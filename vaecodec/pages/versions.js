@@ -12,7 +12,7 @@ function versionsTable(table, versions) {
     element(line, "td", {}, version.bytes.toLocaleString("en") + (version.fits ? "" : " (its smallest)"));
     element(line, "td", {}, version.bpp.toFixed(3));
     element(line, "td", {}, version.psnr === null ? "equal" : `${version.psnr.toFixed(2)} dB`);
-    element(line, "td", {}, version.ssimulacra2 === null ? "–" : version.ssimulacra2.toFixed(1));
+    element(line, "td", {}, version.ssimulacra2 === null ? "left out" : version.ssimulacra2.toFixed(1));
     element(line, "td", {class: "settings"}, version.settings);
   }
 }

@@ -16,6 +16,7 @@ function viewer(root) {
   const captions = element(root, "div", {class: "captions"});
   const caption = {left: element(captions, "span", {id: "left-caption"}), right: element(captions, "span", {id: "right-caption"})};
   let versions = [], share = 0.5;
+  const wish = {};  // what was chosen, there or not
 
   function boundary(value) {
     share = Math.min(1, Math.max(0, value));
@@ -29,8 +30,8 @@ function viewer(root) {
     const {naturalWidth: width, naturalHeight: height} = image.right;
     if (!width) return;
     const fit = zoom.value === "0";
-    const scale = fit ? Math.min(root.clientWidth / width, Math.max(240, 0.75 * innerHeight) / height)
-      : zoom.value / devicePixelRatio;
+    const whole = Math.min(root.clientWidth / width, Math.max(240, 0.75 * innerHeight) / height, 1 / devicePixelRatio);
+    const scale = fit ? whole : zoom.value / devicePixelRatio;
     stack.style.width = `${width * scale}px`;
     stack.style.height = `${height * scale}px`;
     slider.style.width = `${Math.min(root.clientWidth, width * scale)}px`;
@@ -48,15 +49,15 @@ function viewer(root) {
       caption[side].textContent = version.caption;
     }
   }
-  // Choices stay as they are where they can; else they are what is given.
-  function show(shown, chosen) {
+  // What was chosen stays so where it can; else it is what is given.
+  function show(shown, given) {
     versions = shown;
     for (const side of ["left", "right"]) {
-      const before = choice[side].value;
       choice[side].replaceChildren();
       options(choice[side], versions.map(v => v.name));
-      choice[side].value = versions.some(v => v.name === before) ? before : chosen[side];
+      choice[side].value = versions.some(v => v.name === wish[side]) ? wish[side] : given[side];
     }
+    for (const part of [bar, handle]) part.hidden = versions.length < 2;
     update();
   }
 
@@ -77,12 +78,13 @@ function viewer(root) {
   });
   for (const end of ["pointerup", "pointercancel"]) slider.addEventListener(end, () => { drag = null; });
   handle.addEventListener("keydown", event => {
-    const to = {ArrowLeft: share - 0.02, ArrowRight: share + 0.02, PageDown: share - 0.2, PageUp: share + 0.2, Home: 0, End: 1}[event.key];
+    const less = share - 0.02, more = share + 0.02;
+    const to = {ArrowLeft: less, ArrowDown: less, ArrowRight: more, ArrowUp: more, PageDown: share - 0.2, PageUp: share + 0.2, Home: 0, End: 1}[event.key];
     if (to !== undefined) { boundary(to); event.preventDefault(); }
   });
   pane.addEventListener("scroll", () => boundary(share));
   for (const side of ["left", "right"]) {
-    choice[side].addEventListener("change", update);
+    choice[side].addEventListener("change", () => { wish[side] = choice[side].value; update(); });
     image[side].addEventListener("load", layout);
   }
   zoom.addEventListener("change", layout);

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Union, cast
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from bitstream.chunks import SIGNATURE
 from bitstream.container import GREY, GREY_ALPHA, MAX_PIXELS, RGB, RGB_ALPHA
 from bitstream.errors import BadImage, BadType, LimitExceeded, VaeError
 from vaecodec.pictures import metadata as meta
@@ -69,18 +72,19 @@ def _pillow_reads(what: str) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise BadImage("not an image in a format that can be read") from error
     except Image.DecompressionBombError as error:
-        raise LimitExceeded(str(error)) from error
+        found, limit = re.findall(r"\d+", str(error))[:2]
+        raise LimitExceeded(f"the picture has {found} pixels, the limit is {limit} pixels") from error
     except OSError as error:
         raise BadImage(f"{what} ({error.strerror or error})") from error
     except Exception as error:  # plugins raise anything
         raise BadImage(f"{what} ({str(error) or type(error).__name__})") from error
 
 
-def lift_limit_of_pillow() -> None:
-    """For commands: our limit in the place of Pillow's smaller one, whose warning would stand beside
-    our error."""
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+def set_limit_of_pillow(max_pixels: int = MAX_PIXELS) -> None:
+    """For commands: a limit in the place of Pillow's, which warns from half of it on and holds while
+    files are opened as well. Its warnings, of that and of damage, would stand beside our errors."""
+    Image.MAX_IMAGE_PIXELS = max_pixels // 2
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -107,7 +111,19 @@ def _opened(data: bytes) -> Image.Image:
     if not data:
         raise BadImage("the file is empty")
     with _pillow_reads("a damaged image"):
-        return Image.open(io.BytesIO(data))
+        try:
+            return Image.open(io.BytesIO(data), formats=_formats())
+        except UnidentifiedImageError:
+            if data.startswith(SIGNATURE):
+                raise BadImage("a .vae file already, and no picture to make one of") from None
+            raise
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Pillow's, but for what starts another program."""
+    Image.init()
+    return tuple(name for name in Image.ID if name != "EPS")
 
 
 def to_picture(image: ImageLike) -> Picture:
@@ -141,12 +157,12 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
     with _pillow_reads("the picture cannot be read completely"):
         deepest = _deepest_sample(image)
         inverted = image.mode in _DEEP_MODES and _white_is_zero(image)
-        frames = getattr(image, "n_frames", 1)
+        frames = getattr(image, "is_animated", False)  # their number takes long to find
         image.load()
     notices = []
     if deepest > OPAQUE:
         notices.append(f"{deepest.bit_length()} bits per sample (reduced to 8)")
-    if frames > 1:
+    if frames:
         notices.append("frames but the first")
     metadata, carried = meta.of_image(image)
     notices += [*carried, *unread]
@@ -226,16 +242,16 @@ def _to_8_bits(samples: np.ndarray, deepest: int) -> np.ndarray:
 def _from_cmyk(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[str]]:
     """CMYK to sRGB, through its profile if it has one that can be used; and what is not kept if not."""
     if not profile:
-        return image.convert("RGB"), []
+        return image.convert("RGB"), ["CMYK (converted to RGB)"]
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(
             image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
     except (ImageCms.PyCMSError, OSError):
-        return image.convert("RGB"), ["a colour profile that cannot be used"]
+        return image.convert("RGB"), ["CMYK (converted to RGB)", "a colour profile that cannot be used"]
     assert converted is not None  # only a conversion in place returns nothing
-    return converted, []
+    return converted, ["CMYK (converted to sRGB)"]
 
 
 def _tensor_samples(tensor: torch.Tensor) -> np.ndarray:

@@ -15,13 +15,15 @@ from bitstream.errors import VaeError
 
 @dataclass(frozen=True, kw_only=True)
 class Pillow:
-    """A format that Pillow writes, with fixed options besides the quality."""
+    """A format that Pillow writes, with fixed options besides the quality. `ends`: its lowest and its
+    highest quality."""
 
     name: str
     format: str
     about: str
     feature: str
     qualities: Sequence[int]
+    ends: tuple[int, int] = (0, 100)
     options: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -56,6 +58,7 @@ JPEG, JPEG_444 = (
         about=f"{subsampling}, optimize, progressive",
         feature="jpg",
         qualities=qualities,
+        ends=(1, 100),
         options={"optimize": True, "progressive": True, "subsampling": subsampling},
     )
     for name, subsampling, qualities in (
@@ -77,6 +80,7 @@ JPEG_2000 = _Jpeg2000(
     about="9/7 wavelet, decorrelated colours, one layer, quality in dB",
     feature="jpg_2000",
     qualities=(24, 27, 30, 33, 36, 40, 44),
+    ends=(10, 60),
     options={"irreversible": True, "mct": 1},  # Pillow's default codes R, G and B apart
 )
 

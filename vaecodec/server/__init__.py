@@ -1,0 +1,1 @@
+"""What answers the page of `vaecodec serve`, on this machine only. Needs the extra `serve`."""

@@ -1,0 +1,114 @@
+"""The page of `vaecodec serve`, and what its requests ask for. Nothing is kept between them: each
+brings its picture along, and gets back what is shown of it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from bitstream.chunks import SIGNATURE
+from bitstream.errors import BadValue
+from vaecodec import compare, describe
+from vaecodec.codec import Codec
+from vaecodec.pages.assemble import assemble
+from vaecodec.pictures.reading import read_picture, set_limit_of_pillow
+from vaecodec.quality import DEFAULT_QUALITY, TUNES
+from vaecodec.server.desk import Desk, Order
+from vaecodec.server.guard import Guard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Of what is sent: bytes of a file, pixels of a picture."""
+
+    max_bytes: int
+    max_pixels: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """`app` is what a server runs. `close`: nobody waits for answers any longer. `is_working`: whether
+    a thread is at work."""
+
+    app: ASGIApp
+    close: Callable[[], None]
+    is_working: Callable[[], bool]
+
+
+def application(codec: Codec, limits: Limits, port: int) -> Application:
+    """What answers at `port` of this machine."""
+    set_limit_of_pillow(limits.max_pixels)
+    page = assemble(
+        "serve",
+        {
+            "data": {
+                "max_bytes": limits.max_bytes,
+                "max_pixels": limits.max_pixels,
+                "quality": DEFAULT_QUALITY,
+                "tunes": TUNES,
+                "peers": compare.PEERS,
+            }
+        },
+    )
+    desk = Desk(limits.max_bytes)
+    routes = [Route("/", lambda _: HTMLResponse(page.html))]
+    for path, task in (("/open", _opened), ("/encode", _encoded), ("/peer", _peer)):
+        answer = partial(desk.answer, partial(task, codec, limits))
+        routes.append(Route(path, answer, methods=["POST"]))
+    return Application(
+        app=Guard(Starlette(routes=routes), page.policy, port),
+        close=partial(setattr, desk, "closing", True),
+        is_working=lambda: desk.is_working,
+    )
+
+
+def _opened(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
+    """What a picture or a `.vae` file looks like, and what is to say of it."""
+    is_vae = order.data.startswith(SIGNATURE)
+    if is_vae:
+        about = describe.info(order.data, max_pixels=limits.max_pixels)
+        image = codec.decode(order.data, max_pixels=limits.max_pixels)
+        seen, profile = compare.seen_of(image), image.info.get("icc_profile", b"")
+        coding = "without loss" if about.lossless else f"model {about.model}, level {about.level}"
+        carried = ", ".join(about.metadata)
+        notices = [f"{about.bits_per_pixel:.3f} bits per pixel, {coding}."]
+        notices += [f"It carries {carried}."] if carried else []
+    else:
+        picture = read_picture(order.data, max_pixels=limits.max_pixels)
+        original = compare.original(picture)
+        seen, profile = original.seen, original.profile
+        notices = [f"Not kept: {', '.join(picture.notices)}."] if picture.notices else []
+        notices += compare.notices(picture)
+    return {
+        "is_vae": is_vae,
+        "width": seen.shape[1],
+        "height": seen.shape[0],
+        "notices": notices,
+        "shown": compare.shown(seen, profile, png=is_vae).url,
+    }
+
+
+def _encoded(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
+    """The `.vae` file of a picture, as base64, and what it looks like."""
+    quality = order.number("quality")
+    original = compare.original(read_picture(order.data, max_pixels=limits.max_pixels))
+    order.check()
+    own = compare.own(original, codec, quality=quality, tune=order.asked.get("tune"))
+    return {"file": base64.b64encode(own.file).decode(), "version": own.version.as_json()}
+
+
+def _peer(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
+    """What another codec makes of at most `size` bytes."""
+    size, name = order.number("size"), order.asked.get("codec", "")
+    if name not in compare.PEERS:
+        raise BadValue(f"no codec is called {name!r}; there are: {', '.join(compare.PEERS)}")
+    original = compare.original(read_picture(order.data, max_pixels=limits.max_pixels))
+    return compare.peer(original, name, size, order.check).as_json()
