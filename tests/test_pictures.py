@@ -454,7 +454,7 @@ def test_further_frames_are_not_counted(
 
 
 def test_limits_hold_while_files_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An icon's directory says 16 x 16, the picture in it 4000 x 4000, and Pillow decodes it to open."""
+    """An icon's directory says 16 x 16, the picture in it is larger, and Pillow decodes it to open."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     with warnings.catch_warnings():
         reading.set_limit_of_pillow(10**6)
