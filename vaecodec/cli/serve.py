@@ -61,7 +61,9 @@ def command(
     except ImportError as error:
         raise VaeError(f"serve needs the extra: pip install 'vaecodec[serve]' ({error})") from error
     from vaecodec.codec import Codec
+    from vaecodec.pictures.reading import set_limit_of_pillow
 
+    set_limit_of_pillow(max_pixels)
     codec = Codec(model, device)
     limits = Limits(max_bytes=max_bytes, max_pixels=max_pixels)
     with socket.socket() as listening:

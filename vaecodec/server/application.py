@@ -19,7 +19,7 @@ from bitstream.errors import BadValue
 from vaecodec import compare, describe
 from vaecodec.codec import Codec
 from vaecodec.pages.assemble import assemble
-from vaecodec.pictures.reading import read_picture, set_limit_of_pillow
+from vaecodec.pictures.reading import read_picture
 from vaecodec.quality import DEFAULT_QUALITY, TUNES
 from vaecodec.server.desk import Desk, Order
 from vaecodec.server.guard import Guard
@@ -45,7 +45,6 @@ class Application:
 
 def application(codec: Codec, limits: Limits, port: int) -> Application:
     """What answers at `port` of this machine."""
-    set_limit_of_pillow(limits.max_pixels)
     page = assemble(
         "serve",
         {
