@@ -339,9 +339,10 @@ def test_what_nobody_waits_for_is_given_up(
 def test_files_that_do_not_arrive(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "ARRIVAL", 0.1)
     with socket.create_connection(("127.0.0.1", site.port)) as connection:
-        lines = f"POST /open HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nContent-Length: 9\r\n\r\na"
-        connection.sendall(lines.encode())
-        assert b"has not arrived in 0.1 seconds" in connection.recv(65536)
+        lines = ["POST /open HTTP/1.1", f"Host: 127.0.0.1:{site.port}", "Connection: close"]
+        lines += ["Content-Length: 9", "", "a"]
+        connection.sendall("\r\n".join(lines).encode())
+        assert b"has not arrived in 0.1 seconds" in connection.makefile("rb").read()
 
 
 def test_memory_that_is_not_there(site: Site, png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
