@@ -572,3 +572,18 @@ def test_names_that_the_terminal_cannot_show(tmp_path: Path, photo: np.ndarray) 
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\udcff.png" in done.stdout
+
+
+def test_going_on(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(photo[:16, :16]).save(name)
+    Path("a.vae").write_text("mine")
+    assert run("compress", "a.png", "b.png", "--skip-existing") == (
+        0,
+        "",
+        "vaecodec: 1 of 2 files have an output already\n",
+    )
+    assert Path("a.vae").read_text() == "mine" and Path("b.vae").exists()
+    assert run("compress", "a.png", "b.png", "--skip-existing", "--quiet") == (0, "", "")
+    assert run("compress", "a.png", "--skip-existing", "--force")[0] == 2

@@ -88,6 +88,7 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
 @options.model
 @options.device
 @options.force
+@options.skip_existing
 @options.quiet
 @options.as_json
 @options.keep_times
@@ -104,6 +105,7 @@ def command(
     model: str | None,
     device: str,
     force: bool,
+    skip_existing: bool,
     quiet: bool,
     as_json: bool,
     keep_times: bool,
@@ -143,7 +145,14 @@ def command(
     registry.find(model, tune)  # what there is none of is said once, before any file
     pick_device(device)
 
-    manner = Manner(force=force, quiet=quiet, as_json=as_json, keep_times=keep_times, jobs=jobs)
+    manner = Manner(
+        force=force,
+        skip_existing=skip_existing,
+        quiet=quiet,
+        as_json=as_json,
+        keep_times=keep_times,
+        jobs=jobs,
+    )
     work = _Compress(
         quality=quality,
         effort=effort,

@@ -19,10 +19,11 @@ from vaecodec.files import STANDARD_STREAM, check_output, make_parents, write_wh
 
 @dataclass(frozen=True, kw_only=True)
 class Manner:
-    """How files are written and spoken of: replaced, quietly, as JSON, with the times of their inputs,
-    so many at a time."""
+    """How files are written and spoken of: replaced or left out, quietly, as JSON, with the times of
+    their inputs, so many at a time."""
 
     force: bool
+    skip_existing: bool
     quiet: bool
     as_json: bool
     keep_times: bool
@@ -50,6 +51,13 @@ def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Ma
     if not pairs:
         notice("the folders given hold no file to work on")
         return 1
+    if manner.force and manner.skip_existing:
+        raise click.UsageError("give one of --force and --skip-existing")
+    if manner.skip_existing:
+        left = [(source, target) for source, target in pairs if not os.path.isfile(target)]
+        if len(left) < len(pairs) and not manner.quiet:
+            notice(f"{len(pairs) - len(left)} of {len(pairs)} files have an output already")
+        pairs = left
     streams = any(STANDARD_STREAM in pair for pair in pairs)
     if manner.as_json and any(target == STANDARD_STREAM for _, target in pairs):
         raise click.UsageError("--json and an output on standard output would run into each other")

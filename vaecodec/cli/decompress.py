@@ -60,6 +60,7 @@ SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
     help=f"Of the format written, where it loses something. [default: {LOSSY_QUALITY}]",
 )
 @options.force
+@options.skip_existing
 @options.quiet
 @options.as_json
 @options.keep_times
@@ -76,6 +77,7 @@ def command(
     device: str,
     quality: int | None,
     force: bool,
+    skip_existing: bool,
     quiet: bool,
     as_json: bool,
     keep_times: bool,
@@ -113,7 +115,14 @@ def command(
         device=device,
         quality=quality,
     )
-    manner = Manner(force=force, quiet=quiet, as_json=as_json, keep_times=keep_times, jobs=jobs)
+    manner = Manner(
+        force=force,
+        skip_existing=skip_existing,
+        quiet=quiet,
+        as_json=as_json,
+        keep_times=keep_times,
+        jobs=jobs,
+    )
     return convert(pairs, work, manner)
 
 

@@ -35,6 +35,11 @@ jobs = click.option(
     help="Files at a time, in processes of their own.",
 )
 force = click.option("--force", is_flag=True, help="Replace existing output files.")
+skip_existing = click.option(
+    "--skip-existing",
+    is_flag=True,
+    help="Leave out what has an output already, such as to go on later.",
+)
 quiet = click.option("--quiet", is_flag=True, help="Say nothing but what went wrong.")
 as_json = click.option(
     "--json",
