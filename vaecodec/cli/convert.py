@@ -54,7 +54,7 @@ def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Ma
     if manner.force and manner.skip_existing:
         raise click.UsageError("give one of --force and --skip-existing")
     if manner.skip_existing:
-        left = [(source, target) for source, target in pairs if not os.path.isfile(target)]
+        left = [(source, target) for source, target in pairs if not os.path.exists(target)]
         if len(left) < len(pairs) and not manner.quiet:
             notice(f"{len(pairs) - len(left)} of {len(pairs)} files have an output already")
         pairs = left
