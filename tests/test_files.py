@@ -484,7 +484,7 @@ def test_processes_that_are_ended_from_outside(
     def each(items: Iterable[Any], *_: object) -> Iterator[Any]:
         first, *_others = items
         yield first, Converted(data=b"done")
-        raise vaecodec.VaeError("ended")
+        raise processes.Ended("ended")
 
     monkeypatch.setattr(convert.processes, "each", each)
     assert run("compress", "a.png", "b.png", "c.png", "--jobs", "2") == (

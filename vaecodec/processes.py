@@ -18,6 +18,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class Ended(VaeError):
+    """The system ended a process, as it does when memory runs out."""
+
+
 def each(
     items: Iterable[Item],
     work: Callable[[Item], Result],
@@ -27,7 +31,7 @@ def each(
     """Every item with what `work` returns or raises, in the order they end; `jobs` at once, in
     processes of their own if that is more than one. All can be pickled. `start`: done in each first.
 
-    Raises VaeError if the system ends a process, as it does when memory runs out.
+    Raises Ended.
     """
     if jobs == 1:
         if start is not None:
@@ -50,7 +54,7 @@ def each(
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield running.pop(future), future.result()
         except BrokenProcessPool as error:
-            raise VaeError(
+            raise Ended(
                 "a worker process was ended from outside: was memory short (try fewer --jobs), or does "
                 "a script that starts them lack its `if __name__ == '__main__'`?"
             ) from error

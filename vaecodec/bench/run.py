@@ -111,8 +111,12 @@ def _call(task: Task) -> dict[str, Any]:
 def each(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any] | VaeError]]:
     """Every task with its result or the VaeError it raised, in the order they end; `jobs` at once."""
     codecs = list({task.codec.name: task.codec for task in tasks}.values())
-    for task, result in processes.each(tasks, _call, jobs, partial(_warm_up, codecs)):
-        yield task, VaeError("not enough memory") if isinstance(result, MemoryError) else result
+    try:
+        for task, result in processes.each(tasks, _call, jobs, partial(_warm_up, codecs)):
+            yield task, VaeError("not enough memory") if isinstance(result, MemoryError) else result
+    except processes.Ended as error:
+        kept = "with --out, what was measured is kept: run the command again"
+        raise VaeError(f"{error}; {kept}") from error
 
 
 def _measured(

@@ -97,14 +97,7 @@ if TYPE_CHECKING:
     metavar="BPP",
     help="Size at which the report shows pictures side by side; 0 for no pictures.",
 )
-@click.option(
-    "--jobs",
-    "-j",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes at once. More are faster together, but each is slower: speeds mean less.",
-)
+@options.jobs("Processes at once. More are faster together, but each is slower: speeds mean less.")
 @options.device
 def command(
     images: Sequence[str],

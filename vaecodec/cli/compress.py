@@ -12,7 +12,7 @@ import click
 
 from bitstream.errors import BadValue, VaeError
 from vaecodec.cli import options
-from vaecodec.cli.convert import Converted, Manner, Pair, convert
+from vaecodec.cli.convert import Converted, Manner, Pair, convert, with_manner
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
 from vaecodec.targets import check_target
 
@@ -87,13 +87,8 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
 @click.option("--strip", is_flag=True, help="Leave out colour profile, EXIF and XMP.")
 @options.model
 @options.device
-@options.force
-@options.skip_existing
-@options.quiet
-@options.as_json
-@options.keep_times
+@with_manner
 @options.recursive
-@options.jobs
 def command(
     inputs: tuple[str, ...],
     output: str | None,
@@ -104,13 +99,8 @@ def command(
     strip: bool,
     model: str | None,
     device: str,
-    force: bool,
-    skip_existing: bool,
-    quiet: bool,
-    as_json: bool,
-    keep_times: bool,
+    manner: Manner,
     recursive: bool,
-    jobs: int,
     **targets: Any,
 ) -> int:
     """Compress image files to .vae files.
@@ -145,14 +135,6 @@ def command(
     registry.find(model, tune)  # what there is none of is said once, before any file
     pick_device(device)
 
-    manner = Manner(
-        force=force,
-        skip_existing=skip_existing,
-        quiet=quiet,
-        as_json=as_json,
-        keep_times=keep_times,
-        jobs=jobs,
-    )
     work = _Compress(
         quality=quality,
         effort=effort,

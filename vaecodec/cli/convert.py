@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from bitstream.errors import VaeError
 from vaecodec import processes
+from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar, notice, say
 from vaecodec.files import STANDARD_STREAM, check_output, make_parents, write_whole
 
@@ -41,6 +45,23 @@ class Converted:
 Pair = tuple[Path, Path]
 
 
+def with_manner(command: Callable[..., int]) -> Callable[..., int]:
+    """A command with the options of a Manner, which it is given as `manner`."""
+
+    @options.force
+    @options.skip_existing
+    @options.quiet
+    @options.as_json
+    @options.keep_times
+    @options.jobs("Files at a time, in processes of their own.")
+    @functools.wraps(command)
+    def with_options(**given: Any) -> int:
+        names = [field.name for field in dataclasses.fields(Manner)]
+        return command(manner=Manner(**{name: given.pop(name) for name in names}), **given)
+
+    return with_options
+
+
 def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Manner) -> int:
     """Write `work(pair)`, of a source and a target, to the target, for every pair. Exit code 0 only if
     all succeeded.
@@ -63,13 +84,64 @@ def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Ma
         raise click.UsageError("--json and an output on standard output would run into each other")
     if streams and manner.jobs > 1 and len(pairs) > 1:
         raise click.UsageError("standard input or output is none of several --jobs")
-    failures = 0
-    taken: dict[str, Path] = {}  # by real path: one folder may have several names
+    with ProgressBar(len(pairs), "files", silent=manner.quiet) as bar:
+        conversion = _Conversion(pairs, manner, bar)
+        while firsts := conversion.one_of_each_output():
+            try:
+                jobs = min(manner.jobs, len(firsts))
+                for pair, result in processes.each(conversion.checked(firsts), work, jobs):
+                    conversion.finish(pair, result)
+            except processes.Ended as error:
+                conversion.give_up(error)
+    return 1 if conversion.failures else 0
+
+
+class _Conversion:
+    """What has come of each file so far."""
+
+    def __init__(self, pairs: Sequence[Pair], manner: Manner, bar: ProgressBar) -> None:
+        self._manner, self._bar, self._total = manner, bar, len(pairs)
+        self._left = list(pairs)  # of which nothing has come
+        self._taken: dict[str, Path] = {}  # by real path: one folder may have several names
+        self.failures = 0
+
+    def one_of_each_output(self) -> list[Pair]:
+        """Of those that are left, the first for each output."""
+        firsts: dict[str, Pair] = {}
+        for pair in self._left:
+            firsts.setdefault(os.path.realpath(pair[1]), pair)
+        return list(firsts.values())
+
+    def checked(self, pairs: Sequence[Pair]) -> Iterator[Pair]:
+        """Those of which the output can be written."""
+        for source, target in pairs:
+            self._bar.update(self._total - len(self._left), str(source))
+            failures = self.failures
+            with self._telling(source, target):
+                self._check(source, target)
+            if self.failures == failures:
+                yield source, target
+
+    def finish(self, pair: Pair, result: Converted | VaeError | MemoryError) -> None:
+        """Write what the work gave, or say what it raised."""
+        source, target = pair
+        with self._telling(source, target):
+            if not isinstance(result, Converted):
+                raise result
+            _write(source, target, result, self._manner)
+            self._taken[os.path.realpath(target)] = source
+            self._left.remove(pair)
+        self._bar.update(self._total - len(self._left), str(source))
+
+    def give_up(self, error: VaeError) -> None:
+        """Say of all that are left that they are not done."""
+        for source, target in list(self._left):
+            with self._telling(source, target):
+                raise VaeError(str(error)).in_file(str(source)) from error
 
     @contextlib.contextmanager
-    def telling(source: Path) -> Iterator[None]:
+    def _telling(self, source: Path, target: Path) -> Iterator[None]:
         """What goes wrong with one file is said, and the others go on."""
-        nonlocal failures
         try:
             yield
             return
@@ -77,68 +149,23 @@ def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Ma
             message = str(error) if error.filename else f"{source}: {error}"
         except MemoryError:
             message = f"{source}: not enough memory for a picture of this size"
-        failures += 1
-        if manner.as_json:
+        self.failures += 1
+        self._left.remove((source, target))
+        if self._manner.as_json:
             _say(source, error=message)
         else:
             notice(message)
 
-    def checked(some: Sequence[Pair]) -> Iterator[Pair]:
-        for source, target in some:
-            settled.add(source)
-            with telling(source):
-                _check(source, target, taken, force=manner.force)
-                settled.remove(source)
-            if source not in settled:
-                bar.update(done, str(source))
-                yield source, target
-
-    done = 0
-    settled: set[Path] = set()  # what has been written, or is said to have failed
-    with ProgressBar(len(pairs), "files", silent=manner.quiet) as bar:
-        rest = list(pairs)
-        while rest:
-            some, rest = _one_of_each_output(rest)
-            results = processes.each(checked(some), work, min(manner.jobs, len(some)))
-            try:
-                for (source, target), result in results:
-                    with telling(source):
-                        if not isinstance(result, Converted):
-                            raise result
-                        _write(source, target, result, manner)
-                        taken[os.path.realpath(target)] = source
-                    done += 1
-                    settled.add(source)
-                    bar.update(done, str(source))
-            except VaeError as error:  # of the processes, not of a file
-                for source, _ in (*some, *rest):
-                    if source not in settled:
-                        with telling(source):
-                            raise VaeError(str(error)).in_file(str(source)) from error
-                break
-    return 1 if failures else 0
-
-
-def _one_of_each_output(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
-    """The first pair of each output, and the others."""
-    firsts: dict[str, Pair] = {}
-    others = []
-    for pair in pairs:
-        if firsts.setdefault(os.path.realpath(pair[1]), pair) is not pair:
-            others.append(pair)
-    return list(firsts.values()), others
-
-
-def _check(source: Path, target: Path, taken: Mapping[str, Path], *, force: bool) -> None:
-    """Raises VaeError if the output cannot be written."""
-    if other := taken.get(os.path.realpath(target)):
-        raise VaeError(
-            f"its output {target} is already that of {other}; choose another with -o"
-        ).in_file(str(source))
-    # os.path answers False where pathlib raises: names that are too long.
-    if os.path.exists(target) and os.path.exists(source) and source.samefile(target):
-        raise VaeError("would be replaced by its own output").in_file(str(source))
-    check_output(target, force=force)
+    def _check(self, source: Path, target: Path) -> None:
+        """Raises VaeError if the output cannot be written."""
+        if other := self._taken.get(os.path.realpath(target)):
+            raise VaeError(
+                f"its output {target} is already that of {other}; choose another with -o"
+            ).in_file(str(source))
+        # os.path answers False where pathlib raises: names that are too long.
+        if os.path.exists(target) and os.path.exists(source) and source.samefile(target):
+            raise VaeError("would be replaced by its own output").in_file(str(source))
+        check_output(target, force=self._manner.force)
 
 
 def _write(source: Path, target: Path, converted: Converted, manner: Manner) -> None:

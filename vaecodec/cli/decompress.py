@@ -12,7 +12,7 @@ import click
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.convert import Converted, Manner, Pair, convert
+from vaecodec.cli.convert import Converted, Manner, Pair, convert, with_manner
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
 
 if TYPE_CHECKING:
@@ -59,13 +59,8 @@ SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
     type=click.IntRange(1, 100),
     help=f"Of the format written, where it loses something. [default: {LOSSY_QUALITY}]",
 )
-@options.force
-@options.skip_existing
-@options.quiet
-@options.as_json
-@options.keep_times
+@with_manner
 @options.recursive
-@options.jobs
 def command(
     inputs: tuple[str, ...],
     output: str | None,
@@ -76,13 +71,8 @@ def command(
     model: str | None,
     device: str,
     quality: int | None,
-    force: bool,
-    skip_existing: bool,
-    quiet: bool,
-    as_json: bool,
-    keep_times: bool,
+    manner: Manner,
     recursive: bool,
-    jobs: int,
 ) -> int:
     """Turn .vae files back into images: PNG, or the format of OUT's extension.
 
@@ -114,14 +104,6 @@ def command(
         model=model,
         device=device,
         quality=quality,
-    )
-    manner = Manner(
-        force=force,
-        skip_existing=skip_existing,
-        quiet=quiet,
-        as_json=as_json,
-        keep_times=keep_times,
-        jobs=jobs,
     )
     return convert(pairs, work, manner)
 

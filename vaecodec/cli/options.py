@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
 from bitstream.container import MAX_PIXELS
 from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_TUNE, MAX_EFFORT, TUNES
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 device = click.option(
     "--device",
@@ -26,14 +31,15 @@ recursive = click.option(
     show_default=True,
     help="Search the folders in folders as well; outputs keep the tree.",
 )
-jobs = click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Files at a time, in processes of their own.",
-)
+
+
+def jobs(help_text: str) -> Callable[[Command], Command]:
+    """How much is done at a time, in processes of their own."""
+    return click.option(
+        "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help=help_text
+    )
+
+
 force = click.option("--force", is_flag=True, help="Replace existing output files.")
 skip_existing = click.option(
     "--skip-existing",
