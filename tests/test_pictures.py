@@ -471,3 +471,15 @@ def test_limits_hold_while_files_are_opened(monkeypatch: pytest.MonkeyPatch) -> 
 def test_no_other_program_reads_pictures() -> None:
     with pytest.raises(vaecodec.BadImage, match="not an image in a format that can be read"):
         read_picture(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n")
+
+
+def test_formats_that_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin may be imported after pictures have been read."""
+    with pytest.raises(vaecodec.BadImage):
+        read_picture(b"a format of its own")
+    for name in ("ID", "OPEN"):
+        monkeypatch.setattr(Image, name, getattr(Image, name).copy())
+    Image.register_open(
+        "OWN", lambda *_: Image.new("RGB", (9, 5)), lambda prefix: prefix.startswith(b"a format of")
+    )
+    assert read_picture(b"a format of its own").samples.shape == (5, 9, 3)

@@ -18,13 +18,12 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 import torch
-from PIL import Image
 
-from bitstream.container import MAX_PIXELS
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
 from vaecodec.files import write_whole
 from vaecodec.geometry import GROUP, LATENT_STRIDE, latent_size, windows
+from vaecodec.pictures.reading import set_limit_of_pillow
 from vaecodec.quality import DEFAULT_QUALITY, level_of
 
 SIDES = {24: (6000, 4000), 200: (16384, 12288)}
@@ -53,7 +52,7 @@ def _resident() -> float:
 
 def child(model: str, what: str, source: str, target: str) -> None:
     """Encode or decode one file; print seconds and GiB."""
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    set_limit_of_pillow()
     codec = Codec(model, "cpu")
     codec.decode(codec.encode(np.zeros((64, 64, 3), np.uint8)))
     before = _resident()

@@ -23,7 +23,7 @@ from bitstream.errors import VaeError
 from vaecodec import figures
 from vaecodec.bench.codecs import other
 from vaecodec.bench.codecs.pillow import Pillow
-from vaecodec.bench.matched import largest_within
+from vaecodec.bench.matched import Coded, largest_within
 from vaecodec.bench.run import guarded
 from vaecodec.codec import Codec
 from vaecodec.model import registry
@@ -114,7 +114,8 @@ def own(
     """Raises what `Codec.encode` does."""
     file = codec.encode(source.picture, quality, tune=tune, effort=effort)
     decoded = seen_of(codec.decode(file))
-    header = container.parse(file).header
+    parsed = container.parse(file)
+    header = parsed.header
     model = "no model" if header.lossless else registry.find_id(header.model_id).name
     version = _version(
         source,
@@ -122,7 +123,7 @@ def own(
         name="vaecodec",
         settings=model + (f", effort {effort}" if effort else ""),
         quality="lossless" if header.lossless else str(quality),
-        size=picture_bytes(file),
+        size=_picture_bytes(parsed),
         fits=True,
         shown=shown(decoded, source.profile),
     )
@@ -141,32 +142,36 @@ def peer(
     if max(source.seen.shape) > SIDES.get(name, MAX_SIDE):
         raise VaeError(f"{PEERS[name]} has no pictures with a side of more than {SIDES[name]} pixels")
     with guarded(PEERS[name]):
-        exactly = _without_loss(source, codec, size) if name == "webp" else None
-        codec = codec if exactly is None else exactly
-        ends = codec.ends if exactly is None else (100, 100)  # then quality is how hard it tries
-        found = largest_within(source.seen, codec, size, ends, before_each)
-        # For the eye with the colour profile, which is no part of the size.
-        options = {**codec.options, **({"icc_profile": source.profile} if source.profile else {})}
-        coloured = replace(codec, options=options).encode(source.seen, found.quality)
+        exact = replace(codec, options={**codec.options, "lossless": True})
+        found = _without_loss(source, exact, size) if name == "webp" else None
+        if found is not None:
+            codec = exact
+        else:
+            found = largest_within(source.seen, codec, size, codec.ends, before_each)
+        seen = found.data
+        if source.profile:  # for the eye, and no part of the size
+            profiled = {**codec.options, "icc_profile": source.profile}
+            seen = replace(codec, options=profiled).encode(source.seen, found.quality)
         decoded = codec.decode(found.data)
     return _version(
         source,
         decoded,
         name=PEERS[name],
         settings=codec.settings,
-        quality=str(found.quality) if exactly is None else "lossless",
+        quality="lossless" if codec is exact else str(found.quality),
         size=len(found.data),
         fits=found.fits,
-        shown=Shown(type=Image.MIME[codec.format], data=coloured),
+        shown=Shown(type=Image.MIME[codec.format], data=seen),
     )
 
 
-def _without_loss(source: Original, codec: Pillow, size: int) -> Pillow | None:
-    """WebP without loss, if that is no larger than `size`, as it may be of drawings."""
+def _without_loss(source: Original, exact: Pillow, size: int) -> Coded | None:
+    """The WebP file without loss, if it is no larger than `size`, as it may be of drawings."""
     if len(shown(source.seen).data) > _WORTH_TRYING * size:
         return None
-    exactly = replace(codec, options={**codec.options, "lossless": True})
-    return exactly if len(exactly.encode(source.seen, 100)) <= size else None
+    quality = 100  # how hard it tries
+    data = exact.encode(source.seen, quality)
+    return Coded(quality=quality, data=data, fits=True) if len(data) <= size else None
 
 
 def _version(
@@ -225,10 +230,9 @@ def shown(samples: np.ndarray, profile: bytes = b"", *, png: bool = False) -> Sh
     return Shown(type="image/webp" if webp else "image/png", data=file.getvalue())
 
 
-def picture_bytes(file: bytes) -> int:
+def _picture_bytes(parsed: container.Container) -> int:
     """Bytes of a `.vae` file without its metadata and transparency (which stays where all is stored
     without loss, in one stream)."""
-    parsed = container.parse(file)
     header = parsed.header
     if header.alpha and not header.lossless:
         header = replace(header, colour=container.GREY if header.grey else container.RGB)

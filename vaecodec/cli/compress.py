@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 
@@ -15,19 +13,6 @@ from vaecodec.cli import options
 from vaecodec.cli.convert import Converted, Manner, Pair, convert, with_manner
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
 from vaecodec.targets import check_target
-
-
-class Size(click.ParamType):
-    """A number of bytes: 200000, 200k (thousands), 1.5M, 64Ki (1024)."""
-
-    name = "size"
-    UNITS: ClassVar = {"": 1, "k": 10**3, "M": 10**6, "Ki": 2**10, "Mi": 2**20}
-
-    def convert(self, value: object, param: object, ctx: object) -> int:
-        match = re.fullmatch(r"([0-9]*\.?[0-9]+)(k|M|Ki|Mi|)", str(value))
-        if match is None:
-            raise click.BadParameter(f"{value!r} is no size, such as 200000, 200k or 64Ki")
-        return int(Decimal(match[1]) * self.UNITS[match[2]])
 
 
 def _above_zero(_: object, option: click.Parameter, value: float | None) -> float | None:
@@ -51,7 +36,7 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
 @options.quality
 @click.option(
     "--target-size",
-    type=Size(),
+    type=options.Size(),
     callback=_above_zero,
     metavar="BYTES",
     help="The best file that is no larger, such as 200k, in place of a quality.",
@@ -189,7 +174,9 @@ def _is_read(name: str) -> bool:
     name."""
     from PIL import Image, ImageFile
 
-    if name not in Image.OPEN or name in ("MPEG", "EPS"):
+    from vaecodec.pictures.reading import formats
+
+    if name not in formats() or name == "MPEG":
         return False
     factory = Image.OPEN[name][0]
     return not (isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile))

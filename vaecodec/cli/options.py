@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from decimal import Decimal
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -11,6 +13,20 @@ from bitstream.container import MAX_PIXELS
 from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_TUNE, MAX_EFFORT, TUNES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Size(click.ParamType):
+    """A number of bytes: 200000, 200k (thousands), 1.5M, 64Ki (1024)."""
+
+    name = "size"
+    UNITS: ClassVar = {"": 1, "k": 10**3, "M": 10**6, "Ki": 2**10, "Mi": 2**20}
+
+    def convert(self, value: object, param: object, ctx: object) -> int:
+        match = re.fullmatch(r"([0-9]*\.?[0-9]+)(k|M|Ki|Mi|)", str(value))
+        if match is None:
+            raise click.BadParameter(f"{value!r} is no size, such as 200000, 200k or 64Ki")
+        return int(Decimal(match[1]) * self.UNITS[match[2]])
+
 
 device = click.option(
     "--device",

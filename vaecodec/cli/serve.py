@@ -12,7 +12,6 @@ import click
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.compress import Size
 from vaecodec.cli.report import say
 
 
@@ -27,7 +26,7 @@ from vaecodec.cli.report import say
 @click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
 @click.option(
     "--max-bytes",
-    type=Size(),
+    type=options.Size(),
     default="64Mi",
     show_default=True,
     metavar="BYTES",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import os
 import re
@@ -112,16 +111,15 @@ def _opened(data: bytes) -> Image.Image:
         raise BadImage("the file is empty")
     with _pillow_reads("a damaged image"):
         try:
-            return Image.open(io.BytesIO(data), formats=_formats())
+            return Image.open(io.BytesIO(data), formats=formats())
         except UnidentifiedImageError:
             if data.startswith(SIGNATURE):
                 raise BadImage("a .vae file already, and no picture to make one of") from None
             raise
 
 
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """Pillow's, but for what starts another program."""
+def formats() -> tuple[str, ...]:
+    """What is read: what Pillow and its plugins open, but for what starts another program."""
     Image.init()
     return tuple(name for name in Image.ID if name != "EPS")
 
@@ -157,12 +155,12 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
     with _pillow_reads("the picture cannot be read completely"):
         deepest = _deepest_sample(image)
         inverted = image.mode in _DEEP_MODES and _white_is_zero(image)
-        frames = getattr(image, "is_animated", False)  # their number takes long to find
+        animated = getattr(image, "is_animated", False)  # the number of frames takes long to find
         image.load()
     notices = []
     if deepest > OPAQUE:
         notices.append(f"{deepest.bit_length()} bits per sample (reduced to 8)")
-    if frames:
+    if animated:
         notices.append("frames but the first")
     metadata, carried = meta.of_image(image)
     notices += [*carried, *unread]
