@@ -8,12 +8,14 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
+from pathlib import Path, PurePath
+from typing import IO, TypeVar
 
 from bitstream.errors import VaeError
+
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 #: In the place of a file: standard input or output.
 STANDARD_STREAM = Path("-")
@@ -129,12 +131,22 @@ def expand(inputs: Sequence[str], extensions: Iterable[str], *, recursive: bool 
                 inside = sorted(
                     p for p in path.glob("**/*" if recursive else "*") if p.suffix.lower() in wanted
                 )
-                # A Mac puts a file of its own beside each, "._" before its name.
-                files = [p for p in inside if p.is_file() and not p.name.startswith("._")]
+                files = [p for p in inside if p.is_file() and not is_of_a_mac(p)]
                 found += [Input(path=p, root=path, of_folder=True) for p in files]
             else:
                 found.append(Input(path=path, root=path.parent, of_folder=False))
     return found
+
+
+def renamed(path: AnyPath, extension: str, replaced: Collection[str]) -> AnyPath:
+    """`extension` takes the place of those in `replaced` (lower case), to other names it is added."""
+    whole = path.suffix.lower() not in replaced
+    return path.with_name(path.name + extension) if whole else path.with_suffix(extension)
+
+
+def is_of_a_mac(path: PurePath) -> bool:
+    """Whether it is the file that a Mac puts beside each, "._" before its name."""
+    return path.name.startswith("._")
 
 
 def output_paths(
@@ -143,14 +155,13 @@ def output_paths(
     """Pairs of input and output: beside the input, or where `out` says.
 
     `out` is a file if there is one input, no folder, and it does not name a folder; else a folder, in
-    which the inputs' folders are kept. `extension` takes the place of those in `replaced`; to other
-    names it is added. Raises VaeError if `out` cannot be that.
+    which the inputs' folders are kept. `extension`, `replaced`: as in `renamed`. Raises VaeError if
+    `out` cannot be that.
     """
     known = {suffix.lower() for suffix in replaced}
 
     def named(path: Path) -> Path:
-        whole = path.suffix.lower() not in known
-        return path.with_name(path.name + extension) if whole else path.with_suffix(extension)
+        return renamed(path, extension, known)
 
     if out is None:
         paths = [each.path for each in found]

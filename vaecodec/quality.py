@@ -15,6 +15,8 @@ MAX_EFFORT = 32
 TUNES = ("visual", "psnr")
 DEFAULT_TUNE = "visual"
 TOP_LEVEL = 63
+#: Of other formats that a decoded picture is written in, where they lose something.
+LOSSY_QUALITY = 90
 
 
 @dataclass(frozen=True, kw_only=True)

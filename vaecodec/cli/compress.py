@@ -101,12 +101,11 @@ def command(
         vaecodec compress photo.jpg --target-size 100k
         curl -s URL | vaecodec compress - > photo.vae
     """
-    from PIL import Image
-
     from vaecodec.codec import pick_device
     from vaecodec.model import registry
+    from vaecodec.pictures.reading import extensions
 
-    readable = {e for e, name in Image.registered_extensions().items() if _is_read(name)}
+    readable = extensions()
     pairs = output_paths(expand(inputs, readable, recursive=recursive), output, ".vae", readable)
     for _, target in pairs:
         other = target.suffix.lower() != ".vae" and target != STANDARD_STREAM
@@ -167,16 +166,3 @@ class _Compress:
         )
         notices = (f"{source}: not kept in the .vae file: {lost}",) if lost else ()
         return Converted(data=data, notices=notices)
-
-
-def _is_read(name: str) -> bool:
-    """Whether Pillow reads pictures of a format by itself: some it only writes, or only knows by
-    name."""
-    from PIL import Image, ImageFile
-
-    from vaecodec.pictures.reading import formats
-
-    if name not in formats() or name == "MPEG":
-        return False
-    factory = Image.OPEN[name][0]
-    return not (isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +13,11 @@ from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.convert import Converted, Manner, Pair, convert, with_manner
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
+from vaecodec.quality import LOSSY_QUALITY
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-#: Formats that lose something, and the quality they are written with unless -q says otherwise.
-LOSSY_FORMATS = ("JPEG", "WEBP", "AVIF", "MPO", "PDF")
-LOSSY_QUALITY = 90
-#: Modes to save a picture of a mode in: a format may have no transparency, or no grey.
-_MODES = {
-    "L": ("L", "RGB"),
-    "LA": ("LA", "L", "RGBA", "RGB"),
-    "RGB": ("RGB",),
-    "RGBA": ("RGBA", "RGB"),
-}
 #: Argument of --scale -> samples averaged into one, along each axis.
 SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 
@@ -155,14 +145,14 @@ def _region(text: str) -> tuple[int, int, int, int]:
 
 
 def _format_of(target: Path) -> str:
-    from PIL import Image
+    from vaecodec.pictures.saving import format_of
 
     if target == STANDARD_STREAM:
         return "PNG"
-    name = Image.registered_extensions().get(target.suffix.lower())
-    if name is None or name not in Image.SAVE:
-        raise VaeError("Pillow writes no image format with this extension").in_file(str(target))
-    return name
+    try:
+        return format_of(target.suffix)
+    except VaeError as error:
+        raise error.in_file(str(target)) from error
 
 
 def _file_bytes(
@@ -171,21 +161,18 @@ def _file_bytes(
     """A picture in the format of `target`, and in words, what that loses."""
     from PIL import Image
 
-    from vaecodec.pictures.metadata import save_options
+    from vaecodec.pictures.saving import LOSSY_FORMATS, saved
 
     notices = []
     kind = _format_of(target)
-    options, dropped = save_options(image, kind)
+    try:
+        data, dropped = saved(image, kind, quality or LOSSY_QUALITY)
+    except VaeError as error:
+        raise error.in_file(str(target)) from error
     if dropped:
         notices.append(f"{source}: {target.suffix or kind} files keep no {', no '.join(dropped)}")
-    if kind in LOSSY_FORMATS:
-        options["quality"] = quality or LOSSY_QUALITY
-        if quality is None:
-            notices.append(f"{target}: encoded anew, as {kind} of quality {LOSSY_QUALITY} (see -q)")
-    try:
-        data = _saved(image, kind, options)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise VaeError(f"cannot be written in this format ({error})").in_file(str(target)) from error
+    if kind in LOSSY_FORMATS and quality is None:
+        notices.append(f"{target}: encoded anew, as {kind} of quality {LOSSY_QUALITY} (see -q)")
     if kind in Image.OPEN:  # Pillow leaves out without a word what a format has no room for
         written, files = Image.open(io.BytesIO(data)), f"{source}: {target.suffix or kind} files"
         if image.has_transparency_data and not written.has_transparency_data:
@@ -195,17 +182,3 @@ def _file_bytes(
         if written.size != image.size:
             notices.append(f"{target}: written as {written.width} x {written.height} pixels")
     return data, notices
-
-
-def _saved(image: PilImage, kind: str, options: dict[str, object]) -> bytes:
-    """The bytes of a picture in a format, in the first of `_MODES` that it takes. Raises what Pillow
-    does."""
-    *others, last = _MODES[image.mode]
-    for mode in others:
-        file = io.BytesIO()
-        with contextlib.suppress(OSError, ValueError):  # what is refused is tried in the next
-            image.convert(mode).save(file, kind, **options)
-            return file.getvalue()
-    file = io.BytesIO()
-    image.convert(last).save(file, kind, **options)
-    return file.getvalue()

@@ -1,1 +1,1 @@
-"""Pictures outside the model: reading them, what they carry, putting decoded ones together."""
+"""Pictures outside the model: in and out of files, what they carry, putting decoded ones together."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Union, cast
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from bitstream.chunks import SIGNATURE
 from bitstream.container import GREY, GREY_ALPHA, MAX_PIXELS, RGB, RGB_ALPHA
@@ -122,6 +122,19 @@ def formats() -> tuple[str, ...]:
     """What is read: what Pillow and its plugins open, but for what starts another program."""
     Image.init()
     return tuple(name for name in Image.ID if name != "EPS")
+
+
+def extensions() -> set[str]:
+    """Of the files that Pillow reads by itself, in lower case: some formats it only writes, or only
+    knows by name."""
+    return {e for e, name in Image.registered_extensions().items() if _is_read(name)}
+
+
+def _is_read(name: str) -> bool:
+    if name not in formats() or name == "MPEG":
+        return False
+    factory = Image.OPEN[name][0]
+    return not (isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile))
 
 
 def to_picture(image: ImageLike) -> Picture:

@@ -1,0 +1,54 @@
+"""Decoded pictures out: as files of the formats that Pillow writes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+from PIL import Image
+
+from bitstream.errors import VaeError
+from vaecodec.pictures.metadata import save_options
+
+#: Formats that lose something, and so have a quality.
+LOSSY_FORMATS = ("JPEG", "WEBP", "AVIF", "MPO", "PDF")
+#: Modes to save a picture of a mode in: a format may have no transparency, or no grey.
+_MODES = {
+    "L": ("L", "RGB"),
+    "LA": ("LA", "L", "RGBA", "RGB"),
+    "RGB": ("RGB",),
+    "RGBA": ("RGBA", "RGB"),
+}
+
+
+def format_of(extension: str) -> str:
+    """Pillow's name of the format with this extension. Raises VaeError if it writes none."""
+    name = Image.registered_extensions().get(extension.lower())
+    if name is None or name not in Image.SAVE:
+        raise VaeError("Pillow writes no image format with this extension")
+    return name
+
+
+def saved(image: Image.Image, kind: str, quality: int) -> tuple[bytes, list[str]]:
+    """The bytes of a picture in a format, of this quality if it has one, and in words, what metadata it
+    cannot keep. Raises VaeError."""
+    options, dropped = save_options(image, kind)
+    if kind in LOSSY_FORMATS:
+        options["quality"] = quality
+    try:
+        return _saved(image, kind, options), dropped
+    except (OSError, ValueError, SyntaxError) as error:
+        raise VaeError(f"cannot be written in this format ({error})") from error
+
+
+def _saved(image: Image.Image, kind: str, options: dict[str, object]) -> bytes:
+    """In the first of `_MODES` that it takes. Raises what Pillow does."""
+    *others, last = _MODES[image.mode]
+    for mode in others:
+        file = io.BytesIO()
+        with contextlib.suppress(OSError, ValueError):  # what is refused is tried in the next
+            image.convert(mode).save(file, kind, **options)
+            return file.getvalue()
+    file = io.BytesIO()
+    image.convert(last).save(file, kind, **options)
+    return file.getvalue()
