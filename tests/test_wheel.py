@@ -246,8 +246,10 @@ def test_all_modules_are_there_and_need_nothing_that_is_not_declared(
 ) -> None:
     absent, files = json.loads(environment.python(tmp_path, IMPORT))
     for name in absent:
-        assert name.startswith(("vaecodec.train.", "vaecodec.bench.", "vaecodec.server")), absent
-    assert set(absent.values()) <= {"compressai", "matplotlib", "bjontegaard", "starlette"}
+        assert name.startswith(
+            ("vaecodec.train.", "vaecodec.bench.", "vaecodec.server", "vaecodec.ray")
+        ), absent
+    assert set(absent.values()) <= {"compressai", "matplotlib", "bjontegaard", "starlette", "ray"}
     assert {"vaecodec.codec", "vaecodec.pillow", *(f"vaecodec.cli.{name}" for name in COMMANDS)} <= {
         *files
     }
@@ -258,13 +260,13 @@ def test_all_modules_are_there_and_need_nothing_that_is_not_declared(
 
 
 def test_what_is_imported_anywhere_is_required(wheel: Path) -> None:
-    """In functions too, of which the other tests run some; `train`, `bench` and `serve` have extras."""
+    """In functions too, of which the other tests run some; what has an extra is left out."""
     provides = metadata.packages_distributions()
     imported = set()
     for package in ("bitstream", "vaecodec"):
         for path in (ROOT / package).rglob("*.py"):
             extra = path.parent.name == "server" or path.name == "serve.py"
-            if not extra and path.parent.name not in ("train", "bench", "codecs"):
+            if not extra and path.parent.name not in ("train", "bench", "codecs", "ray"):
                 for node in ast.walk(ast.parse(path.read_text())):
                     if isinstance(node, ast.Import):
                         imported |= {alias.name.split(".")[0] for alias in node.names}
@@ -348,6 +350,16 @@ def test_serve_says_which_extra_is_missing(call: Call) -> None:
     code, out, err = call("serve")
     assert (code, out) == (2, "")
     assert "pip install 'vaecodec[serve]'" in err
+
+
+def test_ray_says_which_extra_is_missing(environment: Environment, tmp_path: Path) -> None:
+    program = """
+try:
+    import vaecodec.ray
+except ImportError as error:
+    print(error)
+"""
+    assert "pip install 'vaecodec[ray]'" in environment.python(tmp_path, program)
 
 
 def test_train_says_which_extra_is_missing(call: Call) -> None:

@@ -49,10 +49,10 @@ def group() -> None:
     """A learned image codec: photographs to .vae files, smaller than AVIF at equal SSIMULACRA2."""
 
 
-def main() -> None:
+def main(command: click.Command = group, name: str = "vaecodec") -> None:
     """Run the command line; exit code 0, 1 (a file failed) or 2 (wrong usage)."""
     try:
-        sys.exit(group.main(prog_name="vaecodec", standalone_mode=False) or 0)
+        sys.exit(command.main(prog_name=name, standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -1,0 +1,34 @@
+"""Many pictures on many machines, as steps of Ray Data. Needs the extra `ray`.
+
+    import ray
+    from vaecodec.ray import Encoder, find, write
+
+    found = find("photos", "small")
+    files = ray.data.read_binary_files(found.paths, include_paths=True)
+    encoded = files.map_batches(
+        Encoder,
+        fn_constructor_kwargs={"quality": 60, "root": "photos"},
+        compute=ray.data.ActorPoolStrategy(size=8),
+        batch_size=8,
+        num_cpus=1,
+    )
+    failed = write(encoded, "small").filter(lambda row: row["error"] is not None).take_all()
+
+`python -m vaecodec.ray` does that from a command line (docs/many-machines.md).
+"""
+
+from __future__ import annotations
+
+try:
+    import pyarrow as _pyarrow  # noqa: F401
+    import ray.data as _ray_data  # noqa: F401
+except ImportError as error:
+    raise ModuleNotFoundError(
+        f"vaecodec.ray needs the extra: pip install 'vaecodec[ray]' ({error})", name="ray"
+    ) from error
+
+from vaecodec.ray.inputs import Found, find
+from vaecodec.ray.outputs import write
+from vaecodec.ray.workers import Decoder, Encoder
+
+__all__ = ["Decoder", "Encoder", "Found", "find", "write"]

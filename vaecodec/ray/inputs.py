@@ -1,0 +1,85 @@
+"""Which files there are to work on, and what each output is called."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from vaecodec.files import is_of_a_mac, renamed
+from vaecodec.pictures.reading import extensions
+from vaecodec.ray.places import Place
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What is to be done in a folder.
+
+    - `filesystem`, `paths`: the files to work on, as `ray.data.read_binary_files` takes them;
+    - `refused`: for files that are not to be worked on, a sentence that says why;
+    - `existing`: how many were left out because their output exists.
+    """
+
+    filesystem: FileSystem
+    paths: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    existing: int = 0
+
+
+def find(
+    source: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    extension: str = ".vae",
+    force: bool = False,
+) -> Found:
+    """The files in `source`, and in the folders in it, whose output is not in `folder` yet.
+
+    - `source`, `folder`: folders that all machines see, or URIs such as s3://bucket/photos.
+    - `extension`: of the outputs; with ".vae" inputs are pictures, else .vae files.
+    - `force`: those whose output exists as well.
+
+    Of several with one output, as a.jpg and a.png have, the first in the order of names is worked on,
+    and the others are refused. Raises VaeError for a folder that cannot be listed.
+    """
+    root, target = Place.of(source), Place.of(folder)
+    written = set() if force else {p for p in target.files(may_be_absent=True) if isinstance(p, str)}
+    wanted = _replaced_by(extension)
+    paths, refused, existing = [], [], 0
+    owners: dict[str, str] = {}
+    named = []
+    for path in root.files():
+        if isinstance(path, UnicodeDecodeError):
+            shown = path.object.decode("utf-8", "backslashreplace")
+            refused.append(f"{shown}: the file's name is not UTF-8")
+        else:
+            named.append(path)
+    for path in sorted(named, key=lambda path: path.split("/")):
+        if PurePosixPath(path).suffix.lower() not in wanted or is_of_a_mac(PurePosixPath(path)):
+            continue
+        output = f"{target.path}/{output_name(path, root, extension)}"
+        owner = owners.setdefault(output, path)
+        if owner != path:
+            refused.append(f"{path}: its output {output} is already that of {owner}")
+        elif output in written:
+            existing += 1
+        else:
+            paths.append(path)
+    return Found(filesystem=root.filesystem, paths=paths, refused=refused, existing=existing)
+
+
+def output_name(path: str, root: Place | None, extension: str) -> str:
+    """The path in `root`, or if there is none the whole one, with `extension` in the place of its own.
+
+    Raises VaeError for what is not in `root`.
+    """
+    inside = PurePosixPath(path.lstrip("/")) if root is None else root.inside(path)
+    return str(renamed(inside, extension, _replaced_by(extension)))
+
+
+def _replaced_by(extension: str) -> set[str]:
+    return extensions() if extension == ".vae" else {".vae"}
