@@ -327,8 +327,8 @@ def speed(figures: dict[str, Any]) -> list[str]:
         return [*lines, ""]
     lines += [
         "",
-        "Decoding on an idle machine and beside one busy process per core; with PyTorch's threads as they",
-        "are by themselves, and as the command line sets them. A batch is of 8 pictures.",
+        "Decoding on an idle machine and beside one busy process per core; with PyTorch's threads as",
+        "they are by themselves, and as the command line sets them. A batch is of 8 pictures.",
         "",
         "| | ms | MP/s |",
         "|---|---:|---:|",
