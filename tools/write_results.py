@@ -286,7 +286,8 @@ PEERS = ("mbt2018_mean", "cheng2020_anchor")
 def speed(figures: dict[str, Any]) -> list[str]:
     """A `tools/record_speed.py` file: megapixels per second, and ratios to CompressAI's models."""
     medians = {row["name"]: row["median_seconds"] for row in figures["rows"]}
-    scaling = [row for row in figures["rows"] if "pixels" in row]
+    beside = [row for row in figures["rows"] if row["name"].startswith("beside_others_")]
+    scaling = [row for row in figures["rows"] if "pixels" in row and row not in beside]
     megapixels = 768 * 512 / 1e6
     lines = [
         f"## Speed ({figures['model']})",
@@ -302,7 +303,7 @@ def speed(figures: dict[str, Any]) -> list[str]:
         "|---|---:|---:|---:|---:|",
     ]
     for name, median in medians.items():
-        if name in {row["name"] for row in scaling}:
+        if name in {row["name"] for row in (*scaling, *beside)}:
             continue
         what = "encode" if "encode" in name else "decode"
         ratios = ["", ""]
@@ -322,6 +323,19 @@ def speed(figures: dict[str, Any]) -> list[str]:
     for row in scaling:
         seconds = row["median_seconds"]
         lines.append(f"| {row['name']} | {1000 * seconds:.1f} | {row['pixels'] / 1e6 / seconds:.2f} |")
+    if not beside:
+        return [*lines, ""]
+    lines += [
+        "",
+        "Decoding on an idle machine and beside one busy process per core; with PyTorch's threads as",
+        "they are by themselves, and as the command line sets them. A batch is of 8 pictures.",
+        "",
+        "| | ms | MP/s |",
+        "|---|---:|---:|",
+    ]
+    for row in beside:
+        seconds, pixels = row["median_seconds"], row.get("pixels", megapixels * 1e6)
+        lines.append(f"| {row['name']} | {1000 * seconds:.1f} | {pixels / 1e6 / seconds:.2f} |")
     return [*lines, ""]
 
 
