@@ -25,6 +25,7 @@ from vaecodec.cli.main import main
 from vaecodec.ray import Decoder, Encoder, find, write
 from vaecodec.ray.__main__ import group
 from vaecodec.ray.places import Place
+from vaecodec.ray.running import Job
 from vaecodec.ray.workers import as_table
 
 #: Inputs of `photos`, those that are no pictures last.
@@ -219,6 +220,17 @@ def test_batches_of_every_format(photo: np.ndarray, codec: Codec) -> None:
     assert Image.open(io.BytesIO(decoded[0]["data"])).format == "JPEG"
     assert decoded[1]["error"].startswith("/in/b.vae: ")
     assert as_table(table) is table
+
+
+def test_what_was_half_done_is_done_again(photos: Path, tmp_path: Path) -> None:
+    """As Ray does where an actor was lost: what that one wrote is no error."""
+    job = Job(Encoder, {"quality": 20, "device": "cpu"}, photos, tmp_path / "small")
+    batch = pa.table({"path": [str(photos / name) for name in ("0.jpg", "nonesuch.jpg")]})
+    for _ in range(2):
+        first, second = job(batch).to_pylist()
+        assert first["error"] is None
+        assert second["error"].startswith(f"{photos / 'nonesuch.jpg'}: cannot be read")
+        assert files(tmp_path / "small").keys() == {"0.vae"}
 
 
 def test_wrong_arguments(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

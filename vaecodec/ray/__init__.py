@@ -12,7 +12,9 @@
         batch_size=8,
         num_cpus=1,
     )
-    failed = write(encoded, "small").filter(lambda row: row["error"] is not None).take_all()
+    for row in write(encoded, "small", force=True).iter_rows():
+        if row["error"] is not None:
+            print(row["error"])
 
 `python -m vaecodec.ray` does that from a command line (docs/many-machines.md).
 """

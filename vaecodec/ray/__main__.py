@@ -203,7 +203,7 @@ def _run(
                 raise VaeError(f"no Ray cluster answers ({error})") from error
         chosen = pool()
         work = {**work, "device": "cuda" if chosen.num_gpus else "cpu"}
-        for row in convert(found, source, folder, worker, work, chosen, force=force):
+        for row in convert(found, source, folder, worker, work, chosen):
             seconds += row["seconds"]
             if row["error"] is not None:
                 notice(row["error"])

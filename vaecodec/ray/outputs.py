@@ -21,7 +21,8 @@ def write(
     `name` in `folder`, and replaced by its `size` in bytes. What cannot be written has an `error`.
 
     - `folder`: one that all machines see, or a URI such as s3://bucket/small.
-    - `force`: replace files; without, an existing one is an error.
+    - `force`: replace files. Without, an existing one is an error, also one that was written by a task
+      which Ray had to do again; `find` leaves out in time what has an output.
     - `concurrency`: tasks at a time. They need no cores of their own, which actors may hold.
 
     As all of Ray Data, it is done when the rows are asked for.

@@ -35,9 +35,12 @@ class Pool:
     batch_size: int
 
 
-class _Job:
+class Job:
     """One in each actor. Bytes stay in it: they need no room in the object store, no file that cannot
-    be read ends the run, and nothing waits for a core to write with while actors hold them all."""
+    be read ends the run, and nothing waits for a core to write with while actors hold them all.
+
+    Files are replaced: where an actor was lost another does its files again.
+    """
 
     def __init__(
         self,
@@ -45,13 +48,12 @@ class _Job:
         options: Mapping[str, Any],
         source: str | os.PathLike[str],
         folder: str | os.PathLike[str],
-        force: bool,
     ) -> None:
         self._worker = worker(**options, root=source)
-        self._root, self._target, self._force = Place.of(source), Place.of(folder), force
+        self._root, self._target = Place.of(source), Place.of(folder)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        return store(self._worker(self._read(batch)), self._target, force=self._force)
+        return store(self._worker(self._read(batch)), self._target, force=True)
 
     def _read(self, batch: pa.Table) -> pa.Table:
         with ThreadPoolExecutor(_READERS) as pool:
@@ -74,8 +76,6 @@ def convert(
     worker: type[Encoder | Decoder],
     options: Mapping[str, Any],
     pool: Pool,
-    *,
-    force: bool,
 ) -> Iterator[dict[str, Any]]:
     """What has come of each file found, in the order in which they end: rows as of `write`."""
     even = math.ceil(len(found.paths) / (4 * pool.size))
@@ -87,8 +87,8 @@ def convert(
     if not blocks:
         return
     done = ray.data.from_arrow(blocks).map_batches(
-        _Job,
-        fn_constructor_args=(worker, options, os.fspath(source), os.fspath(folder), force),
+        Job,
+        fn_constructor_args=(worker, options, os.fspath(source), os.fspath(folder)),
         batch_format="pyarrow",
         batch_size=pool.batch_size,
         compute=ActorPoolStrategy(size=min(pool.size, len(blocks))),

@@ -102,6 +102,8 @@ def _keep_to_assigned_cores() -> None:
     set OMP_NUM_THREADS."""
     import torch
 
+    if not ray.is_initialized():  # to ask for the context would start a cluster
+        return
     context = ray.get_runtime_context()
     if context.get_actor_id() is not None:
         torch.set_num_threads(max(1, int(context.get_assigned_resources().get("CPU", 1))))
