@@ -92,10 +92,15 @@ def vae(name: str) -> str:
 
 @pytest.mark.usefixtures("cluster", "one_thread")
 def test_compress_and_go_on(
-    photos: Path, tmp_path: Path, codec: Codec, capsys: pytest.CaptureFixture[str]
+    photos: Path,
+    tmp_path: Path,
+    codec: Codec,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     small = tmp_path / "small"
-    command = ("compress", photos, small, "-q", 40, "--tune", "psnr", "--batch-size", 2)
+    monkeypatch.chdir(tmp_path)  # the actors are elsewhere
+    command = ("compress", "photos", "small", "-q", 40, "--tune", "psnr", "--batch-size", 2)
     code, out, said = call(capsys, *command)
     assert code == 1
     broken = sorted(f"vaecodec: {photos / name}: " for name in BAD)
@@ -151,12 +156,13 @@ def test_in_a_pipeline_of_ones_own(photos: Path, tmp_path: Path, codec: Codec) -
 
     found = find(photos, tmp_path / "small")
     assert len(found.paths) == 8 and found.existing == 0 and not found.refused
+    assert found.root == str(photos)
     names = ["0.jpg", *BAD]
     paths = [str(photos / name) for name in names]
     inputs = ray.data.read_binary_files(paths, include_paths=True, filesystem=found.filesystem)
     encoded = inputs.map_batches(
         Threads,
-        fn_constructor_kwargs={"quality": 30, "root": str(photos)},
+        fn_constructor_kwargs={"quality": 30, "root": found.root},
         compute=ray.data.ActorPoolStrategy(size=1),
         batch_size=2,
         num_cpus=1,

@@ -7,7 +7,7 @@
     files = ray.data.read_binary_files(found.paths, include_paths=True)
     encoded = files.map_batches(
         Encoder,
-        fn_constructor_kwargs={"quality": 60, "root": "photos"},
+        fn_constructor_kwargs={"quality": 60, "root": found.root},
         compute=ray.data.ActorPoolStrategy(size=8),
         batch_size=8,
         num_cpus=1,

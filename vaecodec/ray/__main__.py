@@ -18,6 +18,7 @@ from vaecodec.model import registry
 from vaecodec.pictures.saving import LOSSY_FORMATS, format_of
 from vaecodec.quality import LOSSY_QUALITY
 from vaecodec.ray.inputs import find
+from vaecodec.ray.places import address
 from vaecodec.ray.running import Pool, convert
 from vaecodec.ray.workers import Decoder, Encoder
 
@@ -108,6 +109,7 @@ def compress(
         python -m vaecodec.ray compress s3://bucket/photos s3://bucket/small --concurrency 64
         python -m vaecodec.ray compress /shared/photos /shared/small --num-gpus 1 --num-cpus 8
     """
+    model = _on_all_machines(model)
     registry.find(model, tune)  # what there is none of is said once, before any file
     work = {**given, "model": model, "tune": tune}
     pool = functools.partial(_pool, concurrency, num_cpus, num_gpus, batch_size)
@@ -158,10 +160,16 @@ def decompress(
     """
     extension = f".{extension.lower().removeprefix('.')}"
     format_of(extension)
+    model = _on_all_machines(model)
     registry.find(model)
     work = {**given, "model": model, "format": extension}
     pool = functools.partial(_pool, concurrency, num_cpus, num_gpus, batch_size)
     return _run(source, folder, extension, Decoder, work, pool, force=force)
+
+
+def _on_all_machines(model: str | None) -> str | None:
+    """A model's name, or the whole path of its file."""
+    return address(model) if model is not None and model.endswith(".safetensors") else model
 
 
 def _pool(size: int | None, num_cpus: float, num_gpus: float, batch_size: int) -> Pool:
@@ -203,7 +211,7 @@ def _run(
                 raise VaeError(f"no Ray cluster answers ({error})") from error
         chosen = pool()
         work = {**work, "device": "cuda" if chosen.num_gpus else "cpu"}
-        for row in convert(found, source, folder, worker, work, chosen):
+        for row in convert(found, folder, worker, work, chosen):
             seconds += row["seconds"]
             if row["error"] is not None:
                 notice(row["error"])

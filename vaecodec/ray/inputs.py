@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vaecodec.files import is_of_a_mac, renamed
 from vaecodec.pictures.reading import extensions
-from vaecodec.ray.places import Place
+from vaecodec.ray.places import Place, address
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 class Found:
     """What is to be done in a folder.
 
+    - `root`: the folder, as `Encoder` and `Decoder` take it on any machine;
     - `filesystem`, `paths`: the files to work on, as `ray.data.read_binary_files` takes them;
     - `refused`: for files that are not to be worked on, a sentence that says why;
     - `existing`: how many were left out because their output exists.
     """
 
+    root: str
     filesystem: FileSystem
     paths: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -69,7 +71,13 @@ def find(
             existing += 1
         else:
             paths.append(path)
-    return Found(filesystem=root.filesystem, paths=paths, refused=refused, existing=existing)
+    return Found(
+        root=address(source),
+        filesystem=root.filesystem,
+        paths=paths,
+        refused=refused,
+        existing=existing,
+    )
 
 
 def output_name(path: str, root: Place | None, extension: str) -> str:

@@ -29,11 +29,9 @@ class Place:
     @classmethod
     def of(cls, folder: str | os.PathLike[str]) -> Place:
         """`folder`: a path, or a URI such as s3://bucket/photos. Raises VaeError."""
-        text = os.fspath(folder)
-        if not text:  # of a variable of the shell that is not set
-            raise VaeError("a name of a folder is empty")
+        text = address(folder)
         try:
-            filesystem, path = FileSystem.from_uri(text if "://" in text else _absolute(text))
+            filesystem, path = FileSystem.from_uri(text)
         except (OSError, pa.ArrowException) as error:
             raise VaeError(f"is no folder that can be reached ({_first_line(error)})").in_file(
                 text
@@ -92,6 +90,14 @@ class Place:
                 file.write(data)
         except (OSError, pa.ArrowException) as error:
             raise VaeError(f"cannot be written ({_first_line(error)})").in_file(path) from error
+
+
+def address(folder: str | os.PathLike[str]) -> str:
+    """The name of a folder on all machines, wherever their processes were started. Raises VaeError."""
+    text = os.fspath(folder)
+    if not text:  # of a variable of the shell that is not set
+        raise VaeError("a name of a folder is empty")
+    return text if "://" in text else _absolute(text)
 
 
 def _absolute(path: str) -> str:

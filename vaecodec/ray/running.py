@@ -16,7 +16,7 @@ from ray.data import ActorPoolStrategy
 from bitstream.errors import VaeError
 from vaecodec.ray.inputs import Found
 from vaecodec.ray.outputs import store
-from vaecodec.ray.places import Place
+from vaecodec.ray.places import Place, address
 from vaecodec.ray.workers import Decoder, Encoder
 
 #: Files that an actor reads at a time: a store is slow to answer, but answers many.
@@ -71,7 +71,6 @@ class Job:
 
 def convert(
     found: Found,
-    source: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     worker: type[Encoder | Decoder],
     options: Mapping[str, Any],
@@ -88,7 +87,7 @@ def convert(
         return
     done = ray.data.from_arrow(blocks).map_batches(
         Job,
-        fn_constructor_args=(worker, options, os.fspath(source), os.fspath(folder)),
+        fn_constructor_args=(worker, options, found.root, address(folder)),
         batch_format="pyarrow",
         batch_size=pool.batch_size,
         compute=ActorPoolStrategy(size=min(pool.size, len(blocks))),
