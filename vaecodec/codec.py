@@ -7,8 +7,9 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from numbers import Integral
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from bitstream import container
 from bitstream.container import Container, Header
 from bitstream.errors import BadType, BadValue, VaeError
 from bitstream.recovery import salvage
-from vaecodec import decoding, encoding, figures
+from vaecodec import bulk, decoding, encoding, figures
+from vaecodec.bulk import OnError, Steps
 from vaecodec.geometry import Rectangle, latent_size
 from vaecodec.model import registry
 from vaecodec.model.fixed_point import STEP_BITS
@@ -39,14 +41,10 @@ from vaecodec.quality import (
 from vaecodec.sources import Source, naming, read_source
 from vaecodec.targets import check_target, lowest_level, to_size
 
-T = TypeVar("T")
-
 #: Samples along each axis that `decode` averages into one.
 REDUCTIONS = (1, 2, 4, 8)
 #: Drawings are stored without loss if that takes at most this many times the bytes.
 MORE_IF_EXACT = 1.25
-#: Pixels that pass through the transforms at once; bounds the memory of a batch.
-BATCH_PIXELS = 2**23
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
@@ -194,7 +192,7 @@ class Codec:
         with naming(name), self._own_settings():
             file = salvage(data, max_pixels) if recover else container.parse(data, max_pixels)
             region = _rectangle(box, file.header)
-            image = self._decode([file], region, recover)[0]
+            image = self._images([file], region, recover)[0]
         return finishing.reduced(image, reduce) if reduce > 1 else image
 
     def encode_batch(
@@ -206,33 +204,62 @@ class Codec:
         tune: str | None = None,
         lossless: bool | None = None,
         strip: bool = False,
-    ) -> list[bytes]:
-        """Encode many pictures as `encode` does; those of equal size pass the networks together.
+        on_error: OnError = "raise",
+    ) -> list[Any]:
+        """Encode many pictures as `encode` does, several at a time.
 
-        `batch`: pictures, or one array or tensor of them all (N x H x W x C or N x C x H x W).
+        - `batch`: pictures, or one array or tensor of them all (N x H x W x C or N x C x H x W).
+        - `on_error`: "raise" the first error, or "return" each in the place of its file.
         """
-        members = _members(batch, "pictures")
+        many = self.encode_many(
+            bulk.members(batch, "pictures"),
+            quality,
+            effort=effort,
+            tune=tune,
+            lossless=lossless,
+            strip=strip,
+            on_error=on_error,
+        )
+        return list(many)
+
+    def encode_many(
+        self,
+        images: Iterable[ImageLike],
+        quality: int = DEFAULT_QUALITY,
+        *,
+        effort: int = DEFAULT_EFFORT,
+        tune: str | None = None,
+        lossless: bool | None = None,
+        strip: bool = False,
+        on_error: OnError = "raise",
+    ) -> Iterator[Any]:
+        """The files of any number of pictures, in their order; see `encode_batch`.
+
+        Pictures are taken from `images` as they are needed, a few ahead of the file that is asked for.
+        """
         level = level_of(quality)
         check_effort(effort)
         _check_flags(lossless=False if lossless is None else lossless, strip=strip)
         entry = self._of_tune(tune)
-        pictures = [reading.to_picture(image) for image in members]
-        if strip:
-            pictures = [picture.stripped() for picture in pictures]
-        if lossless:
-            return [_without_loss(picture) for picture in pictures]
-        out: list[bytes] = [b""] * len(pictures)
-        for chosen in _batches([picture.samples.shape for picture in pictures], BATCH_PIXELS):
-            together = [pictures[i] for i in chosen]
+
+        def encode(pictures: Sequence[Picture]) -> list[bytes]:
+            if lossless:
+                return [_without_loss(picture) for picture in pictures]
+            samples = _stacked(pictures)
             with self._own_settings():
-                encoded = encoding.encode(
-                    self._load(entry), _stacked(together), Setting(level=level), effort
-                )
-            for i, picture, item in zip(chosen, together, encoded, strict=True):
-                out[i] = _with_loss(picture, item.streams, entry.id, level)
-                if lossless is None:
-                    out[i] = _exact_if_better(picture, out[i], item.sound)
-        return out
+                encoded = encoding.encode(self._load(entry), samples, Setting(level=level), effort)
+            files = []
+            for picture, item in zip(pictures, encoded, strict=True):
+                file = _with_loss(picture, item.streams, entry.id, level)
+                files.append(_exact_if_better(picture, file, item.sound) if lossless is None else file)
+            return files
+
+        def read(image: ImageLike) -> Picture:
+            picture = reading.to_picture(image)
+            return picture.stripped() if strip else picture
+
+        steps = Steps(read=read, shape=lambda picture: picture.samples.shape, work=encode)
+        return bulk.each(bulk.several(images, "pictures"), steps, self.device, on_error)
 
     def _of_tune(self, tune: str | None) -> ModelEntry:
         if tune is not None:
@@ -293,23 +320,54 @@ class Codec:
         return exactly
 
     def decode_batch(
-        self, batch: Iterable[Source], *, max_pixels: int = container.MAX_PIXELS
-    ) -> list[Image.Image]:
-        """Decode many files; those of equal size, model and level pass the networks together."""
+        self,
+        batch: Iterable[Source],
+        *,
+        max_pixels: int = container.MAX_PIXELS,
+        on_error: OnError = "raise",
+        as_tensor: bool = False,
+    ) -> list[Any]:
+        """Decode many files as `decode` does, several at a time.
+
+        - `on_error`: "raise" the first error, or "return" each in the place of its picture.
+        - `as_tensor`: give tensors, uint8, C x H x W (C is 1 for grey, 3 for RGB, and one more with
+          transparency), on the device of the codec, in place of PIL images.
+        """
+        files = bulk.members(batch, "files")
+        return list(
+            self.decode_many(files, max_pixels=max_pixels, on_error=on_error, as_tensor=as_tensor)
+        )
+
+    def decode_many(
+        self,
+        sources: Iterable[Source],
+        *,
+        max_pixels: int = container.MAX_PIXELS,
+        on_error: OnError = "raise",
+        as_tensor: bool = False,
+    ) -> Iterator[Any]:
+        """The pictures of any number of files, in their order; see `decode_batch`.
+
+        Files are taken from `sources` as they are needed, a few ahead of the picture that is asked for.
+        """
         check_whole("max_pixels", max_pixels, 1, sys.maxsize)
-        parsed = []
-        for source in _members(batch, "files"):
+        _check_flags(as_tensor=as_tensor)
+
+        def read(source: Source) -> _Parsed:
             data, name = read_source(source)
             with naming(name):
-                parsed.append(container.parse(data, max_pixels))
-        headers = [c.header for c in parsed]
-        keys = [(h.height, h.width, h.colour, h.model_id, h.level) for h in headers]
-        out: dict[int, Image.Image] = {}
-        for chosen in _batches(keys, BATCH_PIXELS):
-            whole = _rectangle(None, headers[chosen[0]])
-            with self._own_settings():
-                out |= zip(chosen, self._decode([parsed[i] for i in chosen], whole), strict=True)
-        return [out[i] for i in range(len(parsed))]
+                return _Parsed(name=name, file=container.parse(data, max_pixels))
+
+        def decode(parsed: Sequence[_Parsed]) -> Sequence[Image.Image | torch.Tensor]:
+            files = [each.file for each in parsed]
+            # Of several nobody knows whose error it is: they are tried again one by one.
+            name = parsed[0].name if len(parsed) == 1 else None
+            whole = _rectangle(None, files[0].header)
+            with naming(name), self._own_settings():
+                return self._tensors(files, whole) if as_tensor else self._images(files, whole)
+
+        steps = Steps(read=read, shape=_Parsed.shape, work=decode)
+        return bulk.each(bulk.several(sources, "files"), steps, self.device, on_error)
 
     def decode_latent(self, source: Source, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
         """The quantised latent of a file, what every decoder must agree on to the last bit: int32,
@@ -340,8 +398,8 @@ class Codec:
                 raise MemoryError(text.splitlines()[0]) from error
             raise
 
-    def _decode(
-        self, files: list[Container], region: Rectangle, recover: bool = False
+    def _images(
+        self, files: Sequence[Container], region: Rectangle, recover: bool = False
     ) -> list[Image.Image]:
         """Pictures of files equal in header, within `region` in pixels. `recover`: of one."""
         if files[0].header.lossless:
@@ -352,6 +410,28 @@ class Codec:
             finishing.with_loss(file, region, picture.samples, picture.alpha, picture.lost)
             for file, picture in zip(files, decoded, strict=True)
         ]
+
+    def _tensors(self, files: Sequence[Container], region: Rectangle) -> list[torch.Tensor]:
+        """The same as tensors on the device."""
+        if files[0].header.lossless:
+            images = [finishing.without_loss(file, region) for file in files]
+            return [finishing.as_tensor(np.array(image)).to(self.device) for image in images]
+        model = self._model(files[0].header.model_id)
+        decoded = decoding.decode(model, files, region)
+        return [finishing.as_tensor(picture.samples, picture.alpha) for picture in decoded]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parsed:
+    """A file and its name, if it has one."""
+
+    name: str | None
+    file: Container
+
+    def shape(self) -> tuple[object, ...]:
+        """Equal in files that can be decoded together."""
+        h = self.file.header
+        return h.height, h.width, h.colour, h.model_id, h.level
 
 
 def _stacked(pictures: Sequence[Picture]) -> np.ndarray:
@@ -434,25 +514,3 @@ def _rectangle(box: tuple[int, int, int, int] | None, header: Header) -> Rectang
             f"{header.width} x {header.height}"
         )
     return Rectangle(upper, left, lower, right)
-
-
-def _members(batch: Iterable[T], what: str) -> list[T]:
-    """The items of a batch. Raises BadType for what is one item, or none."""
-    single = isinstance(batch, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image))
-    if single or hasattr(batch, "read") or not isinstance(batch, Iterable):
-        raise BadType(f"a batch is a sequence of {what}, not {type(batch).__name__}")
-    dimensions = getattr(batch, "ndim", 4)
-    if dimensions != 4:
-        raise BadType(f"a batch of {what} in one array has 4 dimensions, not {dimensions}")
-    return list(batch)
-
-
-def _batches(keys: Iterable[tuple], limit: int) -> Iterator[list[int]]:
-    """Indices of items with equal keys (height and width first), at most `limit` pixels at a time."""
-    by_key: dict[tuple, list[int]] = {}
-    for i, key in enumerate(keys):
-        by_key.setdefault(key, []).append(i)
-    for key, members in by_key.items():
-        size = max(1, limit // (key[0] * key[1]))
-        for start in range(0, len(members), size):
-            yield members[start : start + size]

@@ -33,10 +33,10 @@ class DecodedLatents:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedPicture:
-    """`samples`: uint8, H x W x 3, or H x W if grey. `alpha`: uint8, H x W, or None. `lost`: the groups
-    of which something is filled in."""
+    """`samples`: uint8, H x W x 3, or H x W if grey, on the model's device. `alpha`: uint8, H x W, or
+    None. `lost`: the groups of which something is filled in."""
 
-    samples: np.ndarray
+    samples: Tensor
     alpha: np.ndarray | None
     lost: frozenset[int]
 
@@ -83,7 +83,7 @@ def _cut(picture: DecodedPicture, header: Header, region: Rectangle) -> DecodedP
     }
     cut = region.slices()
     return DecodedPicture(
-        samples=np.ascontiguousarray(picture.samples[cut]),
+        samples=picture.samples[cut].contiguous(),
         alpha=None if picture.alpha is None else np.ascontiguousarray(picture.alpha[cut]),
         lost=picture.lost & inside,
     )
@@ -138,12 +138,12 @@ def _check_any_left(failed: Collection[int], header: Header) -> None:
 
 def _synthesised(
     model: LoadedModel, latent: Tensor, held: Rectangle, header: Header, region: Rectangle
-) -> np.ndarray:
+) -> Tensor:
     """Samples (uint8, N x H x W x 3, or N x H x W of grey pictures) within `region`, from a latent that
     reaches as far as `held`: over the region and what surrounds it."""
     rows, columns = latent_size(header.height, header.width)
     size = (len(latent), region.height, region.width)
-    out = np.empty(size if header.grey else (*size, 3), dtype=np.uint8)
+    out = torch.empty(size if header.grey else (*size, 3), dtype=torch.uint8, device=latent.device)
     for group in pixel_groups(header.height, header.width):
         inner = group.intersection(region)
         if inner is None:
@@ -154,19 +154,20 @@ def _synthesised(
         if header.grey:
             samples = samples.mean(dim=3)
         target = out[:, *inner.within(region).slices()]
-        target[:] = samples.clamp(0, 255).round().to(torch.uint8).cpu().numpy()
+        target[:] = samples.clamp(0, 255).round().to(torch.uint8)
     return out
 
 
-def _filled(
-    samples: np.ndarray, lost: Collection[int], header: Header, region: Rectangle
-) -> np.ndarray:
+def _filled(samples: Tensor, lost: Collection[int], header: Header, region: Rectangle) -> Tensor:
     """`samples` (uint8, H x W x 3, or H x W if grey) with those of lost groups as around them."""
     known = np.ones(samples.shape[:2], dtype=bool)
     for number, group in enumerate(pixel_groups(header.height, header.width)):
         part = group.intersection(region)
         if part is not None and number in lost:
             known[part.within(region).slices()] = False
+    array = samples.cpu().numpy()
     if header.grey:
-        return fill(np.repeat(samples[:, :, None], 3, axis=2), known)[:, :, 0]
-    return fill(samples, known)
+        filled = fill(np.repeat(array[:, :, None], 3, axis=2), known)[:, :, 0]
+    else:
+        filled = fill(array, known)
+    return torch.from_numpy(filled.copy()).to(samples.device)

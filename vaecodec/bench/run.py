@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bitstream.errors import VaeError
-from vaecodec import processes
+from vaecodec import parallel
 from vaecodec.bench import cache as caching
 from vaecodec.bench import metrics as measuring
 from vaecodec.bench.cache import Cache
@@ -112,9 +112,9 @@ def each(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any
     """Every task with its result or the VaeError it raised, in the order they end; `jobs` at once."""
     codecs = list({task.codec.name: task.codec for task in tasks}.values())
     try:
-        for task, result in processes.each(tasks, _call, jobs, partial(_warm_up, codecs)):
+        for task, result in parallel.in_processes(tasks, _call, jobs, partial(_warm_up, codecs)):
             yield task, VaeError("not enough memory") if isinstance(result, MemoryError) else result
-    except processes.Ended as error:
+    except parallel.Ended as error:
         kept = "with --out, what was measured is kept: run the command again"
         raise VaeError(f"{error}; {kept}") from error
 

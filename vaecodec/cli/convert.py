@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from bitstream.errors import VaeError
-from vaecodec import processes
+from vaecodec import parallel
 from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar, notice, say
 from vaecodec.files import STANDARD_STREAM, check_output, make_parents, write_whole
@@ -89,9 +89,9 @@ def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Ma
         while firsts := conversion.one_of_each_output():
             try:
                 jobs = min(manner.jobs, len(firsts))
-                for pair, result in processes.each(conversion.checked(firsts), work, jobs):
+                for pair, result in parallel.in_processes(conversion.checked(firsts), work, jobs):
                     conversion.finish(pair, result)
-            except processes.Ended as error:
+            except parallel.Ended as error:
                 conversion.give_up(error)
     return 1 if conversion.failures else 0
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Set
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from bitstream.container import Container
 from vaecodec.geometry import Rectangle, pixel_groups
@@ -29,16 +31,26 @@ def without_loss(file: Container, region: Rectangle) -> Image.Image:
 def with_loss(
     file: Container,
     region: Rectangle,
-    samples: np.ndarray,
+    samples: Tensor,
     alpha: np.ndarray | None,
     lost: Set[int],
 ) -> Image.Image:
     """A picture within `region` from its samples (uint8, H x W x 3, or H x W if grey) and its
     transparency (uint8, H x W, or None). `lost`: numbers of the groups to report as filled in."""
-    image = Image.fromarray(samples)
+    image = Image.fromarray(samples.cpu().numpy())
     if alpha is not None:
         image.putalpha(Image.fromarray(alpha))
     return _finished(image, file, region, lost)
+
+
+def as_tensor(samples: np.ndarray | Tensor, alpha: np.ndarray | None = None) -> Tensor:
+    """Samples (uint8, H x W x C, or H x W if grey) and transparency (uint8, H x W), if there is any, as
+    one tensor, C x H x W, on the device of the samples."""
+    tensor = torch.as_tensor(samples)
+    tensor = tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
+    if alpha is not None:
+        tensor = torch.cat((tensor, torch.from_numpy(alpha).to(tensor.device)[None]))
+    return tensor.contiguous()
 
 
 def reduced(image: Image.Image, factor: int) -> Image.Image:

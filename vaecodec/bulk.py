@@ -1,0 +1,132 @@
+"""Any number of pictures or files: read, sorted into batches for the networks, and given back in their
+order, several batches at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Generic, Literal, TypeVar
+
+import torch
+from PIL import Image
+
+from bitstream.errors import BadType, BadValue
+from vaecodec import parallel
+from vaecodec.cores import usable_cores
+from vaecodec.parallel import FAILURES, Failure, settled
+
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+Result = TypeVar("Result")
+
+OnError = Literal["raise", "return"]
+
+#: Items that are read before they are sorted into batches, where batches pay.
+WINDOW = 32
+#: Pixels that pass through the networks at once; bounds the memory of a batch.
+BATCH_PIXELS = 2**23
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps(Generic[Item, Read, Result]):
+    """What is done with every item.
+
+    - `read`: the item to what passes through the networks;
+    - `shape`: what is equal in items that can do so together, height and width first;
+    - `work`: those of one shape to their results.
+    """
+
+    read: Callable[[Item], Read]
+    shape: Callable[[Read], tuple[Any, ...]]
+    work: Callable[[Sequence[Read]], Sequence[Result]]
+
+
+def each(
+    items: Iterable[Item], steps: Steps[Item, Read, Result], device: torch.device, on_error: OnError
+) -> Iterator[Result | Failure]:
+    """The result of every item, in their order; `on_error` as `Codec.encode_batch` has it.
+
+    On the CPU a batch is one picture: several would push each other out of the caches, and threads of
+    which each has its own picture need not wait for one another after every layer.
+    """
+    if on_error not in ("raise", "return"):
+        raise BadValue(f'on_error must be "raise" or "return", not {on_error!r}')
+    size = 1 if device.type == "cpu" else WINDOW
+    jobs = min(usable_cores(), torch.get_num_threads(), parallel.THREADS_AT_MOST)
+    if isinstance(items, Sized):
+        jobs = max(1, min(jobs, -(-len(items) // size)))
+    return _results(items, steps, size, jobs, on_error)
+
+
+def _results(
+    items: Iterable[Item],
+    steps: Steps[Item, Read, Result],
+    size: int,
+    jobs: int,
+    on_error: OnError,
+) -> Iterator[Result | Failure]:
+    def work(window: list[Item]) -> list[Result | Failure]:
+        return _window(window, steps)
+
+    for _, results in parallel.in_threads(_chunks(items, size), work, jobs, in_order=True):
+        if isinstance(results, FAILURES):
+            raise results
+        for result in results:
+            if on_error == "raise" and isinstance(result, FAILURES):
+                raise result
+            yield result
+
+
+def _window(window: Sequence[Item], steps: Steps[Item, Read, Result]) -> list[Result | Failure]:
+    read = [settled(steps.read, item) for item in window]
+    results: dict[int, Result | Failure] = {}
+    intact: dict[int, Read] = {}
+    for i, found in enumerate(read):
+        if isinstance(found, FAILURES):
+            results[i] = found
+        else:
+            intact[i] = found
+    for chosen in _batches({i: steps.shape(found) for i, found in intact.items()}):
+        together = settled(steps.work, [intact[i] for i in chosen])
+        if not isinstance(together, FAILURES):
+            results |= zip(chosen, together, strict=True)
+        elif len(chosen) == 1:
+            results[chosen[0]] = together
+        else:  # one of them is bad, or they are too many
+            for i in chosen:
+                alone = settled(steps.work, [intact[i]])
+                results[i] = alone if isinstance(alone, FAILURES) else alone[0]
+    return [results[i] for i in range(len(window))]
+
+
+def members(batch: Iterable[Item], what: str) -> list[Item]:
+    """The items of a batch. Raises BadType for what is one item, or none."""
+    return list(several(batch, what))
+
+
+def several(batch: Iterable[Item], what: str) -> Iterable[Item]:
+    """`batch`, or BadType for what is one item, or none."""
+    single = isinstance(batch, (str, bytes, bytearray, memoryview, os.PathLike, Image.Image))
+    if single or hasattr(batch, "read") or not isinstance(batch, Iterable):
+        raise BadType(f"a batch is a sequence of {what}, not {type(batch).__name__}")
+    dimensions = getattr(batch, "ndim", 4)
+    if dimensions != 4:
+        raise BadType(f"a batch of {what} in one array has 4 dimensions, not {dimensions}")
+    return batch
+
+
+def _batches(shapes: dict[int, tuple[Any, ...]]) -> Iterator[list[int]]:
+    """Numbers of items of equal shape, at most `BATCH_PIXELS` at a time."""
+    by_shape: dict[tuple[Any, ...], list[int]] = {}
+    for i, shape in shapes.items():
+        by_shape.setdefault(shape, []).append(i)
+    for shape, numbers in by_shape.items():
+        yield from _chunks(numbers, max(1, BATCH_PIXELS // (shape[0] * shape[1])))
+
+
+def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
