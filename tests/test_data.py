@@ -24,8 +24,9 @@ from torch.utils.data import DataLoader
 import vaecodec
 from bitstream.errors import BadType, BadValue, VaeError
 from vaecodec.codec import Codec
-from vaecodec.data import VaeDataset, VaeDecoder
-from vaecodec.data.samples import MODES, in_mode, to_tensor
+from vaecodec.data import DecodeCollate, VaeDataset, VaeDecoder
+from vaecodec.data.samples import MODES, in_mode
+from vaecodec.pictures.finishing import as_tensor
 from vaecodec.sources import NamedBytes
 
 #: Width and height of the pictures of each class; none are alike, so that sizes tell them apart.
@@ -215,9 +216,9 @@ def test_a_crop_is_taken_before_it_is_reduced(folder: Path, files: dict[str, byt
     crop, _ = VaeDataset(folder, crop=(56, 90))[2]
     assert small.shape == (3, 14, 23)
     wanted = Image.fromarray(crop.permute(1, 2, 0).numpy()).reduce(4)
-    assert torch.equal(small, to_tensor(wanted))
+    assert torch.equal(small, as_tensor(np.array(wanted)))
     whole = vaecodec.decode(files["dog/0.vae"], reduce=8, device="cpu")
-    assert torch.equal(VaeDataset(folder, reduce=8)[2][0], to_tensor(whole))
+    assert torch.equal(VaeDataset(folder, reduce=8)[2][0], as_tensor(np.array(whole)))
 
 
 def test_pictures_smaller_than_the_crop(folder: Path, photos_tar: Path) -> None:
@@ -572,3 +573,94 @@ def test_modes_of_tensors_elsewhere_stay_there() -> None:
     for mode, channels in MODES.items():
         found = in_mode(picture, mode)
         assert (tuple(found.shape), found.device.type) == ((channels, 4, 5), "meta")
+
+
+def middle(picture: Tensor) -> Tensor:
+    """40 x 64 of it."""
+    top, left = (picture.shape[1] - 40) // 2, (picture.shape[2] - 64) // 2
+    return picture[:, top : top + 40, left : left + 64]
+
+
+def test_a_batch_is_decoded_as_it_is_collated(folder: Path, photos_tar: Path) -> None:
+    wanted = torch.stack([middle(picture) for picture, _ in VaeDataset(folder)])
+    collate = DecodeCollate(device="cpu", transform=middle)
+    for source in (folder, photos_tar):
+        dataset = VaeDataset(source, decode=False)
+        ((pictures, labels),) = DataLoader(dataset, batch_size=3, collate_fn=collate)
+        assert (pictures.dtype, labels.tolist()) == (torch.uint8, [0, 0, 1])
+        assert pictures.shape == wanted.shape == (3, 3, 40, 64)
+        assert (pictures.int() - wanted.int()).abs().max() <= 2
+    (alone,) = DataLoader(
+        VaeDataset(folder, decode=False, labels=False), batch_size=3, collate_fn=collate
+    )
+    assert torch.equal(alone, pictures)
+    named = VaeDataset(folder, decode=False, target_transform=str)
+    assert list(collate([named[0], named[2]])[1]) == ["0", "1"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_batch_is_collated_in_workers(folder: Path, method: str) -> None:
+    """Decoded there, or read there and decoded here."""
+    program = f"""
+from torch.utils.data import DataLoader
+from vaecodec.data import DecodeCollate, VaeDataset
+if __name__ == "__main__":
+    dataset, collate = VaeDataset({str(folder / "cat")!r}, decode=False), DecodeCollate(device="cpu")
+    options = dict(num_workers=1, multiprocessing_context={method!r}, timeout=300)
+    for pictures in DataLoader(dataset, collate_fn=collate, **options):
+        print(tuple(pictures.shape))
+    for files in DataLoader(dataset, collate_fn=list, **options):
+        print(tuple(collate(files).shape))
+"""
+    run = [sys.executable, "-c", program]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        run, capture_output=True, text=True, check=False, timeout=400, env=environment
+    )
+    assert done.stdout.splitlines() == ["(1, 3, 40, 72)", "(1, 3, 48, 64)"] * 2, done.stderr
+
+
+def test_modes_of_a_batch(photo: np.ndarray) -> None:
+    grey = vaecodec.encode(photo[:24, :40, 0], lossless=True, device="cpu")
+    colour = vaecodec.encode(photo[:24, :40], lossless=True, device="cpu")
+    assert DecodeCollate(device="cpu")([grey, colour]).shape == (2, 3, 24, 40)  # type: ignore[union-attr]
+    assert DecodeCollate(device="cpu", mode="L")([grey, colour]).shape == (2, 1, 24, 40)  # type: ignore[union-attr]
+    with pytest.raises(BadValue, match="1 x 24 x 40 and 3 x 24 x 40"):
+        DecodeCollate(device="cpu", mode=None)([grey, colour])
+
+
+def test_what_collate_refuses(folder: Path, files: dict[str, bytes]) -> None:
+    dataset = VaeDataset(folder, decode=False)
+    collate = pickle.loads(pickle.dumps(DecodeCollate(device="cpu")))
+    with pytest.raises(BadValue, match="3 x 40 x 72 and 3 x 48 x 64 cannot be stacked"):
+        collate([dataset[0], dataset[1]])
+    with pytest.raises(BadType, match="decode=False"):
+        collate([VaeDataset(folder)[0]])
+    with pytest.raises(BadValue):
+        DecodeCollate(device="cpu", mode="P")
+    with pytest.raises(vaecodec.LimitExceeded):
+        DecodeCollate(device="cpu", max_pixels=100)([dataset[0]])
+    (folder / "cat/0.vae").write_bytes(files["cat/0.vae"][:-9])
+    with pytest.raises(vaecodec.TruncatedFile) as caught:
+        collate([dataset[1], dataset[0]])
+    assert caught.value.filename == str(folder / "cat/0.vae")
+
+
+def test_a_worker_has_no_gpu(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collate = DecodeCollate(device="cpu")
+    collate._codec.device = torch.device("cuda")
+    monkeypatch.setattr("vaecodec.data.collate.get_worker_info", lambda: object())
+    with pytest.raises(VaeError, match="num_workers=0"):
+        collate([VaeDataset(folder, decode=False)[0]])
+
+
+@pytest.mark.gpu
+def test_a_batch_on_a_gpu(folder: Path) -> None:
+    dataset = VaeDataset(folder / "cat", decode=False)
+    collate = DecodeCollate(device="cuda", transform=middle)
+    (pictures,) = DataLoader(dataset, batch_size=2, collate_fn=collate)
+    assert pictures.device.type == "cuda"
+    wanted = torch.stack([middle(picture) for picture in VaeDataset(folder / "cat")])
+    assert (pictures.cpu().int() - wanted.int()).abs().max() <= 2
+    with pytest.raises(VaeError, match="num_workers=0"):
+        list(DataLoader(dataset, collate_fn=collate, num_workers=1, timeout=300))

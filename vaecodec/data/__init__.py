@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from vaecodec.data.collate import DecodeCollate
 from vaecodec.data.dataset import VaeDataset
 from vaecodec.data.decoder import VaeDecoder
 
-__all__ = ["VaeDataset", "VaeDecoder"]
+__all__ = ["DecodeCollate", "VaeDataset", "VaeDecoder"]

@@ -31,7 +31,7 @@ class VaeDataset(Dataset[Any]):
       is the class of a file, and labels number the sorted classes that have files. In a tar, `source`
       is the folder that all its files are in. None: unless all files lie directly in `source`, and
       never for a list.
-    - `decode`: with False, items are the bytes of the files, to be decoded later.
+    - `decode`: with False, items are the bytes of the files, for `DecodeCollate`.
     - `keep_index`: write where the members of a tar are to a file beside it, as `photos.tar.index`,
       unless that is there: the next time, the tar's headers need not be read. An index of another
       size or time than the tar's is not used.

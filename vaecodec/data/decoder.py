@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,8 @@ import vaecodec
 from bitstream import container
 from bitstream.errors import BadType, BadValue
 from vaecodec.codec import check_reduce
-from vaecodec.data.samples import check_mode, in_mode, to_tensor
+from vaecodec.data.samples import check_mode, in_mode
+from vaecodec.pictures.finishing import as_tensor
 from vaecodec.quality import check_whole
 from vaecodec.sources import Source, naming, read_source
 
@@ -82,7 +84,7 @@ class VaeDecoder:
                 model=self.model,
                 device=self.device,
             )
-        return in_mode(to_tensor(image), self.mode)
+        return in_mode(as_tensor(np.array(image)), self.mode)
 
     def __call__(self, key: str, data: bytes) -> Tensor | None:
         """What `decode` gives if the file's name ends in `.vae`, else None: what webdataset asks of a

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from bitstream.errors import BadValue
@@ -17,12 +15,6 @@ def check_mode(mode: str | None) -> None:
     """Raises BadValue for what is neither None nor one of MODES."""
     if mode is not None and (not isinstance(mode, str) or mode not in MODES):
         raise BadValue(f"mode must be None or one of {', '.join(MODES)}, not {mode!r}")
-
-
-def to_tensor(image: Image.Image) -> Tensor:
-    """A picture of one of MODES as a uint8 tensor, C x H x W, of its own memory."""
-    samples = np.array(image).reshape(image.height, image.width, -1)
-    return torch.from_numpy(samples).permute(2, 0, 1).contiguous()
 
 
 def in_mode(picture: Tensor, mode: str | None) -> Tensor:
