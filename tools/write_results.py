@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from itertools import chain, pairwise
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -369,6 +369,42 @@ def large(figures: dict[str, Any]) -> list[str]:
     return lines
 
 
+def folder(figures: dict[str, Any]) -> list[str]:
+    """A `tools/folder_run.py` file."""
+    killed, resumed = figures["killed"], figures["resumed"]
+    totals, memory = resumed["totals"], resumed["memory"]
+    # The first tenth loads the weights.
+    early, late = (
+        int(median(memory[int(a * len(memory)) : int(b * len(memory))]))
+        for a, b in ((0.1, 0.4), (0.7, 1.0))
+    )
+    return [
+        f"## A folder of {figures['count']} pictures ({figures['model']})",
+        "",
+        f"JPEG files of 0.1 to 12 megapixels, {figures['broken']} of them broken, compressed by one",
+        "command, which is killed half-way (SIGKILL), and again with `--resume`. Measured on",
+        f"{figures['machine']}.",
+        "",
+        "    python tools/folder_run.py PICTURES WORK FILE",
+        "",
+        "| | |",
+        "|---|---:|",
+        f"| files written when it was killed | {killed['written']} |",
+        f"| written by the second run | {totals['written']} |",
+        f"| written twice | {figures['written_again']} |",
+        f"| files whose checksums do not hold | {figures['unreadable']} |",
+        f"| said to have failed | {totals['failed']} |",
+        f"| megapixels of the second run | {totals['megapixels']:.0f} |",
+        f"| megapixels per second | {totals['megapixels_per_second']:.2f} |",
+        f"| input, output, MB | {totals['input_bytes'] / 1e6:.0f}, {totals['bytes'] / 1e6:.0f} |",
+        f"| resident memory, MiB, second to fourth tenth of the time: median | {early} |",
+        f"| last three tenths: median | {late} |",
+        f"| at most | {max(memory)} |",
+        "",
+        *([figures["note"], ""] if "note" in figures else []),
+    ]
+
+
 def fuzz(figures: dict[str, Any]) -> list[str]:
     """A `tools/fuzz/many.py` file."""
     return [
@@ -405,6 +441,8 @@ def main() -> None:
         lines += speed(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("large*.json")):
         lines += large(json.loads(path.read_text()))
+    for path in sorted(FOLDER.glob("folder*.json")):
+        lines += folder(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("fuzz*.json")):
         lines += fuzz(json.loads(path.read_text()))
     (ROOT / "docs" / "results.md").write_text("\n".join(lines).rstrip() + "\n")
