@@ -302,15 +302,15 @@ def speed(figures: dict[str, Any]) -> list[str]:
         "| | ms | MP/s | mbt2018-mean takes | cheng2020-anchor takes |",
         "|---|---:|---:|---:|---:|",
     ]
-    for name, median in medians.items():
+    for name, seconds in medians.items():
         if name in {row["name"] for row in (*scaling, *beside)}:
             continue
         what = "encode" if "encode" in name else "decode"
         ratios = ["", ""]
         if name.startswith("vae_"):
             peers = [medians.get(f"compressai_{what}[{peer}]") for peer in PEERS]
-            ratios = [f"{peer / median:.1f} x" if peer else "" for peer in peers]
-        cells = [f"{1000 * median:.1f}", f"{megapixels / median:.2f}", *ratios]
+            ratios = [f"{peer / seconds:.1f} x" if peer else "" for peer in peers]
+        cells = [f"{1000 * seconds:.1f}", f"{megapixels / seconds:.2f}", *ratios]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += [
         "",
