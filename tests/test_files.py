@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from PIL import Image
 
 import vaecodec
 from bitstream import container
-from vaecodec import files, processes
+from vaecodec import files, parallel
 from vaecodec.cli import convert
 from vaecodec.cli.convert import Converted
 from vaecodec.files import write_whole
@@ -432,7 +433,7 @@ def test_folders_in_folders(
 
 
 def test_jobs(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray) -> None:
-    """Several at a time give the same files, messages and exit code as one after the other."""
+    """Several at a time, in threads or in processes, give the same files, messages and exit code."""
     monkeypatch.chdir(tmp_path)
     Path("in").mkdir()
     for number in range(4):
@@ -440,15 +441,18 @@ def test_jobs(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: 
     Path("in/bad.png").write_text("no picture")
     Path("in/0.bmp").write_text("nor this")  # what fails takes nobody's name
     said = [run("compress", "in", "-o", f"by{jobs}", "--jobs", jobs) for jobs in (1, 2)]
-    assert [code for code, _, _ in said] == [1, 1]
+    monkeypatch.setattr(parallel, "THREADS_AT_MOST", 1)  # more than that are processes
+    said.append(run("compress", "in", "-o", "by3", "--jobs", "3"))
+    assert [code for code, _, _ in said] == [1, 1, 1]
     messages = [sorted(err.splitlines()) for _, _, err in said]
-    assert messages[0] == messages[1]
+    assert messages[0] == messages[1] == messages[2]
     assert sum("bad.png: not an image" in line for line in messages[0]) == 1
     assert sum("density" in line for line in messages[0]) == 4
     names = sorted(p.name for p in Path("by1").iterdir())
     assert names == ["0.vae", "1.vae", "2.vae", "3.vae"]
     for name in names:
         assert Path("by2", name).read_bytes() == Path("by1", name).read_bytes()
+        assert Path("by3", name).read_bytes() == Path("by1", name).read_bytes()
     assert run("decompress", "by2", "-o", "back", "-j", "2", "--quiet") == (0, "", "")
     assert len(list(Path("back").glob("*.png"))) == 4
 
@@ -465,8 +469,10 @@ def test_one_output_of_several_jobs(
         "vaecodec: a.bmp: its output a.vae is already that of a.png; choose another with -o\n",
     )
     assert Path("b.vae").exists()
-    code, _, err = run("compress", "a.png", "-", "-o", "out", "--jobs", "2")
-    assert (code, "none of several --jobs" in err) == (2, True)
+    code, _, err = piped(
+        "compress", "b.png", "-", "-o", "out", "--jobs", "9", data=Path("a.png").read_bytes()
+    )
+    assert (code, err, names(Path("out"))) == (0, "", ["-.vae", "b.vae"])
 
 
 def _die(_: object) -> None:
@@ -483,10 +489,11 @@ def test_processes_that_are_ended_from_outside(
 
     def each(items: Iterable[Any], *_: object) -> Iterator[Any]:
         first, *_others = items
-        yield first, Converted(data=b"done")
-        raise processes.Ended("ended")
+        yield first, Converted(data=b"done", pixels=256)
+        raise parallel.Ended("ended")
 
-    monkeypatch.setattr(convert.processes, "each", each)
+    monkeypatch.setattr(parallel, "THREADS_AT_MOST", 1)
+    monkeypatch.setattr(parallel, "in_processes", each)
     assert run("compress", "a.png", "b.png", "c.png", "--jobs", "2") == (
         1,
         "",
@@ -495,7 +502,7 @@ def test_processes_that_are_ended_from_outside(
     assert Path("a.vae").read_bytes() == b"done"
     monkeypatch.undo()
     with pytest.raises(vaecodec.VaeError, match="was ended from outside"):
-        list(processes.each([1, 2], _die, 2))
+        list(parallel.in_processes([1, 2], _die, 2))
 
 
 def _fail(number: int) -> int:
@@ -507,7 +514,7 @@ def _fail(number: int) -> int:
 
 
 def test_errors_travel() -> None:
-    found = dict(processes.each([1, 2, 3], _fail, 2))
+    found = dict(parallel.in_processes([1, 2, 3], _fail, 2))
     assert isinstance(found[1], vaecodec.NoSuchFile)
     assert (str(found[1]), found[1].filename) == ("a.png: is not there", "a.png")
     assert isinstance(found[2], MemoryError) and found[3] == 3
@@ -520,7 +527,7 @@ def _stall(number: int) -> int:
 
 
 def test_an_interrupt_does_not_wait_for_what_is_under_way() -> None:
-    results = processes.each([1, 2], _stall, 2)
+    results = parallel.in_processes([1, 2], _stall, 2)
     assert next(results) == (2, 2)
     with pytest.raises(KeyboardInterrupt):
         results.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
@@ -531,8 +538,8 @@ def test_an_interrupt_does_not_wait_for_what_is_under_way() -> None:
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:
     program = """if __name__ == "__main__":
     import multiprocessing, os, time
-    from vaecodec import processes
-    results = processes.each([0.0, 100_000.0], time.sleep, 2)
+    from vaecodec import parallel
+    results = parallel.in_processes([0.0, 100_000.0], time.sleep, 2)
     next(results)
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     os.kill(os.getpid(), 9)
@@ -579,11 +586,85 @@ def test_going_on(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pho
     for name in ("a.png", "b.png"):
         Image.fromarray(photo[:16, :16]).save(name)
     Path("a.vae").write_text("mine")
-    assert run("compress", "a.png", "b.png", "--skip-existing") == (
+    assert run("compress", "a.png", "b.png", "--resume") == (
         0,
         "",
         "vaecodec: 1 of 2 files have an output already\n",
     )
     assert Path("a.vae").read_text() == "mine" and Path("b.vae").exists()
-    assert run("compress", "a.png", "b.png", "--skip-existing", "--quiet") == (0, "", "")
-    assert run("compress", "a.png", "--skip-existing", "--force")[0] == 2
+    assert run("compress", "a.png", "b.png", "--resume", "--quiet") == (0, "", "")
+    assert run("compress", "a.png", "--resume", "--force")[0] == 2
+
+
+def test_report(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(photo[:16, :32]).save(name)
+    Path("b.png").write_text("no picture")
+    Path("c.vae").write_text("mine")
+    command = ("compress", "a.png", "b.png", "c.png", "--resume", "--report", "new/r.json")
+    assert run(*command)[0] == 1
+    report = json.loads(Path("new/r.json").read_text())
+    skipped, *others = report["files"]
+    assert skipped == {"input": "c.png", "output": "c.vae", "skipped": True}
+    failed, written = sorted(others, key=lambda each: "output" in each)
+    assert failed.keys() == {"input", "error"} and "b.png: not an image" in failed["error"]
+    assert written == {
+        "input": "a.png",
+        "output": "a.vae",
+        "input_bytes": Path("a.png").stat().st_size,
+        "bytes": Path("a.vae").stat().st_size,
+        "pixels": 512,
+        "notices": [],
+    }
+    totals = report["totals"]
+    assert [totals[name] for name in ("written", "failed", "skipped")] == [1, 1, 1]
+    assert (totals["bytes"], totals["input_bytes"]) == (written["bytes"], written["input_bytes"])
+    assert totals["megapixels"] == 512 / 1e6 and totals["seconds"] > 0
+    assert run(*command)[0] == 1  # it belongs to the run, and is replaced as one goes on
+    assert json.loads(Path("new/r.json").read_text())["totals"]["skipped"] == 2
+    code, _, err = run("decompress", "a.vae", "--report", "new/r.json")
+    assert (code, "r.json: exists already" in err, Path("a.png").exists()) == (1, True, True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+def test_interrupted_and_gone_on_with(tmp_path: Path, photo: np.ndarray) -> None:
+    """What is written by then is kept, nothing is half-written, and the rest comes later."""
+    folder, out, report = tmp_path / "in", tmp_path / "out", tmp_path / "r.json"
+    folder.mkdir()
+    for number in range(40):
+        Image.fromarray(np.roll(photo, number)).save(folder / f"{number:02}.png")
+    command = [
+        *COMMAND,
+        "compress",
+        folder,
+        "-o",
+        out,
+        "--jobs",
+        "2",
+        "--report",
+        report,
+        "--effort",
+        "1",
+    ]
+    # A shell's background processes ignore the signal, and so would this one.
+    running = subprocess.Popen(
+        command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    )
+    while not (out.is_dir() and any(out.glob("*.vae"))):
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    assert running.wait() == 130
+    kept = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert all(name.endswith(".vae") for name in kept)
+    assert len(kept) < 40
+    assert json.loads(report.read_text())["totals"]["written"] == len(kept)
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        0,
+        f"vaecodec: {len(kept)} of 40 files have an output already\n",
+    )
+    assert len(list(out.iterdir())) == 40
+    assert kept == {name: (out / name).stat().st_mtime_ns for name in kept}
+    assert json.loads(report.read_text())["totals"]["written"] == 40 - len(kept)

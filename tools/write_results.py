@@ -286,7 +286,8 @@ PEERS = ("mbt2018_mean", "cheng2020_anchor")
 def speed(figures: dict[str, Any]) -> list[str]:
     """A `tools/record_speed.py` file: megapixels per second, and ratios to CompressAI's models."""
     medians = {row["name"]: row["median_seconds"] for row in figures["rows"]}
-    scaling = [row for row in figures["rows"] if "pixels" in row]
+    beside = [row for row in figures["rows"] if row["name"].startswith("beside_others_")]
+    scaling = [row for row in figures["rows"] if "pixels" in row and row not in beside]
     megapixels = 768 * 512 / 1e6
     lines = [
         f"## Speed ({figures['model']})",
@@ -302,7 +303,7 @@ def speed(figures: dict[str, Any]) -> list[str]:
         "|---|---:|---:|---:|---:|",
     ]
     for name, seconds in medians.items():
-        if name in {row["name"] for row in scaling}:
+        if name in {row["name"] for row in (*scaling, *beside)}:
             continue
         what = "encode" if "encode" in name else "decode"
         ratios = ["", ""]
@@ -322,6 +323,19 @@ def speed(figures: dict[str, Any]) -> list[str]:
     for row in scaling:
         seconds = row["median_seconds"]
         lines.append(f"| {row['name']} | {1000 * seconds:.1f} | {row['pixels'] / 1e6 / seconds:.2f} |")
+    if not beside:
+        return [*lines, ""]
+    lines += [
+        "",
+        "Decoding on an idle machine and beside one busy process per core; with PyTorch's threads as",
+        "they are by themselves, and as the command line sets them. A batch is of 8 pictures.",
+        "",
+        "| | ms | MP/s |",
+        "|---|---:|---:|",
+    ]
+    for row in beside:
+        seconds, pixels = row["median_seconds"], row.get("pixels", megapixels * 1e6)
+        lines.append(f"| {row['name']} | {1000 * seconds:.1f} | {pixels / 1e6 / seconds:.2f} |")
     return [*lines, ""]
 
 
@@ -353,6 +367,42 @@ def large(figures: dict[str, Any]) -> list[str]:
         "",
     ]
     return lines
+
+
+def folder(figures: dict[str, Any]) -> list[str]:
+    """A `tools/folder_run.py` file."""
+    killed, resumed = figures["killed"], figures["resumed"]
+    totals, memory = resumed["totals"], resumed["memory"]
+    # The first tenth loads the weights.
+    early, late = (
+        int(median(memory[int(a * len(memory)) : int(b * len(memory))]))
+        for a, b in ((0.1, 0.4), (0.7, 1.0))
+    )
+    return [
+        f"## A folder of {figures['count']} pictures ({figures['model']})",
+        "",
+        f"JPEG files of 0.1 to 12 megapixels, {figures['broken']} of them broken, compressed by one",
+        "command, which is killed half-way (SIGKILL), and again with `--resume`. Measured on",
+        f"{figures['machine']}.",
+        "",
+        "    python tools/folder_run.py PICTURES WORK FILE",
+        "",
+        "| | |",
+        "|---|---:|",
+        f"| files written when it was killed | {killed['written']} |",
+        f"| written by the second run | {totals['written']} |",
+        f"| written twice | {figures['written_again']} |",
+        f"| files whose checksums do not hold | {figures['unreadable']} |",
+        f"| said to have failed | {totals['failed']} |",
+        f"| megapixels of the second run | {totals['megapixels']:.0f} |",
+        f"| megapixels per second | {totals['megapixels_per_second']:.2f} |",
+        f"| input, output, MB | {totals['input_bytes'] / 1e6:.0f}, {totals['bytes'] / 1e6:.0f} |",
+        f"| resident memory, MiB, second to fourth tenth of the time: median | {early} |",
+        f"| last three tenths: median | {late} |",
+        f"| at most | {max(memory)} |",
+        "",
+        *([figures["note"], ""] if "note" in figures else []),
+    ]
 
 
 def fuzz(figures: dict[str, Any]) -> list[str]:
@@ -424,6 +474,8 @@ def main() -> None:
         lines += large(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("classifier*.json")):
         lines += classifier(json.loads(path.read_text()))
+    for path in sorted(FOLDER.glob("folder*.json")):
+        lines += folder(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("fuzz*.json")):
         lines += fuzz(json.loads(path.read_text()))
     (ROOT / "docs" / "results.md").write_text("\n".join(lines).rstrip() + "\n")

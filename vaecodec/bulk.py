@@ -53,11 +53,16 @@ def each(
     """
     if on_error not in ("raise", "return"):
         raise BadValue(f'on_error must be "raise" or "return", not {on_error!r}')
-    size = 1 if device.type == "cpu" else WINDOW
+    size = window_of(device)
     jobs = min(usable_cores(), torch.get_num_threads(), parallel.THREADS_AT_MOST)
     if isinstance(items, Sized):
         jobs = max(1, min(jobs, -(-len(items) // size)))
     return _results(items, steps, size, jobs, on_error)
+
+
+def window_of(device: torch.device) -> int:
+    """Items that are sorted into batches at a time."""
+    return 1 if device.type == "cpu" else WINDOW
 
 
 def _results(

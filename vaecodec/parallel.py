@@ -129,6 +129,7 @@ def _share_threads(pool: ThreadPoolExecutor, jobs: int) -> None:
     ready = threading.Barrier(jobs + 1)
 
     def start() -> None:
+        torch.get_num_threads()  # a thread's first use of PyTorch takes what is set for all
         torch.set_num_threads(max(1, all_of_them // jobs))
         ready.wait()
 

@@ -97,7 +97,7 @@ def command(
 
     \b
         vaecodec compress photo.jpg
-        vaecodec compress holiday/ -o small/ -q 40 --jobs 4
+        vaecodec compress holiday/ -o small/ -q 40 --resume --report small.json
         vaecodec compress photo.jpg --target-size 100k
         curl -s URL | vaecodec compress - > photo.vae
     """
@@ -166,7 +166,8 @@ class _Compress:
             **self.targets,
         )
         notices = (f"{source}: not kept in the .vae file: {lost}",) if lost else ()
-        return Converted(data=data, notices=notices)
+        height, width, _ = picture.samples.shape
+        return Converted(data=data, pixels=height * width, notices=notices)
 
 
 def _is_read(name: str) -> bool:

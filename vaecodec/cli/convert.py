@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,28 +16,33 @@ import click
 from bitstream.errors import VaeError
 from vaecodec import parallel
 from vaecodec.cli import options
-from vaecodec.cli.report import ProgressBar, notice, say
+from vaecodec.cli.outcome import Outcomes
+from vaecodec.cli.report import ProgressBar, notice
+from vaecodec.cores import usable_cores
 from vaecodec.files import STANDARD_STREAM, check_output, make_parents, write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manner:
-    """How files are written and spoken of: replaced or left out, quietly, as JSON, with the times of
-    their inputs, so many at a time."""
+    """How files are written and spoken of: replaced or left out, quietly, as JSON, in a report, with
+    the times of their inputs, so many at a time."""
 
     force: bool
-    skip_existing: bool
+    resume: bool
     quiet: bool
     as_json: bool
+    report: str | None
     keep_times: bool
-    jobs: int
+    jobs: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
-    """The bytes of an output, and in words, what the user may want to know of it."""
+    """The bytes of an output, the pixels of its picture, and in words, what the user may want to know
+    of it."""
 
     data: bytes
+    pixels: int
     notices: tuple[str, ...] = ()
 
 
@@ -49,11 +53,14 @@ def with_manner(command: Callable[..., int]) -> Callable[..., int]:
     """A command with the options of a Manner, which it is given as `manner`."""
 
     @options.force
-    @options.skip_existing
+    @options.resume
     @options.quiet
     @options.as_json
+    @options.report
     @options.keep_times
-    @options.jobs("Files at a time, in processes of their own.")
+    @options.jobs(
+        f"Files at a time. [default: one per core, {parallel.THREADS_AT_MOST} at most]", default=None
+    )
     @functools.wraps(command)
     def with_options(**given: Any) -> int:
         names = [field.name for field in dataclasses.fields(Manner)]
@@ -72,89 +79,111 @@ def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Ma
     if not pairs:
         notice("the folders given hold no file to work on")
         return 1
-    if manner.force and manner.skip_existing:
-        raise click.UsageError("give one of --force and --skip-existing")
-    if manner.skip_existing:
-        left = [(source, target) for source, target in pairs if not os.path.exists(target)]
-        if len(left) < len(pairs) and not manner.quiet:
-            notice(f"{len(pairs) - len(left)} of {len(pairs)} files have an output already")
-        pairs = left
-    streams = any(STANDARD_STREAM in pair for pair in pairs)
+    if manner.force and manner.resume:
+        raise click.UsageError("give one of --force and --resume")
     if manner.as_json and any(target == STANDARD_STREAM for _, target in pairs):
         raise click.UsageError("--json and an output on standard output would run into each other")
-    if streams and manner.jobs > 1 and len(pairs) > 1:
-        raise click.UsageError("standard input or output is none of several --jobs")
-    with ProgressBar(len(pairs), "files", silent=manner.quiet) as bar:
-        conversion = _Conversion(pairs, manner, bar)
-        while firsts := conversion.one_of_each_output():
-            try:
-                jobs = min(manner.jobs, len(firsts))
-                for pair, result in parallel.in_processes(conversion.checked(firsts), work, jobs):
-                    conversion.finish(pair, result)
-            except parallel.Ended as error:
-                conversion.give_up(error)
-    return 1 if conversion.failures else 0
+    if manner.report is not None:
+        check_output(Path(manner.report), force=manner.force or manner.resume)
+        make_parents(Path(manner.report))
+    outcomes = Outcomes(as_json=manner.as_json, quiet=manner.quiet)
+    left = list(pairs)
+    if manner.resume:
+        left = [pair for pair in pairs if not os.path.exists(pair[1])]
+        outcomes.skip([pair for pair in pairs if os.path.exists(pair[1])], len(pairs))
+    try:
+        with ProgressBar(len(left), "pictures", silent=manner.quiet) as bar:
+            _Conversion(left, manner, outcomes, bar).run(work)
+    finally:  # an interrupted run has a report as well
+        if manner.report is not None:
+            replace = manner.force or manner.resume
+            write_whole(Path(manner.report), outcomes.report(), force=replace)
+    return 1 if outcomes.failures else 0
 
 
 class _Conversion:
-    """What has come of each file so far."""
+    """Files that are left to convert, and the outputs that have been written."""
 
-    def __init__(self, pairs: Sequence[Pair], manner: Manner, bar: ProgressBar) -> None:
-        self._manner, self._bar, self._total = manner, bar, len(pairs)
-        self._left = list(pairs)  # of which nothing has come
+    def __init__(
+        self, pairs: Sequence[Pair], manner: Manner, outcomes: Outcomes, bar: ProgressBar
+    ) -> None:
+        self._manner, self._outcomes, self._bar = manner, outcomes, bar
+        self._total, self._left = len(pairs), list(pairs)
         self._taken: dict[str, Path] = {}  # by real path: one folder may have several names
-        self.failures = 0
 
-    def one_of_each_output(self) -> list[Pair]:
+    def run(self, work: Callable[[Pair], Converted]) -> None:
+        while firsts := self._one_of_each_output():
+            try:
+                for pair, result in self._each(firsts, work):
+                    self._finish(pair, result)
+            except parallel.Ended as error:
+                self._give_up(error)
+
+    def _each(
+        self, pairs: Sequence[Pair], work: Callable[[Pair], Converted]
+    ) -> Iterator[tuple[Pair, Converted | parallel.Failure]]:
+        """Threads start at once and share the weights. Many would wait for one another, and processes
+        cannot read our standard input."""
+        jobs = self._manner.jobs or min(usable_cores(), parallel.THREADS_AT_MOST)
+        jobs = min(jobs, len(pairs))
+        streams = any(STANDARD_STREAM in pair for pair in pairs)
+        if jobs <= parallel.THREADS_AT_MOST or streams:
+            return parallel.in_threads(self._checked(pairs), work, jobs)
+        return parallel.in_processes(self._checked(pairs), work, jobs)
+
+    def _one_of_each_output(self) -> list[Pair]:
         """Of those that are left, the first for each output."""
         firsts: dict[str, Pair] = {}
         for pair in self._left:
             firsts.setdefault(os.path.realpath(pair[1]), pair)
         return list(firsts.values())
 
-    def checked(self, pairs: Sequence[Pair]) -> Iterator[Pair]:
+    def _checked(self, pairs: Sequence[Pair]) -> Iterator[Pair]:
         """Those of which the output can be written."""
         for source, target in pairs:
-            self._bar.update(self._total - len(self._left), str(source))
-            failures = self.failures
-            with self._telling(source, target):
+            self._show(source)
+            with self._telling(source, target) as said:
                 self._check(source, target)
-            if self.failures == failures:
+            if not said:
                 yield source, target
 
-    def finish(self, pair: Pair, result: Converted | VaeError | MemoryError) -> None:
+    def _finish(self, pair: Pair, result: Converted | parallel.Failure) -> None:
         """Write what the work gave, or say what it raised."""
         source, target = pair
         with self._telling(source, target):
             if not isinstance(result, Converted):
                 raise result
-            _write(source, target, result, self._manner)
+            if not self._manner.quiet and not self._manner.as_json:
+                for text in result.notices:
+                    notice(text)
+            _write(source, target, result.data, self._manner)
             self._taken[os.path.realpath(target)] = source
+            self._outcomes.written(source, target, len(result.data), result.pixels, result.notices)
             self._left.remove(pair)
-        self._bar.update(self._total - len(self._left), str(source))
+        self._show(source)
 
-    def give_up(self, error: VaeError) -> None:
+    def _show(self, source: Path) -> None:
+        self._bar.update(self._total - len(self._left), self._outcomes.so_far(source))
+
+    def _give_up(self, error: VaeError) -> None:
         """Say of all that are left that they are not done."""
         for source, target in list(self._left):
             with self._telling(source, target):
                 raise VaeError(str(error)).in_file(str(source)) from error
 
     @contextlib.contextmanager
-    def _telling(self, source: Path, target: Path) -> Iterator[None]:
-        """What goes wrong with one file is said, and the others go on."""
+    def _telling(self, source: Path, target: Path) -> Iterator[list[str]]:
+        """What goes wrong with one file is said, and put into the list given, and the others go on."""
+        said: list[str] = []
         try:
-            yield
+            yield said
             return
         except VaeError as error:
-            message = str(error) if error.filename else f"{source}: {error}"
+            said.append(str(error) if error.filename else f"{source}: {error}")
         except MemoryError:
-            message = f"{source}: not enough memory for a picture of this size"
-        self.failures += 1
+            said.append(f"{source}: not enough memory for a picture of this size")
         self._left.remove((source, target))
-        if self._manner.as_json:
-            _say(source, error=message)
-        else:
-            notice(message)
+        self._outcomes.failed(source, said[0])
 
     def _check(self, source: Path, target: Path) -> None:
         """Raises VaeError if the output cannot be written."""
@@ -168,12 +197,9 @@ class _Conversion:
         check_output(target, force=self._manner.force)
 
 
-def _write(source: Path, target: Path, converted: Converted, manner: Manner) -> None:
-    if not manner.quiet and not manner.as_json:
-        for text in converted.notices:
-            notice(text)
+def _write(source: Path, target: Path, data: bytes, manner: Manner) -> None:
     make_parents(target)
-    write_whole(target, converted.data, force=manner.force)
+    write_whole(target, data, force=manner.force)
     if manner.keep_times and STANDARD_STREAM not in (source, target):
         try:
             times = source.stat()
@@ -182,10 +208,3 @@ def _write(source: Path, target: Path, converted: Converted, manner: Manner) -> 
             raise VaeError(f"written, but not with the times of {source} ({error.strerror})").in_file(
                 str(target)
             ) from error
-    if manner.as_json and not manner.quiet:
-        _say(source, output=str(target), bytes=len(converted.data), notices=converted.notices)
-
-
-def _say(source: Path, **fields: object) -> None:
-    """One line of JSON on standard output."""
-    say(json.dumps({"input": str(source), **fields}, ensure_ascii=False))

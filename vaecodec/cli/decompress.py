@@ -142,7 +142,7 @@ class _Decompress:
             outcome = f"filled in from around: {lost}" if lost else "the picture is whole"
             notices.append(f"{source}: recovered, although {image.info['damage']}; {outcome}")
         data, more = _file_bytes(image, source, target, self.quality)
-        return Converted(data=data, notices=(*notices, *more))
+        return Converted(data=data, pixels=image.width * image.height, notices=(*notices, *more))
 
 
 def _region(text: str) -> tuple[int, int, int, int]:

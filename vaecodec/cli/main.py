@@ -11,6 +11,7 @@ import click
 import vaecodec
 from bitstream.errors import VaeError
 from vaecodec.cli.report import notice
+from vaecodec.cores import settle_threads
 
 #: Command, the module that has a function of that name, and a line of help.
 COMMANDS = {
@@ -51,6 +52,7 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line; exit code 0, 1 (a file failed) or 2 (wrong usage)."""
+    settle_threads()  # before a command imports torch
     try:
         sys.exit(group.main(prog_name="vaecodec", standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -58,7 +60,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except click.Abort:
         notice("interrupted")
-        sys.exit(130)
+        os._exit(130)  # what threads are at work on is not waited for
     except BrokenPipeError:
         # What reads our output has enough; without this, Python complains as it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -49,18 +49,29 @@ recursive = click.option(
 )
 
 
-def jobs(help_text: str) -> Callable[[Command], Command]:
-    """How much is done at a time, in processes of their own."""
+def jobs(help_text: str, default: int | None = 1) -> Callable[[Command], Command]:
+    """How much is done at a time."""
     return click.option(
-        "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help=help_text
+        "-j",
+        "--jobs",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=default is not None,
+        help=help_text,
     )
 
 
 force = click.option("--force", is_flag=True, help="Replace existing output files.")
-skip_existing = click.option(
-    "--skip-existing",
+resume = click.option(
+    "--resume",
     is_flag=True,
-    help="Leave out what has an output already, such as to go on later.",
+    help="Go on where an earlier run ended: leave out what has an output already.",
+)
+report = click.option(
+    "--report",
+    type=PATH,
+    metavar="FILE",
+    help="Write what became of every file, and totals, as JSON.",
 )
 quiet = click.option("--quiet", is_flag=True, help="Say nothing but what went wrong.")
 as_json = click.option(

@@ -1,0 +1,208 @@
+"""Many pictures at once: results, errors and memory do not depend on what else there is."""
+
+from __future__ import annotations
+
+import gc
+import io
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vaecodec
+from vaecodec import Codec, bulk, parallel
+
+
+@pytest.fixture(params=["pictures alone", "in batches"])
+def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Codec:
+    """As on the CPU, and as on a GPU."""
+    if request.param == "in batches":
+        monkeypatch.setattr(bulk, "window_of", lambda _: 3)
+    monkeypatch.setattr(bulk, "usable_cores", lambda: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    return Codec()
+
+
+@pytest.fixture
+def pictures(photo: np.ndarray) -> list[np.ndarray]:
+    """Of several sizes and colours."""
+    transparent = np.dstack((photo, photo[:, :, :1]))[:40, :56]
+    return [photo[:64, :64], photo[:64, 64:128], photo[:30, :20], photo[64:128, :64], transparent,
+            photo[:33, :47, 0], np.zeros((24, 24, 3), np.uint8)]  # fmt: skip
+
+
+def test_any_mix(codec: Codec, pictures: list[np.ndarray]) -> None:
+    files = codec.encode_batch(pictures, 40)
+    alone = [vaecodec.decode(vaecodec.encode(picture, 40)) for picture in pictures]
+    images = codec.decode_batch(files)
+    assert [image.mode for image in images] == ["RGB", "RGB", "RGB", "RGB", "RGBA", "L", "RGB"]
+    for image, single in zip(images, alone, strict=True):
+        # A batch may round single latents differently: the transforms are in floating point.
+        difference = np.abs(np.asarray(image, np.float32) - np.asarray(single, np.float32))
+        assert image.size == single.size and difference.mean() < 0.5
+    for file, image in zip(files, images, strict=True):
+        assert np.abs(np.asarray(image, int) - np.asarray(vaecodec.decode(file), int)).max() <= 1
+
+
+def test_errors_in_place(codec: Codec, pictures: list[np.ndarray], tmp_path: Path) -> None:
+    """Each names its file, and those beside it succeed."""
+    missing = tmp_path / "missing.png"
+    mixed = [*pictures[:2], missing, np.zeros((0, 3, 3), np.uint8), *pictures[2:]]
+    found = codec.encode_batch(mixed, 40, on_error="return")
+    assert isinstance(found[2], vaecodec.NoSuchFile) and found[2].filename == str(missing)
+    assert isinstance(found[3], vaecodec.VaeError)
+    assert [type(file) for file in found].count(bytes) == len(pictures)
+    with pytest.raises(vaecodec.NoSuchFile):
+        codec.encode_batch(mixed, 40)
+
+    damaged = tmp_path / "damaged.vae"
+    data = bytearray(found[1])
+    data[-9] ^= 1
+    damaged.write_bytes(data)
+    # Equal in header with its neighbours: found out where they are decoded together.
+    sources = [found[0], damaged, found[1], io.BytesIO(b"nothing"), found[4]]
+    decoded = codec.decode_batch(sources, on_error="return")
+    assert isinstance(decoded[1], vaecodec.CorruptFile) and decoded[1].filename == str(damaged)
+    assert isinstance(decoded[3], vaecodec.NotAVaeFile)
+    assert [image.size for image in (decoded[0], decoded[2], decoded[4])] == [
+        (64, 64),
+        (64, 64),
+        (20, 30),
+    ]
+    with pytest.raises(vaecodec.CorruptFile, match=r"damaged\.vae"):
+        codec.decode_batch(sources)
+
+
+def test_a_batch_that_fails_as_a_whole(
+    codec: Codec, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of files with whole checksums one may still hold what cannot be decoded; and memory that does
+    for one may not do for several."""
+    files = codec.encode_batch(pictures[:2], 40)
+    bad = Codec("small-psnr-6").encode(pictures[0], 40)
+    decode = codec._images
+
+    def images(chosen: list, *rest: object) -> list:
+        if len(chosen) > 1:
+            raise MemoryError
+        if chosen[0].header.model_id == vaecodec.codec.container.parse(bad).header.model_id:
+            raise vaecodec.CorruptFile("as if")
+        return decode(chosen, *rest)
+
+    monkeypatch.setattr(codec, "_images", images)
+    first, second, third = codec.decode_batch([files[0], bad, files[1]], on_error="return")
+    assert first.size == third.size == (64, 64)
+    assert isinstance(second, vaecodec.CorruptFile)
+
+
+def test_tensors(codec: Codec, pictures: list[np.ndarray]) -> None:
+    files = codec.encode_batch(pictures, 40)
+    files.append(vaecodec.encode(pictures[4], lossless=True))
+    tensors = codec.decode_batch(files, as_tensor=True)
+    assert [tuple(tensor.shape) for tensor in tensors] == [
+        (3, 64, 64), (3, 64, 64), (3, 30, 20), (3, 64, 64), (4, 40, 56), (1, 33, 47), (3, 24, 24),
+        (4, 40, 56),
+    ]  # fmt: skip
+    for tensor, image in zip(tensors, codec.decode_batch(files), strict=True):
+        array = np.asarray(image)
+        assert tensor.dtype == torch.uint8 and tensor.device == codec.device and tensor.is_contiguous()
+        assert np.array_equal(
+            tensor.numpy(), array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+        )
+
+
+def test_without_end(codec: Codec, photo: np.ndarray) -> None:
+    """Items are taken as they are needed, and let go."""
+    taken: list[weakref.ref[np.ndarray]] = []
+
+    def endless() -> Iterator[np.ndarray]:
+        while True:
+            picture = photo[:16, : 16 + len(taken) % 2].copy()
+            taken.append(weakref.ref(picture))
+            yield picture
+
+    files = codec.encode_many(endless(), 30)
+    assert not taken
+    images = codec.decode_many(files)
+    sizes = [next(images).size for _ in range(8)]
+    assert sizes == [(16, 16), (17, 16)] * 4
+    ahead = 2 * 2 * 3 * 2  # jobs, items for each, pictures in each, and so for either way
+    assert len(taken) <= 8 + ahead
+    for _ in range(20):
+        next(images)
+    gc.collect()
+    assert sum(reference() is not None for reference in taken) <= ahead
+    images.close()
+    files.close()
+
+
+def test_what_is_given_is_checked_at_once(codec: Codec) -> None:
+    with pytest.raises(vaecodec.BadValue, match="on_error must be"):
+        codec.encode_many([], on_error="ignore")  # type: ignore[arg-type]
+    with pytest.raises(vaecodec.BadValue, match="on_error must be"):
+        codec.decode_batch([], on_error=None)  # type: ignore[arg-type]
+    with pytest.raises(vaecodec.BadType, match="as_tensor must be"):
+        codec.decode_many([], as_tensor=1)  # type: ignore[arg-type]
+    with pytest.raises(vaecodec.BadType, match="a batch is a sequence of files"):
+        codec.decode_many("photo.vae")
+    with pytest.raises(vaecodec.BadValue):
+        codec.encode_many([], 1000)
+
+
+def test_an_error_of_the_caller_is_the_callers(codec: Codec, photo: np.ndarray) -> None:
+    def failing() -> Iterator[np.ndarray]:
+        yield photo[:16, :16]
+        raise ZeroDivisionError
+
+    files = codec.encode_many(failing(), 30, on_error="return")
+    with pytest.raises(ZeroDivisionError):
+        list(files)
+
+
+def test_threads_of_the_caller_are_left_alone(photo: np.ndarray) -> None:
+    """Their number is a setting of each thread, and of all that are yet to come."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        seen: list[int] = []
+        results = list(
+            parallel.in_threads(range(4), lambda _: torch.get_num_threads(), 2, in_order=True)
+        )
+        assert results == [(0, 1), (1, 1), (2, 1), (3, 1)]
+        assert torch.get_num_threads() == 2
+        later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        later.start()
+        later.join()
+        assert seen == [2]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_order(photo: np.ndarray) -> None:
+    """As they come, or as they end."""
+    gate = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 0:
+            gate.wait()
+        elif number == 2:
+            gate.set()
+        return number
+
+    assert [item for item, _ in parallel.in_threads(range(4), work, 2, in_order=True)] == [0, 1, 2, 3]
+    gate.clear()
+    assert next(parallel.in_threads(range(4), work, 2))[0] != 0
+    gate.set()
+
+
+def test_images_that_are_open(codec: Codec, photo: np.ndarray) -> None:
+    """Pillow's images are read where they are encoded."""
+    file = io.BytesIO()
+    Image.fromarray(photo[:32, :32]).save(file, "PNG")
+    found = codec.encode_batch([Image.open(io.BytesIO(file.getvalue())) for _ in range(3)], 30)
+    assert found[0] == found[1] == found[2]
