@@ -27,7 +27,7 @@ SIDE = 64
 def folder(tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Six pictures to train and test on, and one that is too small."""
     monkeypatch.setattr(train_classifier, "SIDE", SIDE)
-    monkeypatch.setattr(train_classifier, "CROP", (48, 40))
+    monkeypatch.setattr(train_classifier, "CROP", (48, 48))
     root = tmp_path / "pictures"
     root.mkdir()
     for number in range(6):
@@ -85,7 +85,7 @@ def test_both_see_the_same_crops(folder: Path, tmp_path: Path, codec: Codec) -> 
         )
         torch.manual_seed(2)
         seen.append(torch.stack([dataset[number] for number in range(6)]).float())
-    assert seen[0].shape == (6, 3, 24, 20)
+    assert seen[0].shape == (6, 3, 24, 24)
     right = (seen[0] - seen[1]).abs().mean()
     assert right < 4 < (seen[0] - seen[1].roll(1, 0)).abs().mean()
 

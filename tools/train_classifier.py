@@ -49,6 +49,7 @@ from vaecodec.quality import DEFAULT_QUALITY
 from vaecodec.train.data import members
 
 SIDE = 256
+#: Square, as it is turned.
 CROP = (192, 192)
 REDUCE = 2
 #: Pictures that the qualities are compared on.
