@@ -12,7 +12,7 @@ CVVDP = $(INSTALL) --no-deps cvvdp tqdm
 # The stamps are older than pyproject.toml when dependencies changed.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/python $(INSTALL) -e '.[bench,docs,ray,serve,test,lint,release]'
+	.venv/bin/python $(INSTALL) -e '.[bench,data,docs,ray,serve,test,lint,release]'
 	.venv/bin/python $(CVVDP)
 	@touch $@
 
@@ -64,7 +64,7 @@ test-lowest: .venv-lowest/installed
 # `train`, whose numpy is not that of the others.
 lock: .venv/installed
 	.venv/bin/uv pip compile --quiet --universal --upgrade -c constraints.txt pyproject.toml -o pylock.toml \
-		--extra bench --extra ray --extra serve --extra docs --extra test --extra lint --extra release --custom-compile-command 'make lock'
+		--extra bench --extra data --extra ray --extra serve --extra docs --extra test --extra lint --extra release --custom-compile-command 'make lock'
 
 # All of a release but the upload: make release VERSION=1.2.3 (docs/releasing.md).
 release: .venv/installed

@@ -159,11 +159,13 @@ def test_in_a_pipeline_of_ones_own(photos: Path, tmp_path: Path, codec: Codec) -
     assert found.root == str(photos)
     names = ["0.jpg", *BAD]
     paths = [str(photos / name) for name in names]
-    inputs = ray.data.read_binary_files(paths, include_paths=True, filesystem=found.filesystem)
+    inputs = ray.data.read_binary_files(
+        paths, include_paths=True, filesystem=found.filesystem, num_cpus=0
+    )
     encoded = inputs.map_batches(
         Threads,
         fn_constructor_kwargs={"quality": 30, "root": found.root},
-        compute=ray.data.ActorPoolStrategy(size=1),
+        compute=ray.data.ActorPoolStrategy(size=2),  # all cores
         batch_size=2,
         num_cpus=1,
     )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from itertools import chain, pairwise
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -302,15 +302,15 @@ def speed(figures: dict[str, Any]) -> list[str]:
         "| | ms | MP/s | mbt2018-mean takes | cheng2020-anchor takes |",
         "|---|---:|---:|---:|---:|",
     ]
-    for name, median in medians.items():
+    for name, seconds in medians.items():
         if name in {row["name"] for row in (*scaling, *beside)}:
             continue
         what = "encode" if "encode" in name else "decode"
         ratios = ["", ""]
         if name.startswith("vae_"):
             peers = [medians.get(f"compressai_{what}[{peer}]") for peer in PEERS]
-            ratios = [f"{peer / median:.1f} x" if peer else "" for peer in peers]
-        cells = [f"{1000 * median:.1f}", f"{megapixels / median:.2f}", *ratios]
+            ratios = [f"{peer / seconds:.1f} x" if peer else "" for peer in peers]
+        cells = [f"{1000 * seconds:.1f}", f"{megapixels / seconds:.2f}", *ratios]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += [
         "",
@@ -369,6 +369,42 @@ def large(figures: dict[str, Any]) -> list[str]:
     return lines
 
 
+def folder(figures: dict[str, Any]) -> list[str]:
+    """A `tools/folder_run.py` file."""
+    killed, resumed = figures["killed"], figures["resumed"]
+    totals, memory = resumed["totals"], resumed["memory"]
+    # The first tenth loads the weights.
+    early, late = (
+        int(median(memory[int(a * len(memory)) : int(b * len(memory))]))
+        for a, b in ((0.1, 0.4), (0.7, 1.0))
+    )
+    return [
+        f"## A folder of {figures['count']} pictures ({figures['model']})",
+        "",
+        f"JPEG files of 0.1 to 12 megapixels, {figures['broken']} of them broken, compressed by one",
+        "command, which is killed half-way (SIGKILL), and again with `--resume`. Measured on",
+        f"{figures['machine']}.",
+        "",
+        "    python tools/folder_run.py PICTURES WORK FILE",
+        "",
+        "| | |",
+        "|---|---:|",
+        f"| files written when it was killed | {killed['written']} |",
+        f"| written by the second run | {totals['written']} |",
+        f"| written twice | {figures['written_again']} |",
+        f"| files whose checksums do not hold | {figures['unreadable']} |",
+        f"| said to have failed | {totals['failed']} |",
+        f"| megapixels of the second run | {totals['megapixels']:.0f} |",
+        f"| megapixels per second | {totals['megapixels_per_second']:.2f} |",
+        f"| input, output, MB | {totals['input_bytes'] / 1e6:.0f}, {totals['bytes'] / 1e6:.0f} |",
+        f"| resident memory, MiB, second to fourth tenth of the time: median | {early} |",
+        f"| last three tenths: median | {late} |",
+        f"| at most | {max(memory)} |",
+        "",
+        *([figures["note"], ""] if "note" in figures else []),
+    ]
+
+
 def fuzz(figures: dict[str, Any]) -> list[str]:
     """A `tools/fuzz/many.py` file."""
     return [
@@ -388,6 +424,37 @@ def fuzz(figures: dict[str, Any]) -> list[str]:
     ]
 
 
+def classifier(figures: dict[str, Any]) -> list[str]:
+    """A `tools/train_classifier.py` file."""
+    side, threads = figures["side"], figures["threads"]
+    lines = [
+        f"## Training from .vae and from JPEG files ({figures['model']})",
+        "",
+        "A small network learns from random crops by how many right angles a picture is turned",
+        f"(Gidaris, Singh and Komodakis, 2018). It is trained on {figures['train']} pictures of",
+        f"{side} x {side} and tested on {figures['test']} others, each in all four ways: guessing is",
+        "right for 25 %. JPEG files (4:2:0, optimised, progressive) are of the lowest quality whose",
+        f"mean SSIMULACRA2 on {figures['sample']} pictures is at least that of the `.vae` files. Both",
+        "trainings see the same crops in the same order. Seconds: of the training in an epoch,",
+        f"decoding included, the median. {figures['workers']} workers decode, the network runs on",
+        f"{threads} thread{'' if threads == 1 else 's'}.",
+        f"Measured on {figures['machine']}.",
+        *([f"Pictures: {figures['about']}."] if figures["about"] else []),
+        "",
+        "    python tools/train_classifier.py PICTURES FILE",
+        "",
+        "| | quality | SSIMULACRA2 | MB read per epoch | seconds per epoch | accuracy after each |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for row in figures["rows"]:
+        told = ", ".join(f"{accuracy:.1%}".replace("%", " %") for accuracy in row["accuracies"])
+        lines.append(
+            f"| {row['format']} | {row['quality']} | {row['ssimulacra2']:.2f} "
+            f"| {row['bytes_per_epoch'] / 1e6:.2f} | {median(row['seconds']):.1f} | {told} |"
+        )
+    return [*lines, ""]
+
+
 def main() -> None:
     lines = [
         "# Results",
@@ -405,6 +472,10 @@ def main() -> None:
         lines += speed(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("large*.json")):
         lines += large(json.loads(path.read_text()))
+    for path in sorted(FOLDER.glob("classifier*.json")):
+        lines += classifier(json.loads(path.read_text()))
+    for path in sorted(FOLDER.glob("folder*.json")):
+        lines += folder(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("fuzz*.json")):
         lines += fuzz(json.loads(path.read_text()))
     (ROOT / "docs" / "results.md").write_text("\n".join(lines).rstrip() + "\n")

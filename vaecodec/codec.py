@@ -186,9 +186,7 @@ class Codec:
         BadValue or BadType; VaeError for a file that cannot be read.
         """
         _check_flags(recover=recover)
-        whole = isinstance(reduce, Integral) and not isinstance(reduce, bool)
-        if not whole or reduce not in REDUCTIONS:
-            raise BadValue(f"reduce must be one of {REDUCTIONS}, not {reduce!r}")
+        check_reduce(reduce)
         check_whole("max_pixels", max_pixels, 1, sys.maxsize)
         data, name = read_source(source)
         with naming(name), self._own_settings():
@@ -482,6 +480,13 @@ def _header(picture: Picture, model_id: bytes, level: int) -> Header:
     return Header(
         width=width, height=height, colour=picture.colour, depth=8, model_id=model_id, level=level
     )
+
+
+def check_reduce(reduce: int) -> None:
+    """Raises BadValue for what is none of REDUCTIONS."""
+    whole = isinstance(reduce, Integral) and not isinstance(reduce, bool)
+    if not whole or reduce not in REDUCTIONS:
+        raise BadValue(f"reduce must be one of {REDUCTIONS}, not {reduce!r}")
 
 
 def _check_flags(**flags: bool) -> None:

@@ -7,12 +7,26 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Union
+from typing import IO, Self, Union
 
 from bitstream.errors import BadType, NoSuchFile, VaeError
 
 #: What `decode` and `info` read: a path, bytes-like, or a binary file object, from where it stands.
 Source = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes]]
+
+
+class NamedBytes(bytes):
+    """The bytes of a file, and its `name` for errors about it."""
+
+    name: str
+
+    def __new__(cls, data: bytes, name: str) -> Self:
+        named = super().__new__(cls, data)
+        named.name = name
+        return named
+
+    def __getnewargs__(self) -> tuple[bytes, str]:  # type: ignore[override]
+        return bytes(self), self.name
 
 
 def read_source(source: Source) -> tuple[bytes, str | None]:
@@ -22,6 +36,8 @@ def read_source(source: Source) -> tuple[bytes, str | None]:
     """
     if isinstance(source, (str, os.PathLike)):
         return read_path(source), os.fsdecode(source)
+    if isinstance(source, NamedBytes):
+        return bytes(source), source.name
     if isinstance(source, io.TextIOBase):
         raise BadType("the file is not open for reading bytes")
     if hasattr(source, "read"):

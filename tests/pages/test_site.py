@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-import vaecodec
+import vaecodec.data
 from vaecodec.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -123,8 +123,9 @@ def test_every_command_is_in_the_reference(site: Path) -> None:
 
 
 def test_the_python_reference_is_complete() -> None:
-    listed = re.findall(r"^::: (vaecodec\.\w+)$", (DOCS / "api.md").read_text(), re.M)
-    public = {f"vaecodec.{name}" for name in [*vaecodec.__all__, "pillow"]}
+    listed = re.findall(r"^::: (vaecodec\.[\w.]+)$", (DOCS / "api.md").read_text(), re.M)
+    data = [f"data.{name}" for name in vaecodec.data.__all__]
+    public = {f"vaecodec.{name}" for name in [*vaecodec.__all__, "pillow", *data]}
     assert len(listed) == len(set(listed))
     assert set(listed) == public
 

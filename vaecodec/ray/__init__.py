@@ -4,7 +4,7 @@
     from vaecodec.ray import Encoder, find, write
 
     found = find("photos", "small")
-    files = ray.data.read_binary_files(found.paths, include_paths=True)
+    files = ray.data.read_binary_files(found.paths, include_paths=True, num_cpus=0)
     encoded = files.map_batches(
         Encoder,
         fn_constructor_kwargs={"quality": 60, "root": found.root},

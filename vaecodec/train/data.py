@@ -28,7 +28,9 @@ LOSSLESS = {"PNG", "BMP", "TIFF", "PPM"}
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ppm"}
 
 
-def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+def members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every picture file in a folder, the tar shards in it included, or in one
+    shard."""
     if path.is_file():
         with tarfile.open(path) as tar:
             for member in tar:
@@ -38,7 +40,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
         return
     for file in sorted(path.rglob("*")):
         if file.suffix.lower() == ".tar":
-            yield from _members(file)
+            yield from members(file)
         elif file.is_file() and file.suffix.lower() in EXTENSIONS:
             yield str(file.relative_to(path)), file.read_bytes()
 
@@ -121,8 +123,8 @@ def held_out(path: Path) -> list[np.ndarray]:
     """
     if not path.exists():
         raise VaeError(f"{path}: no such folder or tar file of training pictures")
-    members = enumerate(_members(path))
-    if found := [_decode(member)[-1] for number, member in members if _is_held_out(number)]:
+    numbered = enumerate(members(path))
+    if found := [_decode(member)[-1] for number, member in numbered if _is_held_out(number)]:
         return found
     raise VaeError(f"{path}: has fewer than {HOLD_OUT_EVERY} pictures, one in so many is held out")
 
@@ -141,7 +143,7 @@ def load(
     held_out: list[np.ndarray] = []
     count = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for levels in pool.map(_decode, _members(path)):
+        for levels in pool.map(_decode, members(path)):
             if _is_held_out(count):
                 held_out.append(levels[-1])
             else:

@@ -1,0 +1,111 @@
+"""Speed on a device, of pictures that lie there as tensors to bytes on the host and back; what the time
+goes to; and whether the device and the CPU agree on every symbol.
+
+    python tools/device_speed.py FILE [--device cuda] [--count 64] [--size 1920x1080]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image
+from torch.profiler import ProfilerActivity, profile
+
+from vaecodec.bench.run import machine
+from vaecodec.codec import Codec, pick_device
+from vaecodec.files import write_whole
+
+#: Passes of which the fastest counts, after one that does not.
+PASSES = 3
+#: Operations named in the profile.
+TOP = 12
+
+
+def pictures(count: int, width: int, height: int, device: torch.device) -> list[torch.Tensor]:
+    """Photographs that scikit-image bundles, shifted so that no two are alike: uint8, 3 x H x W."""
+    tiles = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea()]
+    resized = [np.asarray(Image.fromarray(tile).resize((width, height))) for tile in tiles]
+    shifted = (np.roll(resized[i % len(tiles)], 7 * i, axis=1) for i in range(count))
+    return [torch.from_numpy(each).to(device).permute(2, 0, 1) for each in shifted]
+
+
+def fastest(work: Callable[[], Any], device: torch.device) -> float:
+    """Seconds that `work` takes."""
+    times = []
+    for _ in range(1 + PASSES):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def operations(work: Callable[[], Any], device: torch.device) -> dict[str, float]:
+    """Milliseconds of the operations that take longest; on a GPU, of its own time."""
+    cuda = device.type == "cuda"
+    torch.set_num_threads(1)  # what other threads do is not seen, and with one there are none
+    with profile(
+        activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    ) as found:
+        work()
+
+    def microseconds(event: Any) -> float:
+        return event.self_device_time_total if cuda else event.self_cpu_time_total
+
+    longest = sorted(found.key_averages(), key=microseconds, reverse=True)[:TOP]
+    return {event.key: microseconds(event) / 1000 for event in longest}
+
+
+def symbols_agree(codec: Codec, files: list[bytes], images: list[torch.Tensor]) -> int:
+    """Latents that differ between `codec` and the CPU, of files that either has encoded."""
+    host = Codec(None, "cpu")
+    both = [*files, *host.encode_batch([image.cpu() for image in images])]
+    return sum(int((codec.decode_latent(f) != host.decode_latent(f)).sum()) for f in both)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--count", type=int, default=64)
+    parser.add_argument("--size", default="1920x1080")
+    arguments = parser.parse_args()
+    width, height = (int(side) for side in arguments.size.split("x"))
+    device = pick_device(arguments.device)
+    codec = Codec(None, device)
+    images = pictures(arguments.count, width, height, device)
+    files = codec.encode_batch(images)
+    megapixels = arguments.count * width * height / 1e6
+
+    def encode() -> None:
+        codec.encode_batch(images)
+
+    def decode() -> None:
+        codec.decode_batch(files, as_tensor=True)
+
+    figures = {
+        "machine": machine(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "model": codec.entry.name,
+        "count": arguments.count,
+        "size": [width, height],
+        "encode_megapixels_per_second": megapixels / fastest(encode, device),
+        "decode_megapixels_per_second": megapixels / fastest(decode, device),
+        "encode_operations": operations(encode, device),
+        "decode_operations": operations(decode, device),
+        "latents_that_differ_from_the_cpu": symbols_agree(codec, files[:4], images[:4]),
+    }
+    write_whole(arguments.out, (json.dumps(figures, indent=1) + "\n").encode(), force=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Whole batches of files to one tensor, decoded together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate, get_worker_info
+
+from bitstream import container
+from bitstream.errors import BadType, BadValue, VaeError
+from vaecodec.codec import Codec
+from vaecodec.data.samples import check_mode, in_mode
+
+
+class DecodeCollate:
+    """Decodes the items of a `VaeDataset(..., decode=False)` as batches, on a GPU if there is one:
+
+        DataLoader(dataset, batch_size=64, collate_fn=DecodeCollate(device="cuda"))
+
+    Called with a list of files (bytes), or of tuples of file and label, it returns the pictures (uint8,
+    N x C x H x W, 0..255), or a tuple of them and the labels as PyTorch's `default_collate` stacks
+    them, on the device. Pictures are decoded whole.
+
+    - `device`, `model`: as for `vaecodec.Codec`.
+    - `mode`: as for `VaeDecoder`.
+    - `transform`: called with each decoded picture (uint8, C x H x W) on the device; where pictures
+      differ in size it must crop or resize them to one.
+    - `max_pixels`: as for `vaecodec.decode`.
+
+    A `collate_fn` is called in the workers, which have no GPU: with device cuda `num_workers` must be
+    0, or workers only read (`collate_fn=list`) and this is called with each batch.
+
+    Raises VaeError, naming the file, as `vaecodec.decode` does; BadValue for pictures that differ in
+    size, BadType for items that are no bytes.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str | torch.device | None = None,
+        mode: str | None = "RGB",
+        transform: Callable[[Tensor], Tensor] | None = None,
+        max_pixels: int = container.MAX_PIXELS,
+        model: str | os.PathLike[str] | None = None,
+    ) -> None:
+        check_mode(mode)
+        self.mode = mode
+        self.transform = transform
+        self.max_pixels = max_pixels
+        self._codec = Codec(model, device)
+
+    def __call__(self, batch: Sequence[Any]) -> Tensor | tuple[Tensor, Any]:
+        device = self._codec.device
+        if device.type == "cuda" and get_worker_info() is not None:
+            raise VaeError(
+                "a worker of a DataLoader cannot decode on the GPU: use num_workers=0, or "
+                "collate_fn=list and call this with each batch"
+            )
+        labelled = isinstance(batch[0], (tuple, list))
+        files = [item[0] for item in batch] if labelled else list(batch)
+        for file in files:
+            if not isinstance(file, bytes):
+                raise BadType(
+                    f"the bytes of a file were expected (decode=False), not {type(file).__name__}"
+                )
+        decoded = self._codec.decode_batch(files, max_pixels=self.max_pixels, as_tensor=True)
+        pictures = [in_mode(picture, self.mode) for picture in decoded]
+        if self.transform is not None:
+            pictures = [self.transform(picture) for picture in pictures]
+        shapes = {tuple(picture.shape) for picture in pictures}
+        if len(shapes) > 1:
+            one, other = sorted(shapes)[:2]
+            raise BadValue(
+                f"pictures of {_text(one)} and {_text(other)} cannot be stacked: crop or resize them "
+                "in transform"
+            )
+        stacked = torch.stack(pictures)
+        if not labelled:
+            return stacked
+        labels = default_collate([item[1] for item in batch])
+        return stacked, labels.to(device) if isinstance(labels, Tensor) else labels
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

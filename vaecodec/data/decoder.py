@@ -1,0 +1,117 @@
+"""One `.vae` file to a tensor, whole or a part of it at random."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import vaecodec
+from bitstream import container
+from bitstream.errors import BadType, BadValue
+from vaecodec.codec import check_reduce
+from vaecodec.data.samples import check_mode, in_mode
+from vaecodec.pictures.finishing import as_tensor
+from vaecodec.quality import check_whole
+from vaecodec.sources import Source, naming, read_source
+
+EXTENSION = ".vae"
+
+
+class VaeDecoder:
+    """Decodes `.vae` files to tensors; given to `decode` of a `webdataset.WebDataset`, those in its
+    shards:
+
+        webdataset.WebDataset("photos-{00..07}.tar").decode(VaeDecoder(crop=224)).to_tuple("vae", "cls")
+
+    A tensor is uint8, C x H x W, 0..255.
+
+    - `crop`: (height, width), or one number for both, in pixels of the picture: a box of this size at
+      random, all that are possible equally often. Groups of 1024 x 1024 pixels outside it are not
+      decoded. The box comes from torch's generator, as seeded in the workers of a `DataLoader`.
+    - `reduce`: 1, 2, 4 or 8, average so many samples along each axis into one, after the crop:
+      `crop=(224, 224), reduce=2` gives 112 x 112; sizes are rounded up.
+    - `mode`: "RGB" (grey thrice, transparency left out), "L", "LA", "RGBA", or None for what each file
+      has; C is 3, 1, 2 or 4.
+    - `max_pixels`, `model`: as for `vaecodec.decode`.
+    - `device`: where it is decoded. Tensors are in main memory; forked workers can use the CPU only.
+
+    Weights are loaded on first use, once in a process; pickled, it takes its arguments along. Raises
+    BadValue or BadType for arguments that cannot be.
+    """
+
+    def __init__(
+        self,
+        *,
+        crop: int | tuple[int, int] | None = None,
+        reduce: int = 1,
+        mode: str | None = "RGB",
+        max_pixels: int = container.MAX_PIXELS,
+        model: str | os.PathLike[str] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        check_reduce(reduce)
+        check_mode(mode)
+        check_whole("max_pixels", max_pixels, 1, sys.maxsize)
+        self.crop = None if crop is None else _size(crop)
+        self.reduce = reduce
+        self.mode = mode
+        self.max_pixels = max_pixels
+        self.model = None if model is None else os.fspath(model)
+        self.device = device
+
+    def decode(self, source: Source) -> Tensor:
+        """The picture of a `.vae` file (path, bytes or file object), or a crop of it: uint8, C x H x W.
+
+        Raises BadValue for a picture smaller than the crop, else as `vaecodec.decode`; the error names
+        the file where its name is known.
+        """
+        data, name = read_source(source)
+        with naming(name):
+            box = None
+            if self.crop is not None:
+                header = container.parse(data, self.max_pixels, head_only=True).header
+                box = random_box(header.width, header.height, self.crop)
+            image = vaecodec.decode(
+                data,
+                box=box,
+                reduce=self.reduce,
+                max_pixels=self.max_pixels,
+                model=self.model,
+                device=self.device,
+            )
+        return in_mode(as_tensor(np.array(image)), self.mode)
+
+    def __call__(self, key: str, data: bytes) -> Tensor | None:
+        """What `decode` gives if the file's name ends in `.vae`, else None: what webdataset asks of a
+        decoder. Its DecodingError has `url` and `key` of what fails, and the VaeError as its cause;
+        `decode(..., handler=webdataset.ignore_and_continue)` goes on without it."""
+        return self.decode(data) if key.lower().endswith(EXTENSION) else None
+
+
+def random_box(width: int, height: int, crop: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, upper, right and lower edge of a box of `crop` (height, width) anywhere in a picture, drawn
+    from torch's generator. Raises BadValue if it does not fit."""
+    down, across = crop
+    if down > height or across > width:
+        raise BadValue(
+            f"the picture of {width} x {height} is smaller than the crop of {across} x {down} (width "
+            "x height)"
+        )
+    upper = int(torch.randint(height - down + 1, ()))
+    left = int(torch.randint(width - across + 1, ()))
+    return left, upper, left + across, upper + down
+
+
+def _size(crop: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width. Raises BadType or BadValue."""
+    pair = crop if isinstance(crop, Sequence) and not isinstance(crop, str) else (crop, crop)
+    if len(pair) != 2:
+        raise BadType(f"crop must be (height, width) or one number, not {crop!r}")
+    for name, side in zip(("height", "width"), pair, strict=True):
+        check_whole(f"the {name} of crop", side, 1, container.MAX_SIDE)
+    return pair[0], pair[1]
