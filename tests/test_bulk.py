@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 import io
+import tarfile
 import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import vaecodec
 from vaecodec import Codec, bulk, parallel
@@ -160,8 +162,9 @@ def test_an_error_of_the_caller_is_the_callers(codec: Codec, photo: np.ndarray) 
         raise ZeroDivisionError
 
     files = codec.encode_many(failing(), 30, on_error="return")
+    assert vaecodec.decode(next(files)).size == (16, 16)  # what came before it is not lost
     with pytest.raises(ZeroDivisionError):
-        list(files)
+        next(files)
 
 
 def test_threads_of_the_caller_are_left_alone(photo: np.ndarray) -> None:
@@ -206,3 +209,40 @@ def test_images_that_are_open(codec: Codec, photo: np.ndarray) -> None:
     Image.fromarray(photo[:32, :32]).save(file, "PNG")
     found = codec.encode_batch([Image.open(io.BytesIO(file.getvalue())) for _ in range(3)], 30)
     assert found[0] == found[1] == found[2]
+
+
+def test_sources_that_share_something(codec: Codec, tmp_path: Path) -> None:
+    """A buffer filled again, frames of one file, members of one tar: each is read in its turn."""
+    expected = [np.full((16, 16, 3), 10 * i, np.uint8) for i in range(20)]
+
+    def exactly(pictures: Iterator[Any]) -> None:
+        files = codec.encode_many(pictures, lossless=True)
+        found = [np.asarray(image)[0, 0, 0] for image in codec.decode_many(files)]
+        assert found == [picture[0, 0, 0] for picture in expected]
+
+    buffer = np.zeros((16, 16, 3), np.uint8)
+
+    def filled() -> Iterator[np.ndarray]:
+        for picture in expected:
+            buffer[:] = picture
+            yield buffer
+
+    exactly(filled())
+    exactly(torch.from_numpy(each).permute(2, 0, 1) for each in filled())
+    first, *rest = (Image.fromarray(picture) for picture in expected)
+    first.save(tmp_path / "frames.tiff", save_all=True, append_images=rest)
+    with Image.open(tmp_path / "frames.tiff") as frames:
+        exactly(ImageSequence.Iterator(frames))
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for i, picture in enumerate(expected):
+            Image.fromarray(picture).save(tmp_path / "a.bmp")
+            tar.add(tmp_path / "a.bmp", f"{i}.bmp")
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        exactly(tar.extractfile(member) for member in tar)
+    with tarfile.open(tmp_path / "b.tar", "w") as tar:
+        for i, picture in enumerate(expected):
+            (tmp_path / "a.vae").write_bytes(vaecodec.encode(picture, lossless=True))
+            tar.add(tmp_path / "a.vae", f"{i}.vae")
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        images = codec.decode_many(tar.extractfile(member) for member in tar)
+        assert [np.asarray(each)[0, 0, 0] for each in images] == [each[0, 0, 0] for each in expected]

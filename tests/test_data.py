@@ -664,3 +664,23 @@ def test_a_batch_on_a_gpu(folder: Path) -> None:
     assert (pictures.cpu().int() - wanted.int()).abs().max() <= 2
     with pytest.raises(VaeError, match="num_workers=0"):
         list(DataLoader(dataset, collate_fn=collate, num_workers=1, timeout=300))
+
+
+def test_arguments_that_cannot_be_are_found_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.vae").write_bytes(vaecodec.encode(np.zeros((16, 16, 3), np.uint8)))
+    for wrong, kind in (
+        ({"device": "tpu"}, vaecodec.BadValue),
+        ({"model": "none"}, vaecodec.UnknownModel),
+        ({"model": 5}, vaecodec.BadType),
+        ({"transform": 5}, vaecodec.BadType),
+        ({"decode": False, "mode": "L"}, vaecodec.BadValue),
+    ):
+        with pytest.raises(kind) as caught:
+            VaeDataset(tmp_path, **wrong)  # type: ignore[arg-type]
+        assert caught.value.filename is None
+    with pytest.raises(vaecodec.BadValue):
+        DecodeCollate(device="cpu")([])
+    with pytest.raises(vaecodec.BadType):
+        DecodeCollate(device="cpu")([(b"",)])
+    with pytest.raises(vaecodec.BadType, match="transform must return"):
+        DecodeCollate(device="cpu", transform=lambda _: None)([(tmp_path / "a.vae").read_bytes()])  # type: ignore[arg-type, return-value]

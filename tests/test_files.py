@@ -607,8 +607,8 @@ def test_report(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo
     report = json.loads(Path("new/r.json").read_text())
     skipped, *others = report["files"]
     assert skipped == {"input": "c.png", "output": "c.vae", "skipped": True}
-    failed, written = sorted(others, key=lambda each: "output" in each)
-    assert failed.keys() == {"input", "error"} and "b.png: not an image" in failed["error"]
+    failed, written = sorted(others, key=lambda each: "bytes" in each)
+    assert failed.keys() == {"input", "output", "error"} and "b.png: not an image" in failed["error"]
     assert written == {
         "input": "a.png",
         "output": "a.vae",
@@ -621,8 +621,11 @@ def test_report(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo
     assert [totals[name] for name in ("written", "failed", "skipped")] == [1, 1, 1]
     assert (totals["bytes"], totals["input_bytes"]) == (written["bytes"], written["input_bytes"])
     assert totals["megapixels"] == 512 / 1e6 and totals["seconds"] > 0
+    assert report["finished"]
     assert run(*command)[0] == 1  # it belongs to the run, and is replaced as one goes on
-    assert json.loads(Path("new/r.json").read_text())["totals"]["skipped"] == 2
+    report = json.loads(Path("new/r.json").read_text())
+    assert report["totals"]["skipped"] == 2
+    assert report["files"][:2] == [written | {"skipped": True}, skipped]  # what was known of them
     code, _, err = run("decompress", "a.vae", "--report", "new/r.json")
     assert (code, "r.json: exists already" in err, Path("a.png").exists()) == (1, True, True)
 
@@ -659,7 +662,8 @@ def test_interrupted_and_gone_on_with(tmp_path: Path, photo: np.ndarray) -> None
     kept = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert all(name.endswith(".vae") for name in kept)
     assert len(kept) < 40
-    assert json.loads(report.read_text())["totals"]["written"] == len(kept)
+    told = json.loads(report.read_text())
+    assert (told["finished"], told["totals"]["written"]) == (False, len(kept))
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (
         0,
@@ -668,3 +672,94 @@ def test_interrupted_and_gone_on_with(tmp_path: Path, photo: np.ndarray) -> None
     assert len(list(out.iterdir())) == 40
     assert kept == {name: (out / name).stat().st_mtime_ns for name in kept}
     assert json.loads(report.read_text())["totals"]["written"] == 40 - len(kept)
+
+
+def test_a_report_in_the_place_of_something_else(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photo[:16, :16]).save("a.png")
+    Path("notes.json").write_text('{"files": []}')
+    before = Path("a.png").read_bytes()
+    for extra in ("--resume", "--force"):
+        for report in ("a.png", "./a.vae"):
+            code, _, err = run("compress", "a.png", "--report", report, extra)
+            assert (code, "cannot take the place of an input or an output" in err) == (1, True)
+        assert run("compress", "a.png", "--report", "-", extra)[0] == 2
+    code, _, err = run("compress", "a.png", "--report", "notes.json", "--resume")
+    assert (code, "notes.json: exists already, and is no report" in err) == (1, True)
+    code, _, err = run("compress", "a.png", "--report", "a.png/r.json")
+    assert (code, "a.png: cannot be made" in err) == (1, True)
+    assert Path("a.png").read_bytes() == before and not Path("a.vae").exists()
+    Path("empty").mkdir()
+    assert run("compress", "empty", "--report", "none.json")[0] == 1
+    assert json.loads(Path("none.json").read_text())["files"] == []
+
+
+def test_going_on_where_two_have_one_output(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    """Nobody knows whose it is: the first is skipped, the other is an error again. A folder is no
+    output."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.bmp", "a.png", "b.png"):
+        Image.fromarray(photo[:16, :16]).save(name)
+    command = ("compress", "a.bmp", "a.png", "b.png", "-o", "out")
+    Path("out/b.vae").mkdir(parents=True)
+    for extra in ((), ("--resume",)):
+        code, _, err = run(*command, *extra)
+        assert code == 1
+        assert "a.png: its output out/a.vae is already that of a.bmp" in err
+        assert "b.vae: is a folder" in err
+    assert "1 of 3 files have an output already" in err
+
+
+def test_json_of_every_name(tmp_path: Path, photo: np.ndarray) -> None:
+    """Whatever the terminal can show, a line is JSON; also for what is skipped."""
+    path = os.fsencode(tmp_path) + "/é😀".encode() + b"\xff.png"
+    file = io.BytesIO()
+    Image.fromarray(photo[:16, :16]).save(file, "PNG")
+    Path(os.fsdecode(path)).write_bytes(file.getvalue())
+    for _ in range(2):
+        done = subprocess.run(
+            [*COMMAND, "compress", path, "--json", "--resume"],
+            env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+            capture_output=True,
+            check=True,
+        )
+        said = json.loads(done.stdout)
+        assert os.fsencode(said["input"]) == path and done.stderr == b""
+    assert said["skipped"]
+
+
+def test_standard_output_that_is_full_and_the_report(tmp_path: Path, photo: np.ndarray) -> None:
+    """It says what is on disk."""
+    for name in ("a.png", "b.png"):
+        Image.fromarray(photo[:16, :16]).save(tmp_path / name)
+    report = tmp_path / "r.json"
+    command = [*COMMAND, "compress", tmp_path, "--json", "--report", report, "--jobs", "1"]
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode != 0 and "standard output cannot be written" in done.stderr
+    written = json.loads(report.read_text())["files"]
+    assert {Path(each["output"]) for each in written} == set(tmp_path.glob("*.vae"))
+
+
+def test_what_a_folder_does_not_give_is_said(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    Path("in/gone.png").symlink_to("nothing.png")
+    code, _, err = run("compress", "in", "-o", "out")
+    assert (code, "in/gone.png: cannot be read (No such file or directory)" in err) == (1, True)
+
+    def refused(top: Path, onerror: Any) -> Iterator[Any]:
+        onerror(PermissionError(errno.EACCES, os.strerror(errno.EACCES), f"{top}/secret"))
+        yield from ()
+
+    monkeypatch.setattr(files.os, "walk", refused)
+    code, _, err = run("compress", "in", "-o", "out")
+    assert (code, "in/secret: cannot be listed (Permission denied)" in err) == (1, True)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
@@ -18,6 +17,7 @@ from vaecodec.cores import usable_cores
 from vaecodec.parallel import FAILURES, Failure, settled
 
 Item = TypeVar("Item")
+Taken = TypeVar("Taken")
 Read = TypeVar("Read")
 Result = TypeVar("Result")
 
@@ -30,21 +30,27 @@ BATCH_PIXELS = 2**23
 
 
 @dataclass(frozen=True, kw_only=True)
-class Steps(Generic[Item, Read, Result]):
+class Steps(Generic[Item, Taken, Read, Result]):
     """What is done with every item.
 
-    - `read`: the item to what passes through the networks;
+    - `take`: the item, in the caller's thread as it is taken, to something that does not change any
+      more: files and pictures of one source often share a position or a buffer;
+    - `read`: that to what passes through the networks;
     - `shape`: what is equal in items that can do so together, height and width first;
     - `work`: those of one shape to their results.
     """
 
-    read: Callable[[Item], Read]
+    take: Callable[[Item], Taken]
+    read: Callable[[Taken], Read]
     shape: Callable[[Read], tuple[Any, ...]]
     work: Callable[[Sequence[Read]], Sequence[Result]]
 
 
 def each(
-    items: Iterable[Item], steps: Steps[Item, Read, Result], device: torch.device, on_error: OnError
+    items: Iterable[Item],
+    steps: Steps[Item, Taken, Read, Result],
+    device: torch.device,
+    on_error: OnError,
 ) -> Iterator[Result | Failure]:
     """The result of every item, in their order; `on_error` as `Codec.encode_batch` has it.
 
@@ -67,15 +73,16 @@ def window_of(device: torch.device) -> int:
 
 def _results(
     items: Iterable[Item],
-    steps: Steps[Item, Read, Result],
+    steps: Steps[Item, Taken, Read, Result],
     size: int,
     jobs: int,
     on_error: OnError,
 ) -> Iterator[Result | Failure]:
-    def work(window: list[Item]) -> list[Result | Failure]:
+    def work(window: list[Taken | Failure]) -> list[Result | Failure]:
         return _window(window, steps)
 
-    for _, results in parallel.in_threads(_chunks(items, size), work, jobs, in_order=True):
+    taken = (settled(steps.take, item) for item in items)
+    for _, results in parallel.in_threads(_chunks(taken, size), work, jobs, in_order=True):
         if isinstance(results, FAILURES):
             raise results
         for result in results:
@@ -84,8 +91,10 @@ def _results(
             yield result
 
 
-def _window(window: Sequence[Item], steps: Steps[Item, Read, Result]) -> list[Result | Failure]:
-    read = [settled(steps.read, item) for item in window]
+def _window(
+    window: Sequence[Taken | Failure], steps: Steps[Item, Taken, Read, Result]
+) -> list[Result | Failure]:
+    read = [item if isinstance(item, FAILURES) else settled(steps.read, item) for item in window]
     results: dict[int, Result | Failure] = {}
     intact: dict[int, Read] = {}
     for i, found in enumerate(read):
@@ -132,6 +141,20 @@ def _batches(shapes: dict[int, tuple[Any, ...]]) -> Iterator[list[int]]:
 
 
 def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items; the last one has what is left, also where `items` then raises an error."""
+    chunk: list[Item] = []
     rest = iter(items)
-    while chunk := list(islice(rest, size)):
+    while True:
+        try:
+            chunk.append(next(rest))
+        except StopIteration:
+            break
+        except Exception:  # of the caller
+            if chunk:
+                yield chunk
+            raise
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
         yield chunk

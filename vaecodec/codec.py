@@ -38,7 +38,7 @@ from vaecodec.quality import (
     check_whole,
     level_of,
 )
-from vaecodec.sources import Source, naming, read_source
+from vaecodec.sources import Source, naming, read_source, taken
 from vaecodec.targets import check_target, lowest_level, to_size
 
 #: Samples along each axis that `decode` averages into one.
@@ -258,7 +258,9 @@ class Codec:
             picture = reading.to_picture(image)
             return picture.stripped() if strip else picture
 
-        steps = Steps(read=read, shape=lambda picture: picture.samples.shape, work=encode)
+        steps = Steps(
+            take=reading.taken, read=read, shape=lambda picture: picture.samples.shape, work=encode
+        )
         return bulk.each(bulk.several(images, "pictures"), steps, self.device, on_error)
 
     def _of_tune(self, tune: str | None) -> ModelEntry:
@@ -366,7 +368,7 @@ class Codec:
             with naming(name), self._own_settings():
                 return self._tensors(files, whole) if as_tensor else self._images(files, whole)
 
-        steps = Steps(read=read, shape=_Parsed.shape, work=decode)
+        steps = Steps(take=taken, read=read, shape=_Parsed.shape, work=decode)
         return bulk.each(bulk.several(sources, "files"), steps, self.device, on_error)
 
     def decode_latent(self, source: Source, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:

@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import IO, TypeVar
@@ -128,14 +128,27 @@ def expand(inputs: Sequence[str], extensions: Iterable[str], *, recursive: bool 
             names = sorted(glob.glob(name, recursive=True)) or [name]
         for path in map(Path, names):
             if os.path.isdir(path):
-                inside = sorted(
-                    p for p in path.glob("**/*" if recursive else "*") if p.suffix.lower() in wanted
-                )
-                files = [p for p in inside if p.is_file() and not is_of_a_mac(p)]
+                inside = sorted(p for p in _inside(path, recursive) if p.suffix.lower() in wanted)
+                # A link to nothing is worked on as well, which says what is wrong.
+                whole = (p for p in inside if p.is_file() or not os.path.exists(p))
+                files = [p for p in whole if not is_of_a_mac(p)]
                 found += [Input(path=p, root=path, of_folder=True) for p in files]
             else:
                 found.append(Input(path=path, root=path.parent, of_folder=False))
     return found
+
+
+def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
+    """All files in a folder, and in the folders in it if `recursive`. Raises VaeError for one that
+    cannot be listed."""
+
+    def refuse(error: OSError) -> None:
+        raise VaeError(f"cannot be listed ({error.strerror})").in_file(str(error.filename)) from error
+
+    for root, folders, files in os.walk(folder, onerror=refuse):
+        yield from (Path(root, name) for name in files)
+        if not recursive:
+            folders.clear()
 
 
 def renamed(path: AnyPath, extension: str, replaced: Collection[str]) -> AnyPath:

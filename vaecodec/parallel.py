@@ -111,10 +111,16 @@ def _each(
 ) -> Iterator[tuple[Item, Result | Failure]]:
     rest = iter(items)
     running: dict[Future[Result | Failure], Item] = {}
+    of_caller: Exception | None = None
     while True:
-        for item in islice(rest, AHEAD * jobs - len(running)):
-            running[pool.submit(settled, work, item)] = item
+        try:
+            for item in islice(rest, AHEAD * jobs - len(running)):
+                running[pool.submit(settled, work, item)] = item
+        except Exception as error:  # whatever the caller's iterator raises, after what it gave
+            of_caller, rest = error, iter(())
         if not running:
+            if of_caller is not None:
+                raise of_caller
             return
         first = next(iter(running))
         for future in [first] if in_order else wait(running, return_when=FIRST_COMPLETED).done:

@@ -59,6 +59,14 @@ def read_source(source: Source) -> tuple[bytes, str | None]:
         raise BadType(f"a path, bytes or a file was expected, not {type(source).__name__}") from error
 
 
+def taken(source: Source) -> Source:
+    """`source`, or its bytes where reading it later could give others: files share positions."""
+    if isinstance(source, (str, os.PathLike, bytes)):
+        return source
+    data, name = read_source(source)
+    return data if name is None else NamedBytes(data, name)
+
+
 def read_path(path: str | os.PathLike[str]) -> bytes:
     """All bytes of a file. Raises VaeError naming it."""
     try:

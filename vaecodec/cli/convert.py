@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import click
 from bitstream.errors import VaeError
 from vaecodec import parallel
 from vaecodec.cli import options
-from vaecodec.cli.outcome import Outcomes
+from vaecodec.cli.outcome import Outcomes, Report
 from vaecodec.cli.report import ProgressBar, notice
 from vaecodec.cores import usable_cores
 from vaecodec.files import STANDARD_STREAM, check_output, make_parents, write_whole
@@ -76,40 +77,52 @@ def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Ma
     Existing outputs are found before any work is done on them. Where two have one output, it is the
     first's that succeeds.
     """
-    if not pairs:
-        notice("the folders given hold no file to work on")
-        return 1
     if manner.force and manner.resume:
         raise click.UsageError("give one of --force and --resume")
     if manner.as_json and any(target == STANDARD_STREAM for _, target in pairs):
         raise click.UsageError("--json and an output on standard output would run into each other")
-    if manner.report is not None:
-        check_output(Path(manner.report), force=manner.force or manner.resume)
-        make_parents(Path(manner.report))
     outcomes = Outcomes(as_json=manner.as_json, quiet=manner.quiet)
-    left = list(pairs)
-    if manner.resume:
-        left = [pair for pair in pairs if not os.path.exists(pair[1])]
-        outcomes.skip([pair for pair in pairs if os.path.exists(pair[1])], len(pairs))
-    try:
-        with ProgressBar(len(left), "pictures", silent=manner.quiet) as bar:
-            _Conversion(left, manner, outcomes, bar).run(work)
-    finally:  # an interrupted run has a report as well
-        if manner.report is not None:
-            replace = manner.force or manner.resume
-            write_whole(Path(manner.report), outcomes.report(), force=replace)
+    report = None if manner.report is None else Report(Path(manner.report))
+    if report is not None:
+        report.check(pairs, force=manner.force, resume=manner.resume)
+    done = _done(pairs) if manner.resume else {}
+    outcomes.skip(list(done.values()), len(pairs), {} if report is None else report.former)
+    with ExitStack() as stack:
+        if report is not None:
+            stack.enter_context(report.of(outcomes))
+        if not pairs:
+            notice("the folders given hold no file to work on")
+            return 1
+        left = [pair for pair in pairs if pair not in done.values()]
+        bar = stack.enter_context(ProgressBar(len(left), "pictures", silent=manner.quiet))
+        taken = {output: source for output, (source, _) in done.items()}
+        _Conversion(left, taken, manner, outcomes, bar).run(work)
     return 1 if outcomes.failures else 0
 
 
+def _done(pairs: Sequence[Pair]) -> dict[str, Pair]:
+    """By the real path of each output that is there: the first pair that has it."""
+    done: dict[str, Pair] = {}
+    for pair in pairs:
+        if os.path.exists(pair[1]) and not os.path.isdir(pair[1]):
+            done.setdefault(os.path.realpath(pair[1]), pair)
+    return done
+
+
 class _Conversion:
-    """Files that are left to convert, and the outputs that have been written."""
+    """Files that are left to convert, and the outputs that have been written, by their real paths: one
+    folder may have several names."""
 
     def __init__(
-        self, pairs: Sequence[Pair], manner: Manner, outcomes: Outcomes, bar: ProgressBar
+        self,
+        pairs: Sequence[Pair],
+        taken: dict[str, Path],
+        manner: Manner,
+        outcomes: Outcomes,
+        bar: ProgressBar,
     ) -> None:
         self._manner, self._outcomes, self._bar = manner, outcomes, bar
-        self._total, self._left = len(pairs), list(pairs)
-        self._taken: dict[str, Path] = {}  # by real path: one folder may have several names
+        self._total, self._left, self._taken = len(pairs), list(pairs), taken
 
     def run(self, work: Callable[[Pair], Converted]) -> None:
         while firsts := self._one_of_each_output():
@@ -150,16 +163,17 @@ class _Conversion:
     def _finish(self, pair: Pair, result: Converted | parallel.Failure) -> None:
         """Write what the work gave, or say what it raised."""
         source, target = pair
-        with self._telling(source, target):
+        with self._telling(source, target) as said:
             if not isinstance(result, Converted):
                 raise result
             if not self._manner.quiet and not self._manner.as_json:
                 for text in result.notices:
                     notice(text)
             _write(source, target, result.data, self._manner)
+        if isinstance(result, Converted) and not said:
             self._taken[os.path.realpath(target)] = source
-            self._outcomes.written(source, target, len(result.data), result.pixels, result.notices)
             self._left.remove(pair)
+            self._outcomes.written(source, target, len(result.data), result.pixels, result.notices)
         self._show(source)
 
     def _show(self, source: Path) -> None:
@@ -183,7 +197,7 @@ class _Conversion:
         except MemoryError:
             said.append(f"{source}: not enough memory for a picture of this size")
         self._left.remove((source, target))
-        self._outcomes.failed(source, said[0])
+        self._outcomes.failed(source, target, said[0])
 
     def _check(self, source: Path, target: Path) -> None:
         """Raises VaeError if the output cannot be written."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import vaecodec
+from bitstream.errors import VaeError
 from vaecodec.cli.report import notice, say
-from vaecodec.files import STANDARD_STREAM
+from vaecodec.files import STANDARD_STREAM, check_output, make_parents, write_whole
+from vaecodec.sources import read_path
 
 
 class Outcomes:
@@ -24,12 +28,18 @@ class Outcomes:
         self.failures = 0
         self._skipped = 0
 
-    def skip(self, pairs: Sequence[tuple[Path, Path]], total: int) -> None:
-        """Those that have an output, of so many in all."""
+    def skip(
+        self, pairs: Sequence[tuple[Path, Path]], total: int, former: dict[str, dict[str, Any]]
+    ) -> None:
+        """Those that have an output, of so many in all. `former`: what a report says of inputs."""
         self._skipped = len(pairs)
         for source, target in pairs:
-            self._files.append({"input": str(source), "output": str(target), "skipped": True})
-        if pairs and not self._quiet:
+            fields = {"input": str(source), "output": str(target)}
+            known = former.get(str(source), {})
+            if known.get("output") == str(target) and "error" not in known:
+                fields = known
+            self._record(fields | {"skipped": True})
+        if pairs and not self._quiet and not self._as_json:
             notice(f"{len(pairs)} of {total} files have an output already")
 
     def written(
@@ -40,22 +50,22 @@ class Outcomes:
         if source != STANDARD_STREAM and source.is_file():
             fields["input_bytes"] = source.stat().st_size
         fields |= {"bytes": size, "pixels": pixels, "notices": list(notices)}
-        if self._as_json and not self._quiet:
-            _say(fields)
         self._pixels += pixels
         self._bytes += size
         self._input_bytes += fields.get("input_bytes", 0)
-        self._files.append(fields)
+        self._record(fields)
 
-    def failed(self, source: Path, message: str) -> None:
+    def failed(self, source: Path, target: Path, message: str) -> None:
         """An input without an output, and why."""
         self.failures += 1
-        fields = {"input": str(source), "error": message}
-        self._files.append(fields)
-        if self._as_json:
-            _say(fields)
-        else:
+        self._record({"input": str(source), "output": str(target), "error": message})
+        if not self._as_json:
             notice(message)
+
+    def _record(self, fields: dict[str, Any]) -> None:
+        self._files.append(fields)
+        if self._as_json and (not self._quiet or "error" in fields):
+            say(json.dumps(fields))
 
     def so_far(self, source: Path) -> str:
         """A line for the progress bar: how fast, how much smaller, and the file at hand."""
@@ -64,7 +74,7 @@ class Outcomes:
         parts += [f"{saved / 1e6:.1f} MB saved"] if saved > 0 else []
         return "  ".join([*parts, str(source)])
 
-    def report(self) -> bytes:
+    def report(self, *, finished: bool) -> bytes:
         """All of it as JSON."""
         seconds = self._seconds()
         totals = {
@@ -77,15 +87,64 @@ class Outcomes:
             "seconds": seconds,
             "megapixels_per_second": self._pixels / 1e6 / seconds,
         }
-        report = {"vaecodec": vaecodec.__version__, "totals": totals, "files": self._files}
-        return (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode(
-            "utf-8", "backslashreplace"
-        )
+        report = {
+            "vaecodec": vaecodec.__version__,
+            "finished": finished,
+            "totals": totals,
+            "files": self._files,
+        }
+        return (json.dumps(report, indent=1) + "\n").encode()
 
     def _seconds(self) -> float:
         return max(time.perf_counter() - self._started, 1e-9)
 
 
-def _say(fields: dict[str, Any]) -> None:
-    """One line on standard output."""
-    say(json.dumps(fields, ensure_ascii=False))
+class Report:
+    """The file of `--report`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        #: What an earlier run's report says, by input.
+        self.former: dict[str, dict[str, Any]] = {}
+
+    def check(self, pairs: Sequence[tuple[Path, Path]], *, force: bool, resume: bool) -> None:
+        """Raises VaeError if the file may not be written: it is one of those worked on, or exists and
+        neither `force` nor, if it is a report, `resume`."""
+        if self._path == STANDARD_STREAM:
+            raise VaeError("a report goes to a file, not to standard output")
+        real = os.path.realpath(self._path)
+        if any(os.path.realpath(path) == real for pair in pairs for path in pair):
+            raise VaeError("a report cannot take the place of an input or an output").in_file(
+                str(self._path)
+            )
+        if resume and os.path.exists(self._path) and not os.path.isdir(self._path):
+            self.former = _files_of(self._path)
+            return
+        check_output(self._path, force=force)
+
+    @contextlib.contextmanager
+    def of(self, outcomes: Outcomes) -> Iterator[None]:
+        """Written at the beginning, so that what prevents it is known before any work is done, and at
+        the end, whatever that is."""
+        make_parents(self._path)
+        write_whole(self._path, outcomes.report(finished=False), force=True)
+        try:
+            yield
+        except BaseException:
+            try:
+                write_whole(self._path, outcomes.report(finished=False), force=True)
+            except VaeError as error:
+                notice(str(error))
+            raise
+        write_whole(self._path, outcomes.report(finished=True), force=True)
+
+
+def _files_of(path: Path) -> dict[str, dict[str, Any]]:
+    """What a report says of each input. Raises VaeError for what is no report."""
+    try:
+        report = json.loads(read_path(path))
+        return {fields["input"]: fields for fields in report["files"]} if report["totals"] else {}
+    except (ValueError, TypeError, KeyError) as error:
+        raise VaeError("exists already, and is no report (use --force to replace it)").in_file(
+            str(path)
+        ) from error

@@ -64,7 +64,9 @@ class ProgressBar:
                 return
             self._bar = Progress(
                 BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"), Remaining(),
-                TextColumn("{task.description}"), console=Console(stderr=True), transient=True,
+                # Names of files are no markup.
+                TextColumn("{task.description}", markup=False),
+                console=Console(stderr=True), transient=True,
             )  # fmt: skip
             self._task = self._bar.add_task(self._text, total=self._total, unit=self._unit)
             self._bar.update(self._task, completed=self._done)

@@ -60,7 +60,11 @@ class DecodeCollate:
                 "a worker of a DataLoader cannot decode on the GPU: use num_workers=0, or "
                 "collate_fn=list and call this with each batch"
             )
+        if not batch:
+            raise BadValue("a batch of no items cannot be stacked")
         labelled = isinstance(batch[0], (tuple, list))
+        if labelled and any(len(item) != 2 for item in batch):
+            raise BadType("bytes, or tuples of bytes and a label were expected (decode=False)")
         files = [item[0] for item in batch] if labelled else list(batch)
         for file in files:
             if not isinstance(file, bytes):
@@ -71,6 +75,9 @@ class DecodeCollate:
         pictures = [in_mode(picture, self.mode) for picture in decoded]
         if self.transform is not None:
             pictures = [self.transform(picture) for picture in pictures]
+            for picture in pictures:
+                if not isinstance(picture, Tensor):
+                    raise BadType(f"transform must return a tensor, not {type(picture).__name__}")
         shapes = {tuple(picture.shape) for picture in pictures}
         if len(shapes) > 1:
             one, other = sorted(shapes)[:2]

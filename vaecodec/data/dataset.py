@@ -65,8 +65,12 @@ class VaeDataset(Dataset[Any]):
             crop=crop, reduce=reduce, mode=mode, max_pixels=max_pixels, model=model, device=device
         )
         self._decode = decode
-        if not decode and (crop is not None or reduce != 1 or transform is not None):
-            raise BadValue("crop, reduce and transform are of decoded pictures; decode is False")
+        of_pictures = (crop, reduce, mode, transform)
+        if not decode and of_pictures != (None, 1, "RGB", None):
+            raise BadValue("crop, reduce, mode and transform are of decoded pictures; decode is False")
+        for name, call in (("transform", transform), ("target_transform", target_transform)):
+            if call is not None and not callable(call):
+                raise BadType(f"{name} must be a function, not {type(call).__name__}")
         self.transform, self.target_transform = transform, target_transform
         self._tar: Tar | None = None
         folders: list[str] | None = None

@@ -13,8 +13,9 @@ from torch import Tensor
 import vaecodec
 from bitstream import container
 from bitstream.errors import BadType, BadValue
-from vaecodec.codec import check_reduce
+from vaecodec.codec import check_reduce, pick_device
 from vaecodec.data.samples import check_mode, in_mode
+from vaecodec.model import registry
 from vaecodec.pictures.finishing import as_tensor
 from vaecodec.quality import check_whole
 from vaecodec.sources import Source, naming, read_source
@@ -41,7 +42,7 @@ class VaeDecoder:
     - `device`: where it is decoded. Tensors are in main memory; forked workers can use the CPU only.
 
     Weights are loaded on first use, once in a process; pickled, it takes its arguments along. Raises
-    BadValue or BadType for arguments that cannot be.
+    BadValue, BadType, UnknownModel or VaeError for arguments that cannot be.
     """
 
     def __init__(
@@ -61,6 +62,10 @@ class VaeDecoder:
         self.reduce = reduce
         self.mode = mode
         self.max_pixels = max_pixels
+        if not isinstance(model, (str, os.PathLike, type(None))):
+            raise BadType(f"a model is named by a string or a path, not {type(model).__name__}")
+        registry.find(model)
+        pick_device(device)
         self.model = None if model is None else os.fspath(model)
         self.device = device
 

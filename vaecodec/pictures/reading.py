@@ -159,6 +159,16 @@ def to_picture(image: ImageLike) -> Picture:
     )
 
 
+def taken(image: ImageLike) -> ImageLike:
+    """`image`, or a copy of what is coded of it where that may change: buffers are used again, and
+    frames of one file share its position. Raises as `to_picture`."""
+    if isinstance(image, (str, os.PathLike, bytes, Picture)):
+        return image
+    picture = to_picture(image)
+    copied = None if picture.alpha is None else picture.alpha.copy()
+    return replace(picture, samples=picture.samples.copy(), alpha=copied)
+
+
 def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
     """`unread`: what the file holds besides that Pillow does not tell of."""
     _check_size(*image.size)

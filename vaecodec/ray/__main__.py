@@ -174,12 +174,16 @@ def _on_all_machines(model: str | None) -> str | None:
 
 def _pool(size: int | None, num_cpus: float, num_gpus: float, batch_size: int) -> Pool:
     """Of a cluster that is connected."""
-    if size is None:
-        there = ray.cluster_resources()
-        room = [there.get("CPU", 0) / num_cpus]
-        if num_gpus:
-            room.append(there.get("GPU", 0) / num_gpus)
-        size = max(1, math.floor(min(room)))
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    wanted = {"CPU": num_cpus, "GPU": num_gpus}
+    room = [
+        min(math.floor(node.get(kind, 0) / count) for kind, count in wanted.items() if count)
+        for node in nodes
+    ]
+    if not any(room):
+        wish = f"{num_cpus:g} CPUs and {num_gpus:g} GPUs"
+        raise VaeError(f"no machine of the cluster has room for a worker of {wish}")
+    size = size or sum(room)
     return Pool(size=size, num_cpus=num_cpus, num_gpus=num_gpus, batch_size=batch_size)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
-from bitstream.errors import VaeError
+from bitstream.errors import BadType, VaeError
 from vaecodec.files import make_parents, write_whole
 from vaecodec.sources import read_path
 
@@ -94,6 +94,8 @@ class Place:
 
 def address(folder: str | os.PathLike[str]) -> str:
     """The name of a folder on all machines, wherever their processes were started. Raises VaeError."""
+    if not isinstance(folder, (str, os.PathLike)):
+        raise BadType(f"a folder is named by a string or a path, not {type(folder).__name__}")
     text = os.fspath(folder)
     if not text:  # of a variable of the shell that is not set
         raise VaeError("a name of a folder is empty")
