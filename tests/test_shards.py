@@ -25,7 +25,7 @@ def test_drawn_graphics_are_lossless_training_pictures(tmp_path: Path) -> None:
     for path in shards:
         subprocess.run([sys.executable, str(tool), str(path), "--count", "6"], check=True)
     assert shards[0].read_bytes() == shards[1].read_bytes()
-    pictures = [data._decode(item) for item in data._members(shards[0])]
+    pictures = [data._decode(item) for item in data.members(shards[0])]
     assert len(pictures) == 6
     for picture in pictures:
         sides = [level.shape[:2] for level in picture]
