@@ -64,12 +64,8 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
 )
 @options.effort
 @options.tune
-@click.option(
-    "--lossless/--no-lossless",
-    default=None,
-    help="Store without loss, or never; by default drawings, if that takes hardly more bytes.",
-)
-@click.option("--strip", is_flag=True, help="Leave out colour profile, EXIF and XMP.")
+@options.lossless
+@options.strip
 @options.model
 @options.device
 @with_manner

@@ -103,6 +103,12 @@ quality = click.option(
     show_default=True,
     help="From 1 (smallest) to 100 (best).",
 )
+lossless = click.option(
+    "--lossless/--no-lossless",
+    default=None,
+    help="Store without loss, or never; by default drawings, if that takes hardly more bytes.",
+)
+strip = click.option("--strip", is_flag=True, help="Leave out colour profile, EXIF and XMP.")
 inputs = click.argument("inputs", type=PATH, metavar="INPUT...", nargs=-1, required=True)
 max_pixels = click.option(
     "--max-pixels",

@@ -78,12 +78,8 @@ def group() -> None:
 @options.quality
 @options.effort
 @options.tune
-@click.option(
-    "--lossless/--no-lossless",
-    default=None,
-    help="Store without loss, or never; by default drawings, if that takes hardly more bytes.",
-)
-@click.option("--strip", is_flag=True, help="Leave out colour profile, EXIF and XMP.")
+@options.lossless
+@options.strip
 @options.model
 def compress(
     source: str,
