@@ -93,7 +93,8 @@ def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Ma
         if not pairs:
             notice("the folders given hold no file to work on")
             return 1
-        left = [pair for pair in pairs if pair not in done.values()]
+        skipped = set(done.values())
+        left = [pair for pair in pairs if pair not in skipped]
         bar = stack.enter_context(ProgressBar(len(left), "pictures", silent=manner.quiet))
         taken = {output: source for output, (source, _) in done.items()}
         _Conversion(left, taken, manner, outcomes, bar).run(work)
