@@ -341,3 +341,11 @@ def test_targets_that_all_files_meet() -> None:
     for target in ({"target_bpp": 1e308}, {"target_bpp": np.int8(100)}, {"target_size": 10**300}):
         data = vaecodec.encode(np.zeros((32, 32, 3), np.uint8), **target)  # type: ignore[arg-type]
         assert vaecodec.decode(data).size == (32, 32)
+
+
+def test_loading_weights_leaves_random_numbers_alone(data: bytes) -> None:
+    torch.manual_seed(4)
+    expected = torch.rand(3)
+    torch.manual_seed(4)
+    vaecodec.Codec().decode(data)
+    assert torch.equal(torch.rand(3), expected)

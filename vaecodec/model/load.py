@@ -108,8 +108,9 @@ def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
     try:
         length = int.from_bytes(data[:8], "little")
         config = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["config"])
-        # Whatever the caller's default dtype and mode, parameters are float32 and may have gradients.
-        with torch.inference_mode(False):
+        # Whatever the caller's default dtype and mode, parameters are float32 and may have gradients;
+        # their initial values are not drawn from the caller's random numbers.
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
             return LoadedModel(ModelConfig(**config), entry.tune, load(data), device)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise VaeError(f"not a vaecodec model ({error})").in_file(str(entry.path)) from error
