@@ -199,7 +199,12 @@ def test_order(photo: np.ndarray) -> None:
 
     assert [item for item, _ in parallel.in_threads(range(4), work, 2, in_order=True)] == [0, 1, 2, 3]
     gate.clear()
-    assert next(parallel.in_threads(range(4), work, 2))[0] != 0
+
+    def wait_for_gate(number: int) -> None:
+        if number == 0:
+            gate.wait()
+
+    assert next(parallel.in_threads(range(4), wait_for_gate, 2))[0] != 0
     gate.set()
 
 
