@@ -17,7 +17,6 @@ from vaecodec.cores import usable_cores
 from vaecodec.parallel import FAILURES, Failure, settled
 
 Item = TypeVar("Item")
-Taken = TypeVar("Taken")
 Read = TypeVar("Read")
 Result = TypeVar("Result")
 
@@ -30,25 +29,25 @@ BATCH_PIXELS = 2**23
 
 
 @dataclass(frozen=True, kw_only=True)
-class Steps(Generic[Item, Taken, Read, Result]):
+class Steps(Generic[Item, Read, Result]):
     """What is done with every item.
 
-    - `take`: the item, in the caller's thread as it is taken, to something that does not change any
-      more: files and pictures of one source often share a position or a buffer;
-    - `read`: that to what passes through the networks;
+    - `take`: the item, in the caller's thread as it is taken, to one that does not change any more:
+      files and pictures of one source often share a position or a buffer;
+    - `read`: the item to what passes through the networks;
     - `shape`: what is equal in items that can do so together, height and width first;
     - `work`: those of one shape to their results.
     """
 
-    take: Callable[[Item], Taken]
-    read: Callable[[Taken], Read]
+    take: Callable[[Item], Item]
+    read: Callable[[Item], Read]
     shape: Callable[[Read], tuple[Any, ...]]
     work: Callable[[Sequence[Read]], Sequence[Result]]
 
 
 def each(
     items: Iterable[Item],
-    steps: Steps[Item, Taken, Read, Result],
+    steps: Steps[Item, Read, Result],
     device: torch.device,
     on_error: OnError,
 ) -> Iterator[Result | Failure]:
@@ -73,15 +72,17 @@ def window_of(device: torch.device) -> int:
 
 def _results(
     items: Iterable[Item],
-    steps: Steps[Item, Taken, Read, Result],
+    steps: Steps[Item, Read, Result],
     size: int,
     jobs: int,
     on_error: OnError,
 ) -> Iterator[Result | Failure]:
-    def work(window: list[Taken | Failure]) -> list[Result | Failure]:
+    def work(window: list[Item | Failure]) -> list[Result | Failure]:
         return _window(window, steps)
 
-    taken = (settled(steps.take, item) for item in items)
+    # One after the other, each is done with before the next is there.
+    in_turn = jobs == 1 and size == 1
+    taken = items if in_turn else (settled(steps.take, item) for item in items)
     for _, results in parallel.in_threads(_chunks(taken, size), work, jobs, in_order=True):
         if isinstance(results, FAILURES):
             raise results
@@ -92,7 +93,7 @@ def _results(
 
 
 def _window(
-    window: Sequence[Taken | Failure], steps: Steps[Item, Taken, Read, Result]
+    window: Sequence[Item | Failure], steps: Steps[Item, Read, Result]
 ) -> list[Result | Failure]:
     read = [item if isinstance(item, FAILURES) else settled(steps.read, item) for item in window]
     results: dict[int, Result | Failure] = {}

@@ -89,7 +89,7 @@ def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Ma
     outcomes.skip(list(done.values()), len(pairs), {} if report is None else report.former)
     with ExitStack() as stack:
         if report is not None:
-            stack.enter_context(report.of(outcomes))
+            stack.enter_context(report.writing(outcomes))
         if not pairs:
             notice("the folders given hold no file to work on")
             return 1

@@ -123,7 +123,7 @@ class Report:
         check_output(self._path, force=force)
 
     @contextlib.contextmanager
-    def of(self, outcomes: Outcomes) -> Iterator[None]:
+    def writing(self, outcomes: Outcomes) -> Iterator[None]:
         """Written at the beginning, so that what prevents it is known before any work is done, and at
         the end, whatever that is."""
         make_parents(self._path)

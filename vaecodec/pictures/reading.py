@@ -165,6 +165,8 @@ def taken(image: ImageLike) -> ImageLike:
     if isinstance(image, (str, os.PathLike, bytes, Picture)):
         return image
     picture = to_picture(image)
+    if isinstance(image, Image.Image) or hasattr(image, "read"):
+        return picture
     copied = None if picture.alpha is None else picture.alpha.copy()
     return replace(picture, samples=picture.samples.copy(), alpha=copied)
 
