@@ -53,12 +53,16 @@ class Means(nn.Module):
     def start(self, z: Tensor, level: Tensor, rows: int, columns: int) -> GroupMeans:
         """Begin with groups of `rows` x `columns` positions, whose hyper-latents are `z` (float, in
         steps, N x h x w x Z with h and w rows and columns in cells, rounded up)."""
+        return GroupMeans(self, self.read(z, level)[:, :rows, :columns])
+
+    def read(self, z: Tensor, level: Tensor) -> Tensor:
+        """What the context network reads of hyper-latents: N x 4h x 4w x STEPS * width."""
         x = z * torch.exp(self.log_hyper_scale(level))
         x = depth_to_space(F.relu(self.up1(x) + self.up1_bias(level)), 2)
         x = F.relu(self.mix1(self.depthwise1(x)))
         x = depth_to_space(F.relu(self.up2(x)), 2)
-        x = (x + F.relu(self.mix2(self.depthwise2(x))))[:, :rows, :columns]
-        return GroupMeans(self, self.features(x) + self.step_bias(level))
+        x = x + F.relu(self.mix2(self.depthwise2(x)))
+        return self.features(x) + self.step_bias(level)
 
 
 class GroupMeans:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import torch
@@ -11,9 +12,10 @@ from torch.nn import functional as F
 from vaecodec.geometry import HYPER_CELL
 from vaecodec.model import indices as exact
 from vaecodec.model.config import SCALES, ModelConfig
-from vaecodec.model.quadtree import STEPS, by_place, linear_of_step, of_step
+from vaecodec.model.quadtree import STEPS
 from vaecodec.model.transforms import DepthwiseConv3x3, LevelTable, depth_to_space
 from vaecodec.train.entropy_models import LowerBound
+from vaecodec.train.steps import Context, linear, quarters, to_phases, to_steps
 
 #: Scale indices leave the layers divided by this, so that their outputs stay of order one.
 INDEX_GAIN = 8
@@ -52,12 +54,12 @@ class TrainableIndices(nn.Module):
         self.floor = LowerBound(0.0)
 
     def activation(self, x: Tensor) -> Tensor:
-        x = x.clamp(-_SATURATION, _SATURATION)
+        x = F.hardtanh(x, -_SATURATION, _SATURATION)
         return round_to(x, exact.ACTIVATION_BITS) if self.fake_quantise else x
 
     def bounded(self, x: Tensor) -> Tensor:
         """Scale indices within their range."""
-        x = self.floor(x).clamp(max=SCALES - 1)
+        x = F.hardtanh(self.floor(x), -math.inf, SCALES - 1)
         return round_to(x, 0) if self.fake_quantise else x
 
     def hyper(self, level: Tensor) -> Tensor:
@@ -72,32 +74,28 @@ class TrainableIndices(nn.Module):
 
 
 class TrainableGroupIndices:
-    """Scale indices of a batch, step by step; see `vaecodec.model.indices.GroupIndices`."""
+    """Scale indices of a batch, step by step; what a step codes is laid out as in
+    `vaecodec.train.steps`."""
 
     def __init__(self, network: TrainableIndices, base: Tensor, level: Tensor) -> None:
-        self._network, self._base, self._level = network, base, level
-        biases = network.magnitude.bias.expand(*base.shape[:3], -1).chunk(STEPS - 1, dim=-1)
-        # One tensor per step: what a step has read must not change.
-        self._seen = [bias.clone() for bias in biases]
+        self._network, self._base, self._level = network, to_steps(base), level
+        self._context = Context(network.magnitude.weight)
+        self._bias = network.magnitude.bias.chunk(STEPS - 1)
         self._step = -1
 
     def next(self) -> Tensor:
         self._step += 1
-        network, x = self._network, of_step(self._base, self._step)
+        network, x = self._network, self._base[self._step]
         if self._step:
             before = self._step - 1
-            seen = network.depthwise[before](network.activation(self._seen[before]))
-            seen = network.activation(F.relu(seen + network.bias[before](self._level)))
+            seen = network.activation(self._context.of(self._step) + self._bias[before])
+            seen = network.depthwise[before](seen) + network.bias[before](self._level)
+            seen = to_phases(network.activation(F.relu(seen)))
             head = cast(nn.Linear, network.head[before])
-            x = x + INDEX_GAIN * linear_of_step(seen, head.weight, None, self._step)
+            x = x + INDEX_GAIN * linear(seen, quarters(head.weight, self._step, dim=0))
         return network.bounded(x)
 
     def see(self, symbols: Tensor) -> None:
         """No gradient flows into the symbols."""
-        network = self._network
         magnitudes = exact.magnitude(symbols.detach()) / 2**exact.MAGNITUDE_BITS
-        for place, part in by_place(magnitudes, self._base, self._step):
-            columns = place.channels(network.magnitude.in_features)
-            weights = network.magnitude.weight[:, columns].chunk(STEPS - 1)
-            for seen, weight in zip(self._seen[self._step :], weights[self._step :], strict=True):
-                place.positions(seen).add_(F.linear(part, weight))
+        self._context.see(magnitudes, self._step)

@@ -19,7 +19,7 @@ from vaecodec.model.config import (
     level_lambda,
 )
 from vaecodec.model.means import Means
-from vaecodec.model.quadtree import STEPS, by_place, of_step
+from vaecodec.model.quadtree import STEPS
 from vaecodec.model.transforms import (
     KNOTS,
     Transforms,
@@ -31,6 +31,8 @@ from vaecodec.model.transforms import (
 )
 from vaecodec.train.entropy_models import GaussianConditional, quantize_ste
 from vaecodec.train.indices import TrainableIndices
+from vaecodec.train.means import TrainableMeans
+from vaecodec.train.steps import QUARTERS, from_steps, quarters, to_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,28 +94,26 @@ class TrainableCodec(nn.Module):
         z_bits = self._bits(z, self.indices.hyper(level).expand_as(z), noise)
         z_bpp = z_bits.sum(dim=(1, 2, 3)) / pixels
 
-        y = natural * t.latent_gain(level)
-        scale = t.latent_scale(level).expand_as(y)
-        _, rows, columns, _ = y.shape
+        y = to_steps(natural * t.latent_gain(level))
+        scales = t.latent_scale(level)
         z = quantize_ste(z)
-        indices, means = self.indices.start(z, level), self.means.start(z, level, rows, columns)
-        decoded = torch.zeros_like(y)
-        residuals, scales = [], []
+        indices, means = self.indices.start(z, level), TrainableMeans(self.means, z, level)
+        residuals, found, decoded = [], [], []
         for step in range(STEPS):
-            index, mean = indices.next(), F.pad(means.next(), (0, t.details // 4))
-            residual = of_step(y, step) - mean / of_step(scale, step)
+            scale = quarters(scales, step)
+            mean = F.pad(means.next(), (0, t.details // QUARTERS))
+            residual = y[step] - mean / scale
             symbols = quantize_ste(residual)
-            values = symbols * of_step(scale, step) + mean
-            for place, part in by_place(values, decoded, step):
-                place.values(decoded).copy_(part)
+            values = symbols * scale + mean
             residuals.append(residual)
-            scales.append(index)
+            found.append(indices.next())
+            decoded.append(values)
             if step < STEPS - 1:
                 indices.see(symbols)
-                means.see(values[..., : values.shape[-1] - t.details // 4])
-        bits = self._bits(torch.stack(residuals), torch.stack(scales), noise)
-        bpp = bits.sum(dim=(0, 2, 3)) / pixels
-        decoded_picture = t.synthesis(decoded, level).float() + 0.5
+                means.see(values[..., : values.shape[-1] - t.details // QUARTERS])
+        bits = self._bits(torch.stack(residuals), torch.stack(found), noise)
+        bpp = bits.sum(dim=(0, 1, 3, 4, 5)) / pixels
+        decoded_picture = t.synthesis(from_steps(decoded), level).float() + 0.5
         return Outcome(bpp=bpp + z_bpp, hyper_bpp=z_bpp, picture=decoded_picture)
 
 
