@@ -30,7 +30,7 @@ from vaecodec.model.config import LEVELS, SIZES
 from vaecodec.model.indices import IndexNetwork
 from vaecodec.model.load import load_model
 from vaecodec.model.objective import distortion, squared_error
-from vaecodec.model.quadtree import STEPS
+from vaecodec.model.quadtree import STEPS, linear_of_step, of_step
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.transforms import details_of, with_details
 from vaecodec.quality import DEFAULT_TUNE, TUNES
@@ -48,6 +48,7 @@ from vaecodec.train.loop import (
     stratified_levels,
     train,
 )
+from vaecodec.train.means import TrainableMeans
 from vaecodec.train.model import TrainableCodec, deepened, initialise_from_pictures
 from vaecodec.train.optimizers import (
     SHORTCUT_RATE,
@@ -55,6 +56,14 @@ from vaecodec.train.optimizers import (
     Optimizers,
     clip_gradients,
     orthogonalise,
+)
+from vaecodec.train.steps import (
+    from_phases,
+    from_steps,
+    linear,
+    quarters,
+    to_phases,
+    to_steps,
 )
 from vaecodec.train.tables import gaussian_tables
 
@@ -156,6 +165,37 @@ def test_shortcuts_learn_slowly() -> None:
     assert moved["mix.bias"] == pytest.approx(0.01, rel=0.01)
 
 
+def flat(values: torch.Tensor) -> torch.Tensor:
+    """What a step codes, from the order of training to that of the codec."""
+    return values.transpose(0, 1).flatten(1, 3)
+
+
+def test_steps_are_those_of_the_codec() -> None:
+    x = torch.randn(2, 6, 4, 16)
+    steps = to_steps(x)
+    for step, values in enumerate(steps):
+        assert torch.equal(flat(values), of_step(x, step))
+    assert torch.equal(from_steps(steps), x)
+    assert torch.equal(from_phases(to_phases(x)), x)
+    weight, bias = torch.randn(16, 16), torch.randn(16)
+    for step in range(STEPS):
+        found = linear(to_phases(x), quarters(weight, step, dim=0), quarters(bias, step))
+        assert torch.allclose(flat(found), linear_of_step(x, weight, bias, step), atol=1e-5)
+
+
+def test_means_are_those_of_the_codec(model: TrainableCodec) -> None:
+    network, level = model.means, torch.tensor([7, 50])
+    z = torch.randn(2, 2, 3, model.config.hyper_channels).round()
+    with torch.no_grad():
+        trained, exact = TrainableMeans(network, z, level), network.start(z, level, 8, 12)
+        for _ in range(STEPS):
+            means = trained.next()
+            assert torch.allclose(flat(means), exact.next(), rtol=1e-4, atol=1e-4)
+            values = means + torch.randn_like(means)
+            trained.see(values)
+            exact.see(flat(values))
+
+
 def test_integer_indices_agree_with_the_float_ones(
     model: TrainableCodec, pictures: list[np.ndarray]
 ) -> None:
@@ -172,12 +212,13 @@ def test_integer_indices_agree_with_the_float_ones(
                 floats = model.indices.start(z, levels)
                 exact = integers.start(z, level, 8, 8)
                 for _ in range(STEPS):
-                    index, exact_index = floats.next(), exact.next().float()
-                    assert float((index - exact_index).abs().max()) <= 1
-                    assert float((index - exact_index).abs().mean()) < 0.2
+                    index = floats.next()
+                    difference = flat(index) - exact.next().float()
+                    assert float(difference.abs().max()) <= 1
+                    assert float(difference.abs().mean()) < 0.2
                     symbols = torch.randint(-2, 3, index.shape)
                     floats.see(symbols)
-                    exact.see(symbols)
+                    exact.see(flat(symbols))
     finally:
         model.indices.fake_quantise = False
 

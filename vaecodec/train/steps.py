@@ -34,9 +34,7 @@ def from_phases(x: Tensor) -> Tensor:
 def to_steps(x: Tensor) -> list[Tensor]:
     """What every step codes of N x rows x columns x M."""
     parts = [phase.chunk(QUARTERS, dim=-1) for phase in to_phases(x).unbind()]
-    return [
-        torch.stack([parts[phase][phase ^ xor] for phase in range(PHASES)]) for xor in STEP_XOR
-    ]
+    return [torch.stack([parts[phase][phase ^ xor] for phase in range(PHASES)]) for xor in STEP_XOR]
 
 
 def from_steps(steps: Sequence[Tensor]) -> Tensor:
@@ -60,10 +58,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A linear function for each phase. `x`: PHASES x N x h x w x A, `weight`: PHASES x B x A, `bias`:
     PHASES x B."""
     rows = x.flatten(1, 3)
-    if bias is None:
-        y = torch.bmm(rows, weight.mT)
-    else:
-        y = torch.baddbmm(bias[:, None], rows, weight.mT)
+    y = torch.bmm(rows, weight.mT)
+    if bias is not None:
+        y = y + bias[:, None]
     return y.unflatten(1, x.shape[1:4])
 
 
