@@ -41,12 +41,12 @@ def test_vae_decode(benchmark: Benchmark, codec: Codec, picture: np.ndarray, qua
 
 @pytest.mark.parametrize("quality", QUALITIES)
 def test_part_analysis(benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int) -> None:
-    benchmark(codec._model().analyse, picture[None], level_of(quality))
+    benchmark(codec.loaded().analyse, picture[None], level_of(quality))
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
 def test_part_synthesis(benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int) -> None:
-    model, level = codec._model(), level_of(quality)
+    model, level = codec.loaded(), level_of(quality)
     latent = model.latents.quantise(*model.analyse(picture[None], level), level, 32, 48).latent
     benchmark(model.synthesise, latent, level)
 
@@ -62,7 +62,7 @@ def test_part_prior_and_entropy_decoding(
 def test_part_entropy_encoding(
     benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int
 ) -> None:
-    model, level = codec._model(), level_of(quality)
+    model, level = codec.loaded(), level_of(quality)
     blocks = model.latents.quantise(*model.analyse(picture[None], level), level, 32, 48).blocks[0]
     benchmark(entropy.encode, model.tables, blocks)
 

@@ -43,7 +43,7 @@ def test_quality_buys_psnr_for_bytes(photo: np.ndarray, codec: Codec, tune: str)
 
 def test_real_size_is_the_estimated_rate(codec: Codec, photo: np.ndarray) -> None:
     """Within 1 % of the ideal code length under the integer tables, plus the fixed header."""
-    model = codec._model()
+    model = codec.loaded()
     for quality in (10, 60, 100):
         level = level_of(quality)
         latent, hyper = model.analyse(photo[None], level)
@@ -56,7 +56,7 @@ def test_real_size_is_the_estimated_rate(codec: Codec, photo: np.ndarray) -> Non
 @pytest.mark.parametrize("quality", [10, 50, 97])
 def test_optimised_rounding_pays(psnr_codec: Codec, photo: np.ndarray, quality: int) -> None:
     """R + lambda D against plain rounding."""
-    model, level, costs = psnr_codec._model(), level_of(quality), []
+    model, level, costs = psnr_codec.loaded(), level_of(quality), []
     for error_bits in (None, float("inf")):
         latent, hyper = model.analyse(photo[None], level)
         coded = model.latents.quantise(latent, hyper, level, 12, 16, error_bits)
@@ -105,7 +105,7 @@ def test_groups_leave_no_seams(codec: Codec, photo: np.ndarray, content: str) ->
     if content == "gradient":
         ramp = np.add.outer(np.linspace(10, 200, 1150), np.linspace(0, 50, 200))
         image = np.repeat(np.rint(ramp).astype(np.uint8)[:, :, None], 3, axis=2)
-    model, level = codec._model(), 40
+    model, level = codec.loaded(), 40
     whole, whole_hyper = model.analyse(image[None], level)
     top, top_hyper = model.analyse(image[None, : 1024 + 16 * model.analysis_halo], level)
     assert torch.allclose(top[:, :64], whole[:, :64], atol=1e-3)

@@ -120,7 +120,7 @@ def test_streams_too_short_for_their_groups(
     large = dataclasses.replace(header, width=16384, height=16384)
     data = container.pack(large, [stream] * large.group_count)
     assert len(data) < 5000
-    model = codec._model(header.model_id)
+    model = codec.loaded(header.model_id)
     monkeypatch.setattr(model.latents, "decode", None)
     monkeypatch.setattr(model, "synthesise", None)
     with pytest.raises(

@@ -107,7 +107,7 @@ def test_a_lost_group_is_filled_in(codec: Codec, wide: bytes) -> None:
     assert image.info["lost"] == [(1024, 0, 2048, 60)]
     assert image.info["damage"].startswith("the checksum of group 1 is wrong")
     found = np.asarray(image).astype(int)
-    halo = 16 * codec._model().synthesis_halo
+    halo = 16 * codec.loaded().synthesis_halo
     assert np.array_equal(found[:, : 1024 - halo], whole[:, : 1024 - halo])
     assert np.array_equal(found[:, 2048 + halo :], whole[:, 2048 + halo :])
     # What is filled in continues its neighbours: it begins with their colours.

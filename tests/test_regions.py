@@ -51,7 +51,7 @@ def test_a_region_is_that_of_the_whole(
 def test_only_the_groups_needed_are_touched(
     codec: Codec, data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    coder = codec._model().latents
+    coder = codec.loaded().latents
     sizes = []
 
     def decode(streams: list[bytes], level: int, rows: int, columns: int) -> object:

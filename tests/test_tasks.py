@@ -1,4 +1,4 @@
-"""Every example of docs/tasks.md, of the quick start and of the README does what it says."""
+"""Every example of docs/tasks.md, docs/latents.md, the quick start and the README does what it says."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sections(document: str) -> dict[str, str]:
 TASKS = sections("docs/tasks.md")
 EXAMPLES = {
     f"{document}: {title}": text
-    for document in ("docs/tasks.md", "docs/index.md", "README.md")
+    for document in ("docs/tasks.md", "docs/latents.md", "docs/index.md", "README.md")
     for title, text in sections(document).items()
 }
 #: Commands of a section run one after the other, in one folder.

@@ -162,7 +162,7 @@ def test_natural_pictures_pay_nothing(
 
 def test_what_decodes_badly_is_damped(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the networks make of a patch: here synthesis inverts all that has much contrast."""
-    model, level = codec._model(), 20
+    model, level = codec.loaded(), 20
     synthesise, contrasts = model.synthesise, []
 
     def inverting(latent: Tensor, level: int) -> Tensor:

@@ -45,6 +45,7 @@ SHIPPED = (
     "vaecodec/pages/*.js",
     "vaecodec/weights/*.json",
     "vaecodec/weights/*.safetensors",
+    "vaecodec/weights/embedding/*.safetensors",
 )
 DIST_INFO = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 #: The first level of the sdist.

@@ -33,7 +33,7 @@ def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict
     the codec, files. Means over `images` (uint8 H x W x 3), cropped to multiples of 64."""
     floats, _ = read_model(checkpoint)
     codec = Codec(model_path, "cpu")
-    model = codec._model()
+    model = codec.loaded()
     gaussian = gaussian_tables()
     gaussian.skip = 0
     plain = LatentCoder(model.arithmetic, gaussian, model.device)

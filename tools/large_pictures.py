@@ -66,7 +66,7 @@ def child(model: str, what: str, source: str, target: str) -> None:
 
 def cost_of_groups(codec: Codec, samples: np.ndarray) -> dict[str, float]:
     """Bytes of the streams of all groups, and of the same latent coded as one."""
-    model, level = codec._model(), level_of(DEFAULT_QUALITY)
+    model, level = codec.loaded(), level_of(DEFAULT_QUALITY)
     rows, columns = latent_size(*samples.shape[:2])
     latents, hypers, apart = [], [], 0
     for window in windows(rows, columns, model.analysis_halo):

@@ -455,6 +455,59 @@ def classifier(figures: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def embedding(figures: dict[str, Any]) -> list[str]:
+    """A `tools/fit_embedding.py` file."""
+    lines = []
+    first = next(iter(figures["models"]))
+    for model, found in figures["models"].items():
+        others = found["others"]
+        lines += [
+            f"## Finding a changed picture ({model})",
+            "",
+            f"{found['pictures']} pictures; {figures['fitted_to']} others, like these of the",
+            "codec's own training data, were fitted to. Unchanged pictures are embedded by",
+            f"{first}, changed ones by {model}. *Found*: the nearest is the one that",
+            "the changed one was made of. *Alike*: scalar product with it, and what 95 % exceed. Of",
+            f"different unchanged pictures, half are below {others['50.0']:.2f}, 99.9 % below",
+            f"{others['99.9']:.2f}, all below {others['100.0']:.2f}.",
+            "",
+            "    python tools/fit_embedding.py DATA SIZE --report FILE",
+            "",
+            "| | found | alike | 95 % exceed |",
+            "|---|---:|---:|---:|",
+        ]
+        for name, row in found["variants"].items():
+            lines.append(
+                f"| {name} | {100 * row['found']:.0f} % | {row['alike']:.2f} "
+                f"| {row['alike, 5th percentile']:.2f} |"
+            )
+        lines.append("")
+    return lines
+
+
+def samples(figures: dict[str, Any]) -> list[str]:
+    """A `tools/sample_statistics.py` file."""
+    levels = figures["levels"]
+    names = list(next(iter(next(iter(levels.values())).values())))
+    lines = [
+        f"## Samples beside photographs ({figures['model']})",
+        "",
+        f"Medians over {figures['pictures']} pictures of 256 x 256: middles of held-out pictures,",
+        "coded at a level; variations of each (its hyper-latent, the rest drawn); samples.",
+        "Luma of 0..255; *differences*: between neighbours in a row; *slope*: the exponent by which",
+        "power falls with spatial frequency, between 1/64 and 1/4 cycles per pixel.",
+        "",
+        "    python tools/sample_statistics.py DATA MODEL FILE",
+        "",
+        f"| level | | {' | '.join(names)} |",
+        f"|---:|---|{'---:|' * len(names)}",
+    ]
+    for level, sets in levels.items():
+        for of, row in sets.items():
+            lines.append(f"| {level} | {of} | {' | '.join(f'{row[name]:.1f}' for name in names)} |")
+    return [*lines, ""]
+
+
 def main() -> None:
     lines = [
         "# Results",
@@ -474,6 +527,10 @@ def main() -> None:
         lines += large(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("classifier*.json")):
         lines += classifier(json.loads(path.read_text()))
+    for path in sorted(FOLDER.glob("embedding*.json")):
+        lines += embedding(json.loads(path.read_text()))
+    for path in sorted(FOLDER.glob("samples*.json")):
+        lines += samples(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("folder*.json")):
         lines += folder(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("fuzz*.json")):

@@ -9,7 +9,6 @@ Importing this package is cheap; torch and the weights are loaded on first use.
 
 from __future__ import annotations
 
-import functools
 import importlib
 from typing import TYPE_CHECKING
 
@@ -38,6 +37,9 @@ if TYPE_CHECKING:
     from vaecodec.describe import FileInfo, ModelInfo, info, models
     from vaecodec.pictures.reading import ImageLike
     from vaecodec.sources import Source
+    from vaecodec.uses.embedding import embed
+    from vaecodec.uses.latents import latents
+    from vaecodec.uses.sampling import sample
 
 __version__ = "0.1.0"
 
@@ -57,9 +59,12 @@ __all__ = [
     "UnsupportedVersion",
     "VaeError",
     "decode",
+    "embed",
     "encode",
     "info",
+    "latents",
     "models",
+    "sample",
 ]
 
 #: What is imported when it is first asked for, and from where.
@@ -69,6 +74,9 @@ _LAZY = {
     "ModelInfo": "vaecodec.describe",
     "info": "vaecodec.describe",
     "models": "vaecodec.describe",
+    "embed": "vaecodec.uses.embedding",
+    "latents": "vaecodec.uses.latents",
+    "sample": "vaecodec.uses.sampling",
 }
 
 
@@ -82,14 +90,10 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-@functools.lru_cache(maxsize=4)
-def _kept(model: str | None, device: str | None) -> Codec:
-    return importlib.import_module("vaecodec.codec").Codec(model, device)
-
-
 def _codec(model: str | os.PathLike[str] | None, device: str | None) -> Codec:
     """One for all calls with these arguments, which are named alike whatever their types."""
-    return _kept(*(None if value is None else str(value) for value in (model, device)))
+    names = (None if value is None else str(value) for value in (model, device))
+    return importlib.import_module("vaecodec.codec").kept_codec(*names)
 
 
 def encode(

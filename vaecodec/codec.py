@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -95,10 +96,13 @@ class Codec:
     def __reduce__(self) -> tuple[object, ...]:
         return Codec, (self._name, self.device)
 
-    def _model(self, model_id: bytes | None = None) -> LoadedModel:
-        if model_id is None or model_id == self.entry.id:
-            return self._load(self.entry)
-        return self._load(registry.find_id(model_id))
+    def loaded(self, model_id: bytes | None = None) -> LoadedModel:
+        """The networks of the model with this id, or of the codec's own. Raises UnknownModel."""
+        return self._load(self.entry if model_id is None else self.entry_of(model_id))
+
+    def entry_of(self, model_id: bytes) -> ModelEntry:
+        """The codec's model, or an installed one, with this id. Raises UnknownModel."""
+        return self.entry if model_id == self.entry.id else registry.find_id(model_id)
 
     def _load(self, entry: ModelEntry) -> LoadedModel:
         with self._lock:
@@ -189,7 +193,7 @@ class Codec:
         check_reduce(reduce)
         check_whole("max_pixels", max_pixels, 1, sys.maxsize)
         data, name = read_source(source)
-        with naming(name), self._own_settings():
+        with naming(name), self.own_settings():
             file = salvage(data, max_pixels) if recover else container.parse(data, max_pixels)
             region = _rectangle(box, file.header)
             image = self._images([file], region, recover)[0]
@@ -240,13 +244,13 @@ class Codec:
         level = level_of(quality)
         check_effort(effort)
         _check_flags(lossless=False if lossless is None else lossless, strip=strip)
-        entry = self._of_tune(tune)
+        entry = self.of_tune(tune)
 
         def encode(pictures: Sequence[Picture]) -> list[bytes]:
             if lossless:
                 return [_without_loss(picture) for picture in pictures]
             samples = _stacked(pictures)
-            with self._own_settings():
+            with self.own_settings():
                 encoded = encoding.encode(self._load(entry), samples, Setting(level=level), effort)
             files = []
             for picture, item in zip(pictures, encoded, strict=True):
@@ -263,7 +267,8 @@ class Codec:
         )
         return bulk.each(bulk.several(images, "pictures"), steps, self.device, on_error)
 
-    def _of_tune(self, tune: str | None) -> ModelEntry:
+    def of_tune(self, tune: str | None) -> ModelEntry:
+        """The model that `encode` takes for `tune`."""
         if tune is not None:
             check_tune(tune)
         own = tune in (None, self.entry.tune)
@@ -286,12 +291,12 @@ class Codec:
         goal = check_target(name, goal)
         picture = reading.to_picture(image)
         picture = picture.stripped() if strip else picture
-        entry = self._of_tune(tune)
+        entry = self.of_tune(tune)
         model, height, width = self._load(entry), *picture.samples.shape[:2]
         files: dict[int, bytes] = {}
 
         def coded(setting: Setting) -> bytes:
-            with self._own_settings():
+            with self.own_settings():
                 (item,) = encoding.encode(model, _stacked([picture]), setting, effort)
             return _with_loss(picture, item.streams, entry.id, setting.level)
 
@@ -365,7 +370,7 @@ class Codec:
             # Of several nobody knows whose error it is: they are tried again one by one.
             name = parsed[0].name if len(parsed) == 1 else None
             whole = _rectangle(None, files[0].header)
-            with naming(name), self._own_settings():
+            with naming(name), self.own_settings():
                 return self._tensors(files, whole) if as_tensor else self._images(files, whole)
 
         steps = Steps(take=taken, read=read, shape=_Parsed.shape, work=decode)
@@ -377,17 +382,17 @@ class Codec:
         VaeError where the picture is stored without loss."""
         check_whole("max_pixels", max_pixels, 1, sys.maxsize)
         data, name = read_source(source)
-        with naming(name), self._own_settings():
+        with naming(name), self.own_settings():
             parsed = container.parse(data, max_pixels)
             if parsed.header.lossless:
                 raise VaeError("the picture is stored without loss and has no latent")
             whole = Rectangle(0, 0, *latent_size(parsed.header.height, parsed.header.width))
-            model = self._model(parsed.header.model_id)
+            model = self.loaded(parsed.header.model_id)
             latent = decoding.decode_latents(model, [parsed], whole).values[0]
         return (latent.double() * 2**STEP_BITS).to(torch.int32).cpu().numpy()
 
     @contextlib.contextmanager
-    def _own_settings(self) -> Iterator[None]:
+    def own_settings(self) -> Iterator[None]:
         """Keep the caller's autocast and inference mode out; what torch says of memory is
         MemoryError."""
         try:
@@ -406,7 +411,7 @@ class Codec:
         """Pictures of files equal in header, within `region` in pixels. `recover`: of one."""
         if files[0].header.lossless:
             return [finishing.without_loss(file, region) for file in files]
-        model = self._model(files[0].header.model_id)
+        model = self.loaded(files[0].header.model_id)
         decoded = decoding.decode(model, files, region, recover=recover)
         return [
             finishing.with_loss(file, region, picture.samples, picture.alpha, picture.lost)
@@ -418,9 +423,15 @@ class Codec:
         if files[0].header.lossless:
             images = [finishing.without_loss(file, region) for file in files]
             return [finishing.as_tensor(np.array(image)).to(self.device) for image in images]
-        model = self._model(files[0].header.model_id)
+        model = self.loaded(files[0].header.model_id)
         decoded = decoding.decode(model, files, region)
         return [finishing.as_tensor(picture.samples, picture.alpha) for picture in decoded]
+
+
+@functools.lru_cache(maxsize=4)
+def kept_codec(model: str | None = None, device: str | None = None) -> Codec:
+    """One for all calls with these arguments."""
+    return Codec(model, device)
 
 
 @dataclass(frozen=True, kw_only=True)

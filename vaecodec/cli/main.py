@@ -20,6 +20,8 @@ COMMANDS = {
     "info": "Show what a .vae file holds.",
     "models": "List the installed models.",
     "compare": "Show an image beside JPEG, WebP and AVIF of the same size, in one page.",
+    "sample": "Draw pictures from the model: what it takes photographs to be like.",
+    "similar": "Find .vae files whose pictures look alike, without decoding them.",
     "serve": "Try the codec in the browser, on this machine only.",
     "bench": "Measure rate and distortion of codecs side by side on images.",
     "train": "Train a model on a folder of images or tar shards.",

@@ -7,7 +7,9 @@ prior's four steps the values of phases 0..3, each in order of rows, columns, ch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -73,6 +75,13 @@ class Quantised:
 
     blocks: list[Blocks]
     latent: Tensor
+
+
+class SymbolSource(Protocol):
+    """What gives symbols block by block, as `bitstream.entropy.Decoder` does."""
+
+    def decode(self, indices: np.ndarray) -> np.ndarray:
+        """Symbols (int32) of the next block, given its scale indices (1-D)."""
 
 
 class LatentCoder:
@@ -191,18 +200,25 @@ class LatentCoder:
                 )
         return Quantised(blocks=coded, latent=self._finish(decoded, extent))
 
-    @torch.no_grad()
     def decode(self, streams: list[bytes], level: int, rows: int, columns: int) -> Tensor:
-        """Latents of the groups in `streams`, in steps: float32, N x h x w x M, h and w being rows
-        and columns rounded up to multiples of 4, zero where nothing was coded.
+        """Latents of the groups in `streams`: as `read`, each of its own stream.
 
         Raises CorruptFile if a stream is not one, or holds more than its group.
         """
         decoders = [entropy.Decoder(self._tables, stream) for stream in streams]
+        latent = self.read(decoders, level, rows, columns)
+        for decoder in decoders:
+            decoder.finish()
+        return latent
+
+    @torch.no_grad()
+    def read(self, sources: Sequence[SymbolSource], level: int, rows: int, columns: int) -> Tensor:
+        """Latents of one group from each source, in steps: float32, N x h x w x M, h and w being rows
+        and columns rounded up to multiples of 4, zero where nothing was coded."""
         height, width = -(-rows // 4), -(-columns // 4)
-        z = torch.zeros(len(streams), height, width, 1, dtype=torch.float64)
+        z = torch.zeros(len(sources), height, width, 1, dtype=torch.float64)
         z_indices = self._hyper_indices(level, z)
-        symbols = [decoder.decode(z_indices) for decoder in decoders]
+        symbols = [source.decode(z_indices) for source in sources]
         z = torch.from_numpy(np.stack(symbols)).to(self._device, torch.float64)
 
         prior, extent = self._start(z.reshape(len(z), height, width, -1), level, rows, columns)
@@ -214,8 +230,8 @@ class LatentCoder:
             indices = index.to(torch.uint8)
             symbol = torch.stack(
                 [
-                    extent.place(decoder.decode(extent.select(indices[:, item])), mean)
-                    for item, decoder in enumerate(decoders)
+                    extent.place(source.decode(extent.select(indices[:, item])), mean)
+                    for item, source in enumerate(sources)
                 ],
                 dim=1,
             )
@@ -224,8 +240,6 @@ class LatentCoder:
                 prior.update(step, steps)
             for p, q in enumerate(step_quarters(step)):
                 decoded[p, q] = steps[p]
-        for decoder in decoders:
-            decoder.finish()
         assert decoded is not None
         return self._finish(decoded, extent)
 

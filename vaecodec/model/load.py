@@ -87,6 +87,11 @@ class LoadedModel:
         return natural * self.transforms.latent_gain(levels), hyper
 
     @torch.no_grad()
+    def natural(self, latent: Tensor, level: int) -> Tensor:
+        """Latents in quantisation steps (float, N x h x w x M) in natural units."""
+        return latent * self.transforms.latent_scale(self.levels(1, level))
+
+    @torch.no_grad()
     def synthesise(self, latent: Tensor, level: int) -> Tensor:
         """Latents in steps (float32, N x h x w x M) to samples: float32 N x 16h x 16w x 3 on the
         scale 0..255, neither limited nor rounded."""

@@ -247,6 +247,9 @@ class Transforms(nn.Module):
     def latent_gain(self, level: Tensor) -> Tensor:
         return torch.exp(self.log_latent_gain(level))
 
+    def latent_scale(self, level: Tensor) -> Tensor:
+        return torch.exp(self.log_latent_scale(level))
+
     def hyper_latent(self, latent: Tensor, level: Tensor) -> Tensor:
         """Latent in natural units -> unrounded hyper-latent in quantisation steps."""
         z = self.hyper_analysis(latent * self.whiten, level)
@@ -254,4 +257,4 @@ class Transforms(nn.Module):
 
     def picture(self, steps: Tensor, level: Tensor) -> Tensor:
         """Quantised latent in steps -> picture, float N x 16h x 16w x 3 around -0.5..0.5."""
-        return self.synthesis(steps * torch.exp(self.log_latent_scale(level)), level)
+        return self.synthesis(steps * self.latent_scale(level), level)

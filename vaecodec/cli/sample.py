@@ -1,0 +1,105 @@
+"""`vaecodec sample`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from bitstream.errors import VaeError
+from vaecodec.cli import options
+from vaecodec.cli.report import ProgressBar
+from vaecodec.files import STANDARD_STREAM, check_output, make_parents, source_of, write_whole
+from vaecodec.quality import LOSSY_QUALITY
+from vaecodec.sources import naming
+
+
+class Dimensions(click.ParamType):
+    """Width and height: 512x512."""
+
+    name = "WxH"
+
+    def convert(self, value: object, param: object, ctx: object) -> tuple[int, int]:
+        match = re.fullmatch(r"([0-9]+)x([0-9]+)", str(value))
+        if match is None:
+            raise click.BadParameter(f"{value!r} is no width and height, such as 512x512")
+        return int(match[1]), int(match[2])
+
+
+@click.command("sample")
+@click.option("--size", type=Dimensions(), help="Width and height in pixels. [default: 512x512]")
+@click.option("--level", type=int, help="Quality level, 0 to 63. [default: 20]")
+@click.option(
+    "--like",
+    type=options.PATH,
+    metavar="FILE",
+    help="Keep the hyper-latent of this .vae file, its size, level and model; draw the rest.",
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="The same gives the same pictures."
+)
+@click.option("-n", "--count", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=options.PATH,
+    metavar="OUT",
+    default="sample.png",
+    show_default=True,
+    help="Output file: .vae, or an image format; of several the names get numbers.",
+)
+@options.tune
+@options.model
+@options.device
+@options.force
+@options.quiet
+def command(
+    size: tuple[int, int] | None,
+    level: int | None,
+    like: str | None,
+    seed: int,
+    count: int,
+    output: str,
+    tune: str | None,
+    model: str | None,
+    device: str,
+    force: bool,
+    quiet: bool,
+) -> int:
+    """Draw pictures from the model.
+
+    What comes out is what the prior takes photographs to be like: textures and edges, no objects.
+
+    Examples:
+
+    \b
+        vaecodec sample --size 512x512 --level 20 --seed 7 -n 4
+        vaecodec sample --like photo.vae -o variation.png
+    """
+    from vaecodec.codec import Codec
+    from vaecodec.pictures.saving import format_of, saved
+    from vaecodec.uses.sampling import sample
+
+    target = Path(output)
+    if count > 1 and target == STANDARD_STREAM:
+        raise click.UsageError("several pictures do not fit into standard output; use -n 1")
+    if not target.name:
+        raise VaeError("the name of a file was expected").in_file(output or "''")
+    numbered = [target.with_stem(f"{target.stem}-{number}") for number in range(1, count + 1)]
+    targets = [target] if count == 1 else numbered
+    coded = target.suffix.lower() == ".vae"
+    with naming(output):
+        kind = "PNG" if coded or target == STANDARD_STREAM else format_of(target.suffix)
+    for path in targets:
+        check_output(path, force=force)
+    codec = Codec(model, device)
+    source = None if like is None else source_of(Path(like))
+    files = sample(size, level=level, tune=tune, like=source, seed=seed, count=count, codec=codec)
+    make_parents(target)
+    with ProgressBar(count, "pictures", silent=quiet) as bar:
+        for number, (path, data) in enumerate(zip(targets, files, strict=True)):
+            bar.update(number, str(path))
+            picture = data if coded else saved(codec.decode(data), kind, LOSSY_QUALITY)[0]
+            write_whole(path, picture, force=force)
+    return 0

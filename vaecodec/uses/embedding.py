@@ -1,0 +1,105 @@
+"""What a picture looks like, in a few numbers: for finding it again, and others like it.
+
+Of the latent, every channel's mean and spread over the picture, and the means of some over its
+quarters. A linear function of these, fitted to pictures that were shrunk, cut, coded anew, brightened,
+and coded at other levels, keeps what tells pictures apart and drops what such changes move (linear
+discriminant analysis: Fisher, 1936; Rao, 1948). `tools/fit_embedding.py` fits it.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from bitstream import container
+from bitstream.errors import VaeError
+from vaecodec.codec import Codec, kept_codec
+from vaecodec.model import registry
+from vaecodec.model.registry import ModelEntry
+from vaecodec.quality import check_whole
+from vaecodec.sources import Source, naming, read_source
+from vaecodec.uses.latents import latents
+
+#: Numbers that an embedding consists of.
+DIMENSIONS = 64
+#: Channels, those that vary most, whose means over quarters count.
+LAYOUT_CHANNELS = 48
+#: Of a channel that does not vary, in units of its standard deviation over photographs.
+LEAST_SPREAD = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """From the statistics of a latent of one model to an embedding: `whiten` (M), one over each
+    channel's standard deviation; `mean` (F); `matrix` (F x DIMENSIONS)."""
+
+    whiten: np.ndarray
+    mean: np.ndarray
+    matrix: np.ndarray
+
+    def __call__(self, latent: np.ndarray) -> np.ndarray:
+        """`latent`: as `latents` gives it. Float32, of length one."""
+        vector = (statistics(latent, self.whiten) - self.mean) @ self.matrix
+        length = np.linalg.norm(vector)
+        return (vector / length if length else vector).astype(np.float32)
+
+
+def path_of(entry: ModelEntry) -> Path:
+    """Where the projection of a model is."""
+    return registry.FOLDER / "embedding" / f"{entry.name}.safetensors"
+
+
+def projection_of(entry: ModelEntry) -> Projection:
+    """Raises VaeError if a model has none."""
+    return _projection(path_of(entry))
+
+
+@functools.lru_cache(maxsize=8)
+def _projection(path: Path) -> Projection:
+    if not path.is_file():
+        raise VaeError(f"the model {path.stem} has no embedding")
+    return Projection(**{name: x.astype(np.float32) for name, x in load_file(path).items()})
+
+
+def statistics(latent: np.ndarray, whiten: np.ndarray) -> np.ndarray:
+    """Of a latent (float, h x w x M): its channels' means, the logarithms of their standard deviations
+    over the picture, and what is different in its quarters: float32, (F,)."""
+    y = latent * whiten
+    mean = y.mean(axis=(0, 1))
+    spread = np.log(LEAST_SPREAD + y.std(axis=(0, 1)))
+    varying = np.argsort(whiten, kind="stable")[:LAYOUT_CHANNELS]
+    layout = y[..., varying]
+    rows, columns = ((slice(0, -(-side // 2)), slice(side // 2, None)) for side in y.shape[:2])
+    quarters = [layout[r, c].mean(axis=(0, 1)) - mean[varying] for r in rows for c in columns]
+    return np.concatenate((mean, spread, *quarters)).astype(np.float32)
+
+
+def embed(
+    source: Source, *, max_pixels: int = container.MAX_PIXELS, codec: Codec | None = None
+) -> np.ndarray:
+    """What the picture of a `.vae` file looks like: float32, 64 numbers, of length one. The scalar
+    product of two says how alike they are: 1 is the same picture, unrelated ones are around 0.
+
+    - `source`: path, bytes or file object.
+    - `max_pixels`: larger pictures are refused.
+    - `codec`: whose models and device to use, by default those of `vaecodec.decode`.
+
+    It takes as long as `latents`; a picture stored without loss is decoded and coded with loss first.
+    Raises what `vaecodec.decode` raises, and VaeError for a model that has no embedding.
+    """
+    check_whole("max_pixels", max_pixels, 1, sys.maxsize)
+    codec = kept_codec() if codec is None else codec
+    data, name = read_source(source)
+    with naming(name):
+        header = container.parse(data, max_pixels).header
+        if header.lossless:
+            image = codec.decode(data, max_pixels=max_pixels)
+            data = codec.encode(image, lossless=False)
+            header = container.parse(data, max_pixels).header
+        projection = projection_of(codec.entry_of(header.model_id))
+        return projection(latents(data, max_pixels=max_pixels, codec=codec))

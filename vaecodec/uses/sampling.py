@@ -1,0 +1,133 @@
+"""Pictures drawn from the model: what it takes photographs to be like.
+
+An entropy decoder that reads random bits gives every symbol as often as its model expects it. So a
+sample is what the decoder makes of noise: hyper-latents first, then, given these, the steps of the
+latent, each given those before. Its symbols, coded again, make a file like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from numbers import Integral
+
+import numpy as np
+
+from bitstream import container, entropy
+from bitstream.container import GREY, RGB, Container, Header
+from bitstream.errors import BadType, BadValue, VaeError
+from vaecodec.codec import Codec, kept_codec
+from vaecodec.geometry import groups, latent_size
+from vaecodec.quality import TOP_LEVEL, check_whole
+from vaecodec.sources import Source, naming, read_source
+
+DEFAULT_SIZE = (512, 512)
+DEFAULT_LEVEL = 20
+#: Words more than one per symbol, which is what the least probable symbol takes.
+SPARE_WORDS = 64
+
+
+class _Draws:
+    """Symbols block by block, as a decoder gives them: drawn from the tables that code them, but for
+    the first block, the hyper-latent, where `kept` has that. What was given is in `blocks`."""
+
+    def __init__(
+        self,
+        tables: entropy.Tables,
+        random: np.random.Generator,
+        kept: entropy.Decoder | None,
+    ) -> None:
+        self._tables, self._random, self._kept = tables, random, kept
+        self._supports = np.asarray(tables.supports)
+        self.blocks: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def decode(self, indices: np.ndarray) -> np.ndarray:
+        if self._kept is not None and not self.blocks:
+            symbols = self._kept.decode(indices)
+        else:
+            symbols = self._noise(len(indices)).decode(indices)
+            # An escape says that there is more than the model expects, not what: it is drawn anew.
+            while len(beyond := np.flatnonzero(np.abs(symbols) > self._supports[indices])):
+                symbols[beyond] = self._noise(len(beyond)).decode(indices[beyond])
+        self.blocks.append((symbols, indices))
+        return symbols
+
+    def _noise(self, count: int) -> entropy.Decoder:
+        words = self._random.integers(1, 2**32, size=count + SPARE_WORDS, dtype=np.uint32)
+        return entropy.Decoder(self._tables, words.astype("<u4").tobytes())
+
+
+def sample(
+    size: tuple[int, int] | None = None,
+    *,
+    level: int | None = None,
+    tune: str | None = None,
+    like: Source | None = None,
+    seed: int = 0,
+    count: int = 1,
+    codec: Codec | None = None,
+) -> Iterator[bytes]:
+    """`.vae` files of pictures drawn from the model, one by one as they are asked for: textures and
+    edges, no objects.
+
+    - `size`: width and height in pixels, by default 512 x 512. Groups of 1024 x 1024 pixels know
+      nothing of each other.
+    - `level`: quality level, 0..63, by default 20; at higher ones more of the picture is drawn.
+    - `tune`: of the model, as in `vaecodec.encode`.
+    - `like`: a `.vae` file (path, bytes or file object) whose size, level, model and hyper-latent are
+      kept: where there is how much of what. Only the rest is drawn; transparency and metadata are left
+      out.
+    - `seed`: a whole number, not negative; the same one gives the same files on every machine.
+    - `count`: how many files.
+    - `codec`: whose model and device to use, by default those of `vaecodec.encode`.
+
+    Raises BadValue or BadType; of a file `like`, what `vaecodec.decode` raises, and VaeError where the
+    picture is stored without loss.
+    """
+    check_whole("seed", seed, 0, 2**63 - 1)
+    check_whole("count", count, 1, 2**31 - 1)
+    codec = kept_codec() if codec is None else codec
+    if like is None:
+        width, height = _checked_size(DEFAULT_SIZE if size is None else size)
+        level = DEFAULT_LEVEL if level is None else level
+        check_whole("level", level, 0, TOP_LEVEL)
+        model_id = codec.of_tune(tune).id
+        header = Header(width=width, height=height, colour=RGB, depth=8, model_id=model_id, level=level)
+        return _drawn(codec, header, None, seed, count)
+    if (size, level, tune) != (None, None, None):
+        raise BadValue("size, level and tune are those of the file that the pictures are to be like")
+    data, name = read_source(like)
+    with naming(name):
+        file = container.parse(data)
+        if file.header.lossless:
+            raise VaeError("the picture is stored without loss and has no latent")
+        header = replace(file.header, colour=GREY if file.header.grey else RGB)
+        return _drawn(codec, header, file, seed, count)
+
+
+def _drawn(
+    codec: Codec, header: Header, kept: Container | None, seed: int, count: int
+) -> Iterator[bytes]:
+    model = codec.loaded(header.model_id)
+    rectangles = list(groups(*latent_size(header.height, header.width)))
+    for number in range(count):
+        streams = []
+        for group, rectangle in enumerate(rectangles):
+            random = np.random.default_rng([seed, number, group])
+            hyper = None if kept is None else entropy.Decoder(model.tables, kept.streams[group])
+            draws = _Draws(model.tables, random, hyper)
+            with codec.own_settings():
+                model.latents.read([draws], header.level, rectangle.height, rectangle.width)
+            streams.append(entropy.encode(model.tables, draws.blocks))
+        yield container.pack(header, streams)
+
+
+def _checked_size(size: Sequence[int]) -> tuple[int, int]:
+    """Raises BadType or BadValue for what are no width and height, or too many pixels."""
+    pair = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
+    if not pair or not all(isinstance(side, Integral) for side in size):
+        raise BadType(f"a size is two whole numbers (width, height), not {size!r}")
+    width, height = (int(side) for side in size)
+    if width < 1 or height < 1 or width * height > container.MAX_PIXELS:
+        raise BadValue(f"a size of {width} x {height} is not within 1 .. {container.MAX_PIXELS} pixels")
+    return width, height

@@ -1,0 +1,51 @@
+"""Pictures that look alike, among many `.vae` files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from vaecodec import parallel
+from vaecodec.codec import Codec
+from vaecodec.parallel import Failure
+from vaecodec.sources import Source
+from vaecodec.uses.embedding import embed
+
+#: Embeddings at least so alike are of one picture: shrunk, cut, coded anew (docs/latents.md).
+SAME = 0.81
+#: Embeddings that are compared with all others at once; bounds the memory.
+ROWS = 1024
+
+
+def embeddings(sources: Iterable[Source], codec: Codec, jobs: int) -> Iterator[np.ndarray | Failure]:
+    """The embedding of every file (see `embed`), or why it has none, in their order."""
+    work = parallel.in_threads(sources, lambda source: embed(source, codec=codec), jobs, in_order=True)
+    return (vector for _, vector in work)
+
+
+def nearest(vectors: np.ndarray, to: np.ndarray, count: int) -> list[tuple[int, float]]:
+    """Numbers of the `count` of `vectors` (N x D) that are most like `to` (D), and how like."""
+    alike = vectors @ to
+    order = np.argsort(-alike, kind="stable")[:count]
+    return [(int(i), float(alike[i])) for i in order]
+
+
+def duplicates(vectors: np.ndarray, least: float = SAME) -> list[list[int]]:
+    """Groups of two or more of `vectors` (N x D), each at least so like another of its group."""
+    group = list(range(len(vectors)))
+
+    def of(i: int) -> int:
+        while group[i] != i:
+            group[i] = i = group[group[i]]
+        return i
+
+    for start in range(0, len(vectors), ROWS):
+        rows, columns = np.nonzero(vectors[start : start + ROWS] @ vectors.T >= least)
+        for i, j in zip((rows + start).tolist(), columns.tolist(), strict=True):
+            if i < j:
+                group[of(j)] = of(i)
+    members: dict[int, list[int]] = {}
+    for i in range(len(vectors)):
+        members.setdefault(of(i), []).append(i)
+    return [numbers for numbers in members.values() if len(numbers) > 1]
