@@ -13,7 +13,7 @@ from torch import Tensor, nn
 WIDE_LAYERS = (
     "transforms.hyper_analysis",
     "transforms.analysis.tail",
-    "transforms.synthesis.head",
+    "indices.map",
 )
 #: Of the learning rate. Pixels are so correlated that equal steps of the weights that read them add
 #: up, and the details' quantisation steps are fine.
