@@ -18,6 +18,7 @@ import vaecodec
 from vaecodec.codec import Codec
 from vaecodec.model import registry
 from vaecodec.uses.embedding import DIMENSIONS, LAYOUT_CHANNELS, embed, projection_of
+from vaecodec.uses.index import Index
 from vaecodec.uses.latents import latents
 from vaecodec.uses.similar import SAME, duplicates, nearest
 
@@ -161,6 +162,48 @@ def test_the_command_lists_duplicates(run: Run, folder: Path, tmp_path: Path) ->
     code, out, error = run("similar", damaged, folder / "rocket.vae", "--duplicates", "--json")
     assert (code, out) == (1, "")
     assert "damaged.vae" in error
+
+
+def test_an_index_is_kept(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    album = shutil.copytree(folder, tmp_path / "album")
+    index = tmp_path / "kept.index"
+    embedded = []
+
+    def counted(source: Path, **options: object) -> np.ndarray:
+        embedded.append(source)
+        return embed(source, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("vaecodec.uses.similar.embed", counted)
+    first = run("similar", album, "--duplicates", "--index", index)
+    assert (first[0], len(embedded)) == (0, 6)
+    assert run("similar", album, "--duplicates", "--index", index) == first
+    assert len(embedded) == 6
+    (album / "rocket.vae").unlink()
+    shutil.copy(album / "astronaut.vae", album / "coffee.vae")
+    code, out, _ = run("similar", album, "--duplicates", "--index", index)
+    assert (code, len(out.split())) == (0, 4)
+    assert embedded[6:] == [album / "coffee.vae"]
+    assert len(Index(index)._known) == 5
+    # What other weights have made means nothing.
+    monkeypatch.setattr("vaecodec.uses.index.fingerprint", lambda: "another")
+    assert Index(index).find(album / "coffee.vae") is None
+    assert run("similar", album, "--duplicates", "--index", index)[0] == 0
+    assert len(embedded) == 12
+
+
+def test_what_is_no_index(run: Run, folder: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.vae"
+    shutil.copy(folder / "coffee.vae", picture)
+    weights = tmp_path / "model.safetensors"
+    shutil.copy(registry.find(None).path, weights)
+    for path in (picture, weights, tmp_path):
+        before = path.read_bytes() if path.is_file() else None
+        code, _, error = run("similar", folder, "--duplicates", "--index", path)
+        assert code == 1
+        assert path.name in error
+        assert before is None or path.read_bytes() == before
 
 
 def test_usage(run: Run, folder: Path) -> None:

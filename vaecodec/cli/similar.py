@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vaecodec.codec import Codec
+    from vaecodec.uses.index import Index
 
 
 @click.command("similar")
@@ -45,6 +46,12 @@ if TYPE_CHECKING:
     metavar="S",
     help="List only what is so alike (1: the same). [default: -1, with --duplicates 0.81]",
 )
+@click.option(
+    "--index",
+    type=options.PATH,
+    metavar="FILE",
+    help="Keep embeddings in this file: only new and changed files are embedded.",
+)
 @options.recursive
 @options.model
 @options.device
@@ -56,6 +63,7 @@ def command(
     duplicates: bool,
     count: int,
     at_least: float | None,
+    index: str | None,
     recursive: bool,
     model: str | None,
     device: str,
@@ -79,13 +87,15 @@ def command(
     from vaecodec.codec import Codec
     from vaecodec.uses import similar
     from vaecodec.uses.embedding import embed
+    from vaecodec.uses.index import Index
 
     codec = Codec(model, device)
+    kept_in = None if index is None else Index(Path(index))
     found = [each.path for each in expand(inputs, {".vae"}, recursive=recursive)]
     if to is not None:
         wanted = embed(_as_vae(to, codec), codec=codec)
         found = [path for path in found if os.path.realpath(path) != os.path.realpath(to)]
-    kept, failures = _embedded(found, codec, quiet=quiet)
+    kept, failures = _embedded(found, codec, kept_in, quiet=quiet)
     paths, vectors = list(kept), np.array(list(kept.values()))
     if to is not None:
         least = -1.0 if at_least is None else at_least
@@ -109,19 +119,29 @@ def _as_vae(picture: str, codec: Codec) -> NamedBytes:
     return NamedBytes(codec.encode(picture, lossless=False), picture)
 
 
-def _embedded(paths: list[Path], codec: Codec, *, quiet: bool) -> tuple[dict[Path, np.ndarray], int]:
+def _embedded(
+    paths: list[Path], codec: Codec, index: Index | None, *, quiet: bool
+) -> tuple[dict[Path, np.ndarray], int]:
     """Embeddings of the files that have one, and how many have none; what is wrong is said."""
     from vaecodec.cores import usable_cores
     from vaecodec.uses import similar
 
-    kept: dict[Path, np.ndarray] = {}
-    jobs = max(1, min(usable_cores(), THREADS_AT_MOST, len(paths)))
-    with ProgressBar(len(paths), "files", silent=quiet) as bar:
-        embedded = similar.embeddings(paths, codec, jobs)
-        for number, (path, vector) in enumerate(zip(paths, embedded, strict=True)):
-            bar.update(number, str(path))
-            if isinstance(vector, FAILURES):
-                notice(str(vector))
-            else:
-                kept[path] = vector
-    return kept, len(paths) - len(kept)
+    found = {path: None if index is None else index.find(path) for path in paths}
+    new = [path for path, vector in found.items() if vector is None]
+    jobs = max(1, min(usable_cores(), THREADS_AT_MOST, len(new)))
+    try:
+        with ProgressBar(len(new), "files", silent=quiet) as bar:
+            embedded = similar.embeddings(new, codec, jobs)
+            for number, (path, vector) in enumerate(zip(new, embedded, strict=True)):
+                bar.update(number, str(path))
+                if isinstance(vector, FAILURES):
+                    notice(str(vector))
+                    continue
+                found[path] = vector
+                if index is not None:
+                    index.add(path, vector)
+    finally:  # what an interrupt leaves is not done again
+        if index is not None:
+            index.write()
+    kept = {path: vector for path, vector in found.items() if vector is not None}
+    return kept, len(found) - len(kept)

@@ -9,6 +9,7 @@ discriminant analysis: Fisher, 1936; Rao, 1948). `tools/fit_embedding.py` fits i
 from __future__ import annotations
 
 import functools
+import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from vaecodec.quality import check_whole
 from vaecodec.sources import Source, naming, read_source
 from vaecodec.uses.latents import latents
 
+FOLDER = registry.FOLDER / "embedding"
 #: Numbers that an embedding consists of.
 DIMENSIONS = 64
 #: Channels, those that vary most, whose means over quarters count.
@@ -51,12 +53,19 @@ class Projection:
 
 def path_of(entry: ModelEntry) -> Path:
     """Where the projection of a model is."""
-    return registry.FOLDER / "embedding" / f"{entry.name}.safetensors"
+    return FOLDER / f"{entry.name}.safetensors"
 
 
 def projection_of(entry: ModelEntry) -> Projection:
     """Raises VaeError if a model has none."""
     return _projection(path_of(entry))
+
+
+@functools.lru_cache(maxsize=1)
+def fingerprint() -> str:
+    """Of all projections: embeddings made with others cannot be compared with these."""
+    paths = sorted(FOLDER.glob("*.safetensors"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 @functools.lru_cache(maxsize=8)
