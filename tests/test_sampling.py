@@ -35,6 +35,7 @@ def test_a_seed_stands_for_its_pictures(codec: Codec) -> None:
     more = list(sample((64, 64), seed=5, count=3, codec=codec))
     assert more[:2] == few
     assert next(sample((64, 64), seed=6, codec=codec)) != few[0]
+    assert next(sample((64, 64), seed=5 + 2**32, codec=codec)) not in more
 
 
 def test_symbols_come_as_often_as_the_model_expects(codec: Codec) -> None:
@@ -102,7 +103,8 @@ def test_bad_arguments(codec: Codec, photo: np.ndarray, tmp_path: Path) -> None:
     for size in ((0, 5), (2**15, 2**15)):
         with pytest.raises(vaecodec.BadValue, match="is not within 1"):
             sample(size, codec=codec)
-    for size in (5, (5,), (5.0, 5), "55"):
+    assert codec.decode(next(sample(np.array((20, 10)), codec=codec))).size == (20, 10)  # type: ignore[arg-type]
+    for size in (5, (5,), (5.0, 5), "55", (True, True)):
         with pytest.raises(vaecodec.BadType, match="two whole numbers"):
             sample(size, codec=codec)  # type: ignore[arg-type]
     for wrong in ({"level": 64}, {"seed": -1}, {"count": 0}):
@@ -124,6 +126,10 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "drawn.vae"
     assert run("sample", "--size", "80x48", "--seed", 7, "-o", file)[0] == 0
     assert np.array_equal(np.asarray(vaecodec.decode(file)), np.asarray(pictures[0]))
+    assert run("sample", "--size", "80x48", "--seed", 7, "-o", tmp_path)[0] == 0
+    assert Image.open(tmp_path / "sample-7.png").size == (80, 48)
+    code, _, error = run("sample", "--level", 99, "--seed", 7, "-o", tmp_path)
+    assert (code, "from 0 to 63" in error) == (2, True)  # before it is said that the file exists
     assert run("sample", "--like", file, "-o", tmp_path / "like.jpg")[0] == 0
     assert Image.open(tmp_path / "like.jpg").size == (80, 48)
 
@@ -134,7 +140,10 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
         (["--size", "80"], 2, "no width and height"),
         (["--level", "64"], 2, "from 0 to 63"),
         (["-o", "x.unknown"], 1, "x.unknown: Pillow writes no image format"),
-        (["-o", ""], 1, "the name of a file was expected"),
+        (["-o", ""], 2, "a name of a file is empty"),
+        (["--like", ""], 2, "a name of a file is empty"),
+        (["--size", "9" * 5000 + "x5"], 2, "no width and height"),
+        (["-n", "99999999999"], 2, "is not in the range"),
         (["-o", "-", "-n", "2"], 2, "do not fit into standard output"),
         (["--like", "absent.vae"], 1, "absent.vae"),
     ],

@@ -111,6 +111,11 @@ def test_what_has_no_latent_or_no_embedding(codec: Codec, photo: np.ndarray, tmp
         embed(own.encode(photo, 30), codec=own)
     with pytest.raises(vaecodec.NotAVaeFile):
         embed(b"something else")
+    for use in (vaecodec.latents, vaecodec.embed):
+        with pytest.raises(vaecodec.BadType, match="a Codec was expected"):
+            use(exact, codec="small")  # type: ignore[operator]
+        with pytest.raises(vaecodec.BadValue, match="a name of a file is empty"):
+            use("")  # type: ignore[operator]
 
 
 def test_every_model_has_an_embedding() -> None:
@@ -160,8 +165,40 @@ def test_the_command_lists_duplicates(run: Run, folder: Path, tmp_path: Path) ->
     damaged = tmp_path / "damaged.vae"
     damaged.write_bytes((folder / "coffee.vae").read_bytes()[:-9])
     code, out, error = run("similar", damaged, folder / "rocket.vae", "--duplicates", "--json")
+    assert code == 1
+    assert json.loads(out)["file"] == str(damaged)
+    assert "damaged.vae" in json.loads(out)["error"]
+    assert "of 1 files no two are alike" in error
+    assert "damaged.vae: " in run("similar", damaged, folder / "rocket.vae", "--duplicates")[2]
+
+
+def test_a_file_counts_once(run: Run, folder: Path, tmp_path: Path) -> None:
+    album = tmp_path / "album"
+    album.mkdir()
+    first = album / "a.vae"
+    shutil.copy(folder / "coffee.vae", first)
+    (album / "b.vae").symlink_to(first)
+    (album / "c.vae").hardlink_to(first)
+    code, out, error = run("similar", album, album / ".." / "album", first, "--duplicates")
+    assert (code, out) == (0, "")
+    assert "of 1 files no two are alike" in error
+    code, out, error = run("similar", album, "--to", first)
+    assert (code, out) == (0, "")
+    assert "of 0 files none is so alike" in error
+    # But a copy is another file, and the same to the last bit.
+    shutil.copy(first, album / "copy.vae")
+    code, out, _ = run("similar", album, "--duplicates", "--at-least", 1)
+    assert (code, out.split()) == (0, [str(first), str(album / "copy.vae")])
+    assert run("similar", album, "--to", first, "--at-least", 1)[1].split()[1] == str(
+        album / "copy.vae"
+    )
+
+
+def test_folders_without_files(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    code, out, error = run("similar", tmp_path, "--duplicates")
     assert (code, out) == (1, "")
-    assert "damaged.vae" in error
+    assert "the folders given hold no .vae file" in error
 
 
 def test_an_index_is_kept(
@@ -193,6 +230,21 @@ def test_an_index_is_kept(
     assert len(embedded) == 12
 
 
+def test_an_index_that_cannot_be_written(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is known before anything is embedded; a folder that is missing is made."""
+    dangling = tmp_path / "dangling.index"
+    dangling.symlink_to(tmp_path / "new" / "kept.index")
+    assert run("similar", folder, "--duplicates", "--index", tmp_path / "new" / "other.index")[0] == 0
+    assert run("similar", folder, "--duplicates", "--index", dangling)[0] == 0
+    assert (tmp_path / "new" / "kept.index").is_file()
+    monkeypatch.setattr("vaecodec.uses.similar.embed", None)
+    code, out, error = run("similar", folder, "--duplicates", "--index", "/proc/kept.index")
+    assert (code, out) == (1, "")
+    assert "/proc/kept.index" in error
+
+
 def test_what_is_no_index(run: Run, folder: Path, tmp_path: Path) -> None:
     picture = tmp_path / "picture.vae"
     shutil.copy(folder / "coffee.vae", picture)
@@ -210,7 +262,17 @@ def test_usage(run: Run, folder: Path) -> None:
     for arguments in ([folder], [folder, "--duplicates", "--to", folder / "coffee.vae"]):
         code, _, error = run("similar", *arguments)
         assert code == 2
-        assert "give --to PICTURE, or --duplicates" in error
+        assert "give either --to PICTURE or --duplicates" in error
+    for arguments, expected, message in (
+        ([folder, "--to", ""], 2, "a name of a file is empty"),
+        ([folder, "--duplicates", "--index", ""], 2, "a name of a file is empty"),
+        ([folder, "--duplicates", "--index", "-"], 1, "-: files are needed here"),
+        (["-", "--duplicates"], 1, "-: files are needed here"),
+        ([folder, "--duplicates", "--at-least", "nan"], 2, "not nan"),
+    ):
+        code, out, error = run("similar", *arguments)
+        assert (code, out) == (expected, "")
+        assert message in error
     code, _, error = run("similar", folder, "--to", folder / "absent.jpg")
     assert code == 1
     assert "absent.jpg" in error

@@ -434,6 +434,13 @@ def kept_codec(model: str | None = None, device: str | None = None) -> Codec:
     return Codec(model, device)
 
 
+def chosen(codec: Codec | None) -> Codec:
+    """`codec`, or if that is None, the one kept for no arguments. Raises BadType for what is none."""
+    if codec is not None and not isinstance(codec, Codec):
+        raise BadType(f"a Codec was expected, not {codec!r}")
+    return kept_codec() if codec is None else codec
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Parsed:
     """A file and its name, if it has one."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Self, Union
 
-from bitstream.errors import BadType, NoSuchFile, VaeError
+from bitstream.errors import BadType, BadValue, NoSuchFile, VaeError
 
 #: What `decode` and `info` read: a path, bytes-like, or a binary file object, from where it stands.
 Source = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes]]
@@ -69,6 +69,8 @@ def taken(source: Source) -> Source:
 
 def read_path(path: str | os.PathLike[str]) -> bytes:
     """All bytes of a file. Raises VaeError naming it."""
+    if not os.fsdecode(path):
+        raise BadValue("a name of a file is empty")
     try:
         return Path(os.fsdecode(path)).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a null character in the name

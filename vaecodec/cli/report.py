@@ -34,7 +34,9 @@ def say(text: str) -> None:
     except BrokenPipeError:  # what reads has enough
         raise
     except OSError as error:
-        raise VaeError(f"standard output cannot be written ({error.strerror})") from error
+        failed = VaeError(f"standard output cannot be written ({error.strerror})")
+        failed.filename = "-"  # a file failed, and not the usage
+        raise failed from error
 
 
 class ProgressBar:
@@ -50,7 +52,7 @@ class ProgressBar:
         self._timer.daemon = True
 
     def __enter__(self) -> ProgressBar:
-        if sys.stderr.isatty() and not self._silent:
+        if sys.stderr is not None and sys.stderr.isatty() and not self._silent:
             self._timer.start()
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class Dimensions(click.ParamType):
     name = "WxH"
 
     def convert(self, value: object, param: object, ctx: object) -> tuple[int, int]:
-        match = re.fullmatch(r"([0-9]+)x([0-9]+)", str(value))
+        match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", str(value))
         if match is None:
             raise click.BadParameter(f"{value!r} is no width and height, such as 512x512")
         return int(match[1]), int(match[2])
@@ -39,15 +40,20 @@ class Dimensions(click.ParamType):
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="The same gives the same pictures."
 )
-@click.option("-n", "--count", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "-n",
+    "--count",
+    type=click.IntRange(1, 100_000),
+    default=1,
+    show_default=True,
+    help="How many pictures; names get numbers.",
+)
 @click.option(
     "-o",
     "--output",
     type=options.PATH,
     metavar="OUT",
-    default="sample.png",
-    show_default=True,
-    help="Output file: .vae, or an image format; of several the names get numbers.",
+    help="Output file, .vae or an image format, or folder. [default: sample-SEED.png]",
 )
 @options.tune
 @options.model
@@ -60,7 +66,7 @@ def command(
     like: str | None,
     seed: int,
     count: int,
-    output: str,
+    output: str | None,
     tune: str | None,
     model: str | None,
     device: str,
@@ -81,21 +87,24 @@ def command(
     from vaecodec.pictures.saving import format_of, saved
     from vaecodec.uses.sampling import sample
 
-    target = Path(output)
+    if "" in (output, like):
+        raise VaeError("a name of a file is empty")
+    target = Path(f"sample-{seed}.png" if output is None else output)
+    if output is not None and (output.endswith(("/", os.sep)) or os.path.isdir(target)):
+        target /= f"sample-{seed}.png"
     if count > 1 and target == STANDARD_STREAM:
         raise click.UsageError("several pictures do not fit into standard output; use -n 1")
-    if not target.name:
-        raise VaeError("the name of a file was expected").in_file(output or "''")
-    numbered = [target.with_stem(f"{target.stem}-{number}") for number in range(1, count + 1)]
-    targets = [target] if count == 1 else numbered
     coded = target.suffix.lower() == ".vae"
-    with naming(output):
+    with naming(str(target)):
         kind = "PNG" if coded or target == STANDARD_STREAM else format_of(target.suffix)
-    for path in targets:
-        check_output(path, force=force)
     codec = Codec(model, device)
     source = None if like is None else source_of(Path(like))
     files = sample(size, level=level, tune=tune, like=source, seed=seed, count=count, codec=codec)
+    digits = len(str(count))
+    numbered = [target.with_stem(f"{target.stem}-{n:0{digits}}") for n in range(1, count + 1)]
+    targets = [target] if count == 1 else numbered
+    for path in targets:
+        check_output(path, force=force)
     make_parents(target)
     with ProgressBar(count, "pictures", silent=quiet) as bar:
         for number, (path, data) in enumerate(zip(targets, files, strict=True)):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bitstream.chunks import SIGNATURE
+from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar, notice, say
-from vaecodec.files import expand
+from vaecodec.files import STANDARD_STREAM, expand, source_of
 from vaecodec.parallel import FAILURES, THREADS_AT_MOST
-from vaecodec.sources import NamedBytes, read_path
+from vaecodec.sources import NamedBytes, read_source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,15 +24,28 @@ if TYPE_CHECKING:
     from vaecodec.uses.index import Index
 
 
+class Likeness(click.FloatRange):
+    """From -1 to 1."""
+
+    def __init__(self) -> None:
+        super().__init__(-1, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        likeness = float(super().convert(value, param, ctx))
+        if math.isnan(likeness):
+            raise click.BadParameter("a number from -1 to 1 was expected, not nan")
+        return likeness
+
+
 @click.command("similar")
 @options.inputs
 @click.option(
     "--to",
     type=options.PATH,
     metavar="PICTURE",
-    help="List what is most like this one: a .vae file, or any picture.",
+    help="List what is most like this one: a .vae file or any picture, - is standard input.",
 )
-@click.option("--duplicates", is_flag=True, help="List groups of files that hold one picture.")
+@click.option("--duplicates", is_flag=True, help="List groups of files that hold one photograph.")
 @click.option(
     "-n",
     "--count",
@@ -42,7 +56,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--at-least",
-    type=click.FloatRange(-1, 1),
+    type=Likeness(),
     metavar="S",
     help="List only what is so alike (1: the same). [default: -1, with --duplicates 0.81]",
 )
@@ -52,11 +66,19 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Keep embeddings in this file: only new and changed files are embedded.",
 )
-@options.recursive
+@click.option(
+    "--recursive/--no-recursive",
+    "-r/ ",
+    default=True,
+    show_default=True,
+    help="Search the folders in folders as well.",
+)
 @options.model
 @options.device
-@options.quiet
-@options.as_json
+@click.option("--quiet", is_flag=True, help="List, and say what went wrong, nothing else.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="A JSON object per line: of a file, a group or an error."
+)
 def command(
     inputs: tuple[str, ...],
     to: str | None,
@@ -72,7 +94,7 @@ def command(
 ) -> int:
     """Find .vae files whose pictures look alike, without decoding them.
 
-    INPUT: .vae files, folders or glob patterns.
+    INPUT: .vae files, folders or glob patterns. A file that is named twice, or linked to, counts once.
 
     Examples:
 
@@ -81,7 +103,11 @@ def command(
         vaecodec similar photos/ --duplicates
     """
     if (to is None) == (not duplicates):
-        raise click.UsageError("give --to PICTURE, or --duplicates")
+        raise click.UsageError("give either --to PICTURE or --duplicates")
+    if "" in (to, index):
+        raise VaeError("a name of a file is empty")
+    if str(STANDARD_STREAM) in (*inputs, index):
+        raise VaeError("files are needed here, not standard input or output").in_file("-")
     import numpy as np
 
     from vaecodec.codec import Codec
@@ -90,37 +116,61 @@ def command(
     from vaecodec.uses.index import Index
 
     codec = Codec(model, device)
-    kept_in = None if index is None else Index(Path(index))
     found = [each.path for each in expand(inputs, {".vae"}, recursive=recursive)]
+    if not found:
+        notice("the folders given hold no .vae file")
+        return 1
+    kept_in = None if index is None else Index(Path(index))
     if to is not None:
         wanted = embed(_as_vae(to, codec), codec=codec)
-        found = [path for path in found if os.path.realpath(path) != os.path.realpath(to)]
-    kept, failures = _embedded(found, codec, kept_in, quiet=quiet)
+    paths = _distinct(found, None if to is None else Path(to))
+    kept, failures = _embedded(paths, codec, kept_in, quiet=quiet, as_json=as_json)
     paths, vectors = list(kept), np.array(list(kept.values()))
     if to is not None:
         least = -1.0 if at_least is None else at_least
-        for number, alike in similar.nearest(vectors, wanted, count) if paths else ():
-            if alike >= least:
-                fields = {"file": str(paths[number]), "alike": round(alike, 4)}
-                say(json.dumps(fields) if as_json else f"{alike:6.3f}  {paths[number]}")
-    elif paths:
+        matches = similar.nearest(vectors, wanted, count, least) if paths else []
+        for number, alike in matches:
+            fields = {"file": str(paths[number]), "alike": round(alike, 4)}
+            say(json.dumps(fields) if as_json else f"{alike:6.3f}  {paths[number]}")
+        outcome = "" if matches else "none is so alike"
+    else:
         least = similar.SAME if at_least is None else at_least
-        for numbers in similar.duplicates(vectors, least):
+        groups = similar.duplicates(vectors, least) if paths else []
+        for numbers in groups:
             names = [str(paths[number]) for number in numbers]
             say(json.dumps({"files": names}) if as_json else "\n".join((*names, "")))
+        outcome = "" if groups else "no two are alike"
+    if outcome and not quiet:
+        notice(f"of {len(paths)} files {outcome}")
     return 1 if failures else 0
 
 
 def _as_vae(picture: str, codec: Codec) -> NamedBytes:
     """The bytes of a `.vae` file, that of the picture if it is none."""
-    data = read_path(picture)
+    data = NamedBytes(read_source(source_of(Path(picture)))[0], picture)
     if data.startswith(SIGNATURE):
-        return NamedBytes(data, picture)
-    return NamedBytes(codec.encode(picture, lossless=False), picture)
+        return data
+    return NamedBytes(codec.encode(data, lossless=False), picture)
+
+
+def _distinct(paths: list[Path], but: Path | None) -> list[Path]:
+    """Every file once, whatever it is called, and without the file `but`."""
+    seen: set[tuple[int, int]] = set()
+    distinct = []
+    for path in ([] if but is None else [but]) + paths:
+        try:
+            status = path.stat()
+        except OSError:  # which is said when it is read
+            distinct += [path] if path is not but else []
+            continue
+        if (status.st_dev, status.st_ino) not in seen and path is not but:
+            distinct.append(path)
+        seen.add((status.st_dev, status.st_ino))
+    return distinct
 
 
 def _embedded(
-    paths: list[Path], codec: Codec, index: Index | None, *, quiet: bool
+    paths: list[Path], codec: Codec, index: Index | None, *, quiet: bool, as_json: bool
 ) -> tuple[dict[Path, np.ndarray], int]:
     """Embeddings of the files that have one, and how many have none; what is wrong is said."""
     from vaecodec.cores import usable_cores
@@ -129,13 +179,16 @@ def _embedded(
     found = {path: None if index is None else index.find(path) for path in paths}
     new = [path for path, vector in found.items() if vector is None]
     jobs = max(1, min(usable_cores(), THREADS_AT_MOST, len(new)))
+    if index is not None:
+        index.write()  # what prevents it is known before any work is done
     try:
         with ProgressBar(len(new), "files", silent=quiet) as bar:
             embedded = similar.embeddings(new, codec, jobs)
             for number, (path, vector) in enumerate(zip(new, embedded, strict=True)):
                 bar.update(number, str(path))
                 if isinstance(vector, FAILURES):
-                    notice(str(vector))
+                    failure = {"file": str(path), "error": str(vector)}
+                    say(json.dumps(failure)) if as_json else notice(str(vector))
                     continue
                 found[path] = vector
                 if index is not None:

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from bitstream import container
 from bitstream.errors import VaeError
-from vaecodec.codec import Codec, kept_codec
+from vaecodec.codec import Codec, chosen
 from vaecodec.model import registry
 from vaecodec.model.registry import ModelEntry
 from vaecodec.quality import check_whole
@@ -102,7 +102,7 @@ def embed(
     Raises what `vaecodec.decode` raises, and VaeError for a model that has no embedding.
     """
     check_whole("max_pixels", max_pixels, 1, sys.maxsize)
-    codec = kept_codec() if codec is None else codec
+    codec = chosen(codec)
     data, name = read_source(source)
     with naming(name):
         header = container.parse(data, max_pixels).header

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from bitstream.errors import VaeError
-from vaecodec.files import check_output, write_whole
+from vaecodec.files import make_parents, write_whole
 from vaecodec.uses.embedding import DIMENSIONS, fingerprint
 
 #: Of the metadata in which everything but the vectors stands.
@@ -31,8 +31,11 @@ class Index:
         self._known: dict[tuple[str, int, int], np.ndarray] = {}
         self._seen: dict[Path, tuple[str, int, int] | None] = {}
         self._changed = False
-        if not os.path.exists(path) or os.path.isdir(path):
-            check_output(path, force=False)
+        if os.path.isdir(path):
+            raise VaeError("is a folder, a file was expected").in_file(str(path))
+        if not os.path.exists(path):
+            make_parents(path)
+            self._changed = True
             return
         try:
             with safe_open(path, "np") as file:

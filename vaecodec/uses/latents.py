@@ -9,7 +9,7 @@ import numpy as np
 from bitstream import container
 from bitstream.errors import VaeError
 from vaecodec import decoding
-from vaecodec.codec import Codec, kept_codec
+from vaecodec.codec import Codec, chosen
 from vaecodec.geometry import Rectangle, latent_size
 from vaecodec.quality import check_whole
 from vaecodec.sources import Source, naming, read_source
@@ -29,7 +29,7 @@ def latents(
     that raises, and VaeError where the picture is stored without loss.
     """
     check_whole("max_pixels", max_pixels, 1, sys.maxsize)
-    codec = kept_codec() if codec is None else codec
+    codec = chosen(codec)
     data, name = read_source(source)
     with naming(name), codec.own_settings():
         file = container.parse(data, max_pixels)

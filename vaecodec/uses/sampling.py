@@ -16,7 +16,7 @@ import numpy as np
 from bitstream import container, entropy
 from bitstream.container import GREY, RGB, Container, Header
 from bitstream.errors import BadType, BadValue, VaeError
-from vaecodec.codec import Codec, kept_codec
+from vaecodec.codec import Codec, chosen
 from vaecodec.geometry import groups, latent_size
 from vaecodec.quality import TOP_LEVEL, check_whole
 from vaecodec.sources import Source, naming, read_source
@@ -86,7 +86,7 @@ def sample(
     """
     check_whole("seed", seed, 0, 2**63 - 1)
     check_whole("count", count, 1, 2**31 - 1)
-    codec = kept_codec() if codec is None else codec
+    codec = chosen(codec)
     if like is None:
         width, height = _checked_size(DEFAULT_SIZE if size is None else size)
         level = DEFAULT_LEVEL if level is None else level
@@ -113,7 +113,8 @@ def _drawn(
     for number in range(count):
         streams = []
         for group, rectangle in enumerate(rectangles):
-            random = np.random.default_rng([seed, number, group])
+            own = np.random.SeedSequence(seed, spawn_key=(number, group))
+            random = np.random.default_rng(own)
             hyper = None if kept is None else entropy.Decoder(model.tables, kept.streams[group])
             draws = _Draws(model.tables, random, hyper)
             with codec.own_settings():
@@ -124,10 +125,11 @@ def _drawn(
 
 def _checked_size(size: Sequence[int]) -> tuple[int, int]:
     """Raises BadType or BadValue for what are no width and height, or too many pixels."""
-    pair = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
-    if not pair or not all(isinstance(side, Integral) for side in size):
+    sides = list(size) if isinstance(size, (Sequence, np.ndarray)) else []
+    whole = all(isinstance(side, Integral) and not isinstance(side, bool) for side in sides)
+    if len(sides) != 2 or not whole:
         raise BadType(f"a size is two whole numbers (width, height), not {size!r}")
-    width, height = (int(side) for side in size)
+    width, height = (int(side) for side in sides)
     if width < 1 or height < 1 or width * height > container.MAX_PIXELS:
         raise BadValue(f"a size of {width} x {height} is not within 1 .. {container.MAX_PIXELS} pixels")
     return width, height

@@ -14,6 +14,8 @@ from vaecodec.uses.embedding import embed
 
 #: Embeddings at least so alike are of one picture: shrunk, cut, coded anew (docs/latents.md).
 SAME = 0.81
+#: Of a scalar product: what is the same is 1, but for this.
+ROUNDING = 1e-5
 #: Embeddings that are compared with all others at once; bounds the memory.
 ROWS = 1024
 
@@ -24,11 +26,14 @@ def embeddings(sources: Iterable[Source], codec: Codec, jobs: int) -> Iterator[n
     return (vector for _, vector in work)
 
 
-def nearest(vectors: np.ndarray, to: np.ndarray, count: int) -> list[tuple[int, float]]:
-    """Numbers of the `count` of `vectors` (N x D) that are most like `to` (D), and how like."""
+def nearest(
+    vectors: np.ndarray, to: np.ndarray, count: int, least: float = -1.0
+) -> list[tuple[int, float]]:
+    """Numbers of the `count` of `vectors` (N x D) that are most like `to` (D), at least so, and how
+    like."""
     alike = vectors @ to
     order = np.argsort(-alike, kind="stable")[:count]
-    return [(int(i), float(alike[i])) for i in order]
+    return [(int(i), float(alike[i])) for i in order if alike[i] >= least - ROUNDING]
 
 
 def duplicates(vectors: np.ndarray, least: float = SAME) -> list[list[int]]:
@@ -41,7 +46,7 @@ def duplicates(vectors: np.ndarray, least: float = SAME) -> list[list[int]]:
         return i
 
     for start in range(0, len(vectors), ROWS):
-        rows, columns = np.nonzero(vectors[start : start + ROWS] @ vectors.T >= least)
+        rows, columns = np.nonzero(vectors[start : start + ROWS] @ vectors.T >= least - ROUNDING)
         for i, j in zip((rows + start).tolist(), columns.tolist(), strict=True):
             if i < j:
                 group[of(j)] = of(i)
