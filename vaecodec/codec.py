@@ -22,7 +22,7 @@ from bitstream.errors import BadType, BadValue, VaeError
 from bitstream.recovery import salvage
 from vaecodec import bulk, decoding, encoding, figures
 from vaecodec.bulk import OnError, Steps
-from vaecodec.geometry import Rectangle, latent_size
+from vaecodec.geometry import Rectangle, latent_size, whole_positions
 from vaecodec.model import registry
 from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel, load_model
@@ -249,7 +249,7 @@ class Codec:
         def encode(pictures: Sequence[Picture]) -> list[bytes]:
             if lossless:
                 return [_without_loss(picture) for picture in pictures]
-            samples = _stacked(pictures)
+            samples = [_samples(picture) for picture in pictures]
             with self.own_settings():
                 encoded = encoding.encode(self._load(entry), samples, Setting(level=level), effort)
             files = []
@@ -262,9 +262,10 @@ class Codec:
             picture = reading.to_picture(image)
             return picture.stripped() if strip else picture
 
-        steps = Steps(
-            take=reading.taken, read=read, shape=lambda picture: picture.samples.shape, work=encode
-        )
+        def shape(picture: Picture) -> tuple[int, ...]:
+            return whole_positions(*picture.samples.shape[:2])
+
+        steps = Steps(take=reading.taken, read=read, shape=shape, work=encode)
         return bulk.each(bulk.several(images, "pictures"), steps, self.device, on_error)
 
     def of_tune(self, tune: str | None) -> ModelEntry:
@@ -297,7 +298,7 @@ class Codec:
 
         def coded(setting: Setting) -> bytes:
             with self.own_settings():
-                (item,) = encoding.encode(model, _stacked([picture]), setting, effort)
+                (item,) = encoding.encode(model, [_samples(picture)], setting, effort)
             return _with_loss(picture, item.streams, entry.id, setting.level)
 
         def figure(level: int) -> float:
@@ -369,9 +370,8 @@ class Codec:
             files = [each.file for each in parsed]
             # Of several nobody knows whose error it is: they are tried again one by one.
             name = parsed[0].name if len(parsed) == 1 else None
-            whole = _rectangle(None, files[0].header)
             with naming(name), self.own_settings():
-                return self._tensors(files, whole) if as_tensor else self._images(files, whole)
+                return self._tensors(files) if as_tensor else self._images(files)
 
         steps = Steps(take=taken, read=read, shape=_Parsed.shape, work=decode)
         return bulk.each(bulk.several(sources, "files"), steps, self.device, on_error)
@@ -406,25 +406,27 @@ class Codec:
             raise
 
     def _images(
-        self, files: Sequence[Container], region: Rectangle, recover: bool = False
+        self, files: Sequence[Container], region: Rectangle | None = None, recover: bool = False
     ) -> list[Image.Image]:
-        """Pictures of files equal in header, within `region` in pixels. `recover`: of one."""
+        """Pictures of files that can be decoded together (`_Parsed.shape`), or of one what lies within
+        `region`, in pixels. `recover`: of one."""
+        regions = [_whole(file) if region is None else region for file in files]
         if files[0].header.lossless:
-            return [finishing.without_loss(file, region) for file in files]
+            return [finishing.without_loss(*each) for each in zip(files, regions, strict=True)]
         model = self.loaded(files[0].header.model_id)
         decoded = decoding.decode(model, files, region, recover=recover)
         return [
-            finishing.with_loss(file, region, picture.samples, picture.alpha, picture.lost)
-            for file, picture in zip(files, decoded, strict=True)
+            finishing.with_loss(file, part, picture.samples, picture.alpha, picture.lost)
+            for file, part, picture in zip(files, regions, decoded, strict=True)
         ]
 
-    def _tensors(self, files: Sequence[Container], region: Rectangle) -> list[torch.Tensor]:
+    def _tensors(self, files: Sequence[Container]) -> list[torch.Tensor]:
         """The same as tensors on the device."""
         if files[0].header.lossless:
-            images = [finishing.without_loss(file, region) for file in files]
+            images = [finishing.without_loss(file, _whole(file)) for file in files]
             return [finishing.as_tensor(np.array(image)).to(self.device) for image in images]
         model = self.loaded(files[0].header.model_id)
-        decoded = decoding.decode(model, files, region)
+        decoded = decoding.decode(model, files)
         return [finishing.as_tensor(picture.samples, picture.alpha) for picture in decoded]
 
 
@@ -451,19 +453,14 @@ class _Parsed:
     def shape(self) -> tuple[object, ...]:
         """Equal in files that can be decoded together."""
         h = self.file.header
-        return h.height, h.width, h.colour, h.model_id, h.level
+        return *whole_positions(h.height, h.width), h.colour, h.model_id, h.level
 
 
-def _stacked(pictures: Sequence[Picture]) -> np.ndarray:
-    """Samples to encode (uint8, N x H x W x 3) of pictures of one size."""
-    samples = [
-        picture.samples
-        if picture.alpha is None
-        else alpha.smooth_where_hidden(picture.samples, picture.alpha)
-        for picture in pictures
-    ]
-    # A large picture is a batch of its own, and is not copied.
-    return samples[0][None] if len(samples) == 1 else np.stack(samples)
+def _samples(picture: Picture) -> np.ndarray:
+    """What is to be encoded of a picture: uint8, H x W x 3."""
+    if picture.alpha is None:
+        return picture.samples
+    return alpha.smooth_where_hidden(picture.samples, picture.alpha)
 
 
 def _with_loss(picture: Picture, streams: list[bytes], model_id: bytes, level: int) -> bytes:
@@ -514,6 +511,10 @@ def _check_flags(**flags: bool) -> None:
     for name, value in flags.items():
         if not isinstance(value, (bool, np.bool_)):
             raise BadType(f"{name} must be True or False, not {value!r}")
+
+
+def _whole(file: Container) -> Rectangle:
+    return Rectangle(0, 0, file.header.height, file.header.width)
 
 
 def _rectangle(box: tuple[int, int, int, int] | None, header: Header) -> Rectangle:

@@ -8,7 +8,7 @@ streams of its own (`vaecodec.pictures.alpha`). What is lost is filled in from i
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,14 @@ from torch import Tensor
 
 from bitstream.container import Container, Header
 from bitstream.errors import CorruptFile
-from vaecodec.geometry import LATENT_STRIDE, Rectangle, groups, latent_size, pixel_groups
+from vaecodec.geometry import (
+    LATENT_STRIDE,
+    Rectangle,
+    groups,
+    latent_size,
+    pixel_groups,
+    whole_positions,
+)
 from vaecodec.model.load import LoadedModel
 from vaecodec.pictures import alpha
 from vaecodec.pictures.inpaint import fill
@@ -43,31 +50,43 @@ class DecodedPicture:
 
 @torch.no_grad()
 def decode(
-    model: LoadedModel, files: Sequence[Container], region: Rectangle, *, recover: bool = False
+    model: LoadedModel,
+    files: Sequence[Container],
+    region: Rectangle | None = None,
+    *,
+    recover: bool = False,
 ) -> list[DecodedPicture]:
-    """What lies within `region`, in pixels, of files equal in header.
+    """What lies within `region`, in pixels, of one file, or the whole pictures of several of as many
+    latent positions that are equal in colour, model and level.
 
     `recover`: go on after groups that cannot be decoded, of one file, and fill them in; CorruptFile is
     raised if none can. Without, the first that cannot raises it.
     """
     header = files[0].header
+    if any(file.header != header for file in files):  # their sizes are cut to afterwards
+        height, width = whole_positions(header.height, header.width)
+        header = replace(header, height=height, width=width)
+    whole = Rectangle(0, 0, header.height, header.width)
+    region = whole if region is None else region
     rows, columns = latent_size(header.height, header.width)
     needed = region.covering(LATENT_STRIDE).widened(model.synthesis_halo, rows, columns)
     latents = decode_latents(model, files, needed, recover=recover)
-    whole = Rectangle(0, 0, header.height, header.width)
     if latents.failed and region != whole:
         # What is filled in depends on all that surrounds it.
-        picture = decode(model, files, whole, recover=True)[0]
+        picture = decode(model, files, recover=True)[0]
         return [_cut(picture, header, region)]
     decoded = []
     for file, samples in zip(
         files, _synthesised(model, latents.values, needed, header, region), strict=True
     ):
-        lost, plane = set(latents.failed), None
+        lost, plane, part = set(latents.failed), None, region
+        if file.header != header:
+            part = Rectangle(0, 0, file.header.height, file.header.width)
+            samples = samples[part.slices()].contiguous()
         if lost:
-            samples = _filled(samples, lost, header, region)
+            samples = _filled(samples, lost, header, part)
         if header.alpha:
-            transparency = alpha.decode(file, region, recover=recover)
+            transparency = alpha.decode(file, part, recover=recover)
             plane = transparency.values
             lost |= set(transparency.failed)
         decoded.append(DecodedPicture(samples=samples, alpha=plane, lost=frozenset(lost)))

@@ -7,6 +7,7 @@ better (`vaecodec.model.search`), entropy coding (`bitstream.entropy`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,11 +31,15 @@ class Encoded:
 
 
 @torch.no_grad()
-def encode(model: LoadedModel, pictures: np.ndarray, setting: Setting, effort: int) -> list[Encoded]:
-    """Streams of each of N pictures (uint8, N x H x W x 3). `effort`: rounds of search."""
+def encode(
+    model: LoadedModel, pictures: Sequence[np.ndarray], setting: Setting, effort: int
+) -> list[Encoded]:
+    """Streams of each picture (uint8, H x W x 3, all of as many latent positions). `effort`: rounds of
+    search."""
     encoded = [Encoded() for _ in pictures]
-    for window in windows(*latent_size(*pictures.shape[1:3]), model.analysis_halo):
-        samples = pictures[:, *window.outer.scaled(LATENT_STRIDE).slices()]
+    for window in windows(*latent_size(*pictures[0].shape[:2]), model.analysis_halo):
+        outer = window.outer.scaled(LATENT_STRIDE).slices()
+        samples = [picture[outer] for picture in pictures]
         analysed = _analysed(model, samples, setting.level, window)
         symbols = _symbols(model, analysed, setting, effort)
         for item, found, blocks in zip(encoded, analysed, symbols, strict=True):
@@ -43,7 +48,9 @@ def encode(model: LoadedModel, pictures: np.ndarray, setting: Setting, effort: i
     return encoded
 
 
-def _analysed(model: LoadedModel, samples: np.ndarray, level: int, window: Window) -> list[Analysed]:
+def _analysed(
+    model: LoadedModel, samples: list[np.ndarray], level: int, window: Window
+) -> list[Analysed]:
     """One group of every picture, damped where it is unlike photographs."""
     latent, hyper = model.analyse(samples, level)
     latents, hypers = latent.split(1), window.hyper(hyper).split(1)

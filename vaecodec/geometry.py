@@ -93,6 +93,13 @@ def latent_size(height: int, width: int) -> tuple[int, int]:
     return -(-height // LATENT_STRIDE), -(-width // LATENT_STRIDE)
 
 
+def whole_positions(height: int, width: int) -> tuple[int, int]:
+    """Height and width in pixels of a picture that goes on to the end of its last latent positions:
+    pictures equal in them pass through the networks together."""
+    rows, columns = latent_size(height, width)
+    return LATENT_STRIDE * rows, LATENT_STRIDE * columns
+
+
 @dataclass(frozen=True, kw_only=True)
 class Window:
     """A group in what surrounds it, which the transforms of the group look at.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
-from torch.nn import functional as F
 
 from bitstream.entropy import Tables
 from bitstream.errors import VaeError
@@ -71,16 +71,11 @@ class LoadedModel:
         return -(-8 * self.config.synthesis_blocks // LATENT_STRIDE)
 
     @torch.no_grad()
-    def analyse(self, pictures: np.ndarray, level: int) -> tuple[Tensor, Tensor]:
-        """Pictures (uint8, N x H x W x 3) to the latent in quantisation steps and the unrounded
-        hyper-latent, both padded to whole positions of the latter."""
-        x = torch.from_numpy(np.array(pictures)).to(self.device)
-        x = x.float() / 255 - 0.5
-        height, width = x.shape[1:3]
-        bottom, right = -height % HYPER_STRIDE, -width % HYPER_STRIDE
-        if bottom or right:
-            x = F.pad(x.permute(0, 3, 1, 2), (0, right, 0, bottom), mode="replicate")
-            x = x.permute(0, 2, 3, 1).contiguous()
+    def analyse(self, pictures: Iterable[np.ndarray], level: int) -> tuple[Tensor, Tensor]:
+        """Pictures (uint8, H x W x 3, all of as many latent positions) to the latent in quantisation
+        steps and the unrounded hyper-latent, both padded to whole positions of the latter."""
+        padded = np.stack([_padded(picture) for picture in pictures])
+        x = torch.from_numpy(padded).to(self.device).float() / 255 - 0.5
         levels = self.levels(len(x), level)
         natural = self.transforms.latent(x, levels)
         hyper = self.transforms.hyper_latent(natural, levels)
@@ -119,6 +114,12 @@ def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
             return LoadedModel(ModelConfig(**config), entry.tune, load(data), device)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise VaeError(f"not a vaecodec model ({error})").in_file(str(entry.path)) from error
+
+
+def _padded(picture: np.ndarray) -> np.ndarray:
+    """H x W x 3 to whole positions of the hyper-latent, going on as it ends."""
+    bottom, right = (-side % HYPER_STRIDE for side in picture.shape[:2])
+    return np.pad(picture, ((0, bottom), (0, right), (0, 0)), mode="edge")
 
 
 def _section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
