@@ -95,8 +95,7 @@ class Optimizers:
             {"params": others},
             {"params": shortcuts, "share": SHORTCUT_RATE},
         ]
-        fused = next(model.parameters()).is_cuda
-        self.parts = [Muon(matrices), torch.optim.Adam(groups, betas=ADAM_BETAS, fused=fused)]
+        self.parts = [Muon(matrices), torch.optim.Adam(groups, betas=ADAM_BETAS, fused=True)]
 
     def step(self, learning_rate: float) -> None:
         """Update the weights and drop the gradients."""
