@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import constriction
@@ -77,12 +78,22 @@ class Tables:
 
 
 def _segments(tables: Tables, indices: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
-    """Order in which a block's symbols are coded, and (table, from, to) for each table in use."""
-    order = np.argsort(indices, kind="stable")
-    ends = np.cumsum(np.bincount(indices, minlength=len(tables.supports)))
-    starts = np.concatenate(([0], ends[:-1]))
-    used = np.flatnonzero((ends > starts) & (np.arange(len(ends)) >= tables.skip))
-    return order, [(int(s), int(starts[s]), int(ends[s])) for s in used]
+    """Which of a block's symbols are coded, in order, and (table, from, to) for each table in use."""
+    coded = np.flatnonzero(indices >= tables.skip)
+    of_coded = indices[coded].astype(np.uint8)  # sorted by radix, which is several times as fast
+    order = np.argsort(of_coded, kind="stable")
+    tables_from = np.searchsorted(of_coded[order], np.arange(len(tables.supports) + 1))
+    segments = [
+        (s, int(start), int(end)) for s, (start, end) in enumerate(pairwise(tables_from)) if end > start
+    ]
+    return coded[order], segments
+
+
+def _supports(tables: Tables, segments: list[tuple[int, int, int]]) -> np.ndarray:
+    """The support of the table that codes each symbol."""
+    used = np.array([s for s, _, _ in segments], dtype=np.int64)
+    lengths = np.array([end - start for _, start, end in segments], dtype=np.int64)
+    return np.repeat(tables.supports[used].astype(np.int32), lengths)
 
 
 def encode(tables: Tables, blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> bytes:
@@ -96,11 +107,9 @@ def encode(tables: Tables, blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> b
     for symbols, indices in reversed(blocks):
         order, segments = _segments(tables, indices)
         ordered = symbols[order].astype(np.int32)
-        supports = np.zeros(len(ordered), dtype=np.int32)
-        for s, start, end in segments:
-            supports[start:end] = tables.supports[s]
+        supports = _supports(tables, segments)
         escaped = np.abs(ordered) > supports
-        if symbols[indices < tables.skip].any():
+        if np.count_nonzero(symbols) > np.count_nonzero(ordered):
             raise ValueError("a symbol under the skip rule is not zero")
         codes = np.where(escaped, 2 * supports + 1, ordered + supports)
         if escaped.any():
@@ -140,20 +149,15 @@ class Decoder:
     def decode(self, indices: np.ndarray) -> np.ndarray:
         """Symbols (int32) of the next block, given its scale indices (1-D, 0..S-1)."""
         order, segments = _segments(self._tables, indices)
-        ordered = np.zeros(len(indices), dtype=np.int32)
-        escapes = []
+        codes = np.empty(len(order), dtype=np.int32)
         for s, start, end in segments:
-            codes = self._coder.decode(self._tables._models[s], end - start)
-            support = int(self._tables.supports[s])
-            found = np.flatnonzero(codes == 2 * support + 1)
-            if len(found):
-                escapes.append((found + start, np.full(len(found), support)))
-            ordered[start:end] = codes - support
-        if escapes:
-            where = np.concatenate([e[0] for e in escapes])
-            supports = np.concatenate([e[1] for e in escapes])
-            ordered[where] = self._decode_tails(supports)
-        symbols = np.empty_like(ordered)
+            codes[start:end] = self._coder.decode(self._tables._models[s], end - start)
+        supports = _supports(self._tables, segments)
+        ordered = codes - supports
+        escaped = np.flatnonzero(ordered > supports)
+        if len(escaped):
+            ordered[escaped] = self._decode_tails(supports[escaped])
+        symbols = np.zeros(len(indices), dtype=np.int32)
         symbols[order] = ordered
         return symbols
 

@@ -124,7 +124,7 @@ def test_a_batch_that_fails_as_a_whole(
     """Of files with whole checksums one may still hold what cannot be decoded; and memory that does
     for one may not do for several."""
     files = codec.encode_batch(pictures[:2], 40)
-    bad = Codec("small-psnr-6").encode(pictures[0], 40)
+    bad = codec.encode(pictures[0], 40, tune="psnr")
     decode = codec._images
 
     def images(chosen: list, *rest: object) -> list:

@@ -66,10 +66,10 @@ def operations(work: Callable[[], Any], device: torch.device) -> dict[str, float
 
 
 def symbols_agree(codec: Codec, files: list[bytes], images: list[torch.Tensor]) -> int:
-    """Latents that differ between `codec` and the CPU, of files that either has encoded."""
+    """Symbols that differ between `codec` and the CPU, of files that either has encoded."""
     host = Codec(None, "cpu")
     both = [*files, *host.encode_batch([image.cpu() for image in images])]
-    return sum(int((codec.decode_latent(f) != host.decode_latent(f)).sum()) for f in both)
+    return sum(int((codec.decode_symbols(f) != host.decode_symbols(f)).sum()) for f in both)
 
 
 def main() -> None:

@@ -72,8 +72,8 @@ def of_latent(codec: Codec, picture: Image.Image, level: int) -> np.ndarray:
     model, samples = codec.loaded(), np.asarray(picture)[None]
     rows, columns = latent_size(*samples.shape[1:3])
     latent, hyper = model.analyse(samples, level)
-    decoded = model.latents.quantise(latent, hyper, level, rows, columns).latent
-    return statistics(model.natural(decoded, level)[0, :rows, :columns].numpy(), whiten_of(codec))
+    decoded = model.latents.quantise(latent[:, :rows, :columns], hyper, level).latent
+    return statistics(decoded[0].numpy(), whiten_of(codec))
 
 
 def whiten_of(codec: Codec) -> np.ndarray:

@@ -74,9 +74,9 @@ def drawings() -> dict[str, np.ndarray]:
     }
 
 
-def latent_digest(codec: Codec, data: bytes) -> str:
-    """SHA-256 of the decoded latent: little-endian int32, rows, columns, channels."""
-    return hashlib.sha256(codec.decode_latent(data).astype("<i4").tobytes()).hexdigest()
+def symbols_digest(codec: Codec, data: bytes) -> str:
+    """SHA-256 of the decoded symbols: little-endian int32, rows, columns, channels."""
+    return hashlib.sha256(codec.decode_symbols(data).astype("<i4").tobytes()).hexdigest()
 
 
 def expectation(image: Image.Image) -> dict[str, object]:
@@ -116,7 +116,7 @@ def main(name: str) -> None:
             data = codec.encode(source, quality, effort=0, lossless=False)
             _write(path, data)
             about[path.name] = {
-                "latent_sha256": latent_digest(codec, data),
+                "symbols_sha256": symbols_digest(codec, data),
                 **expectation(codec.decode(data)),
             }
     rows = [f" {json.dumps(file)}: {json.dumps(entry)}" for file, entry in about.items()]

@@ -11,7 +11,7 @@ are measured in one run.
 There must be a registered model of the other tune, for the tests.
 
 In order: export; real files of the held-out pictures, against the rival (a model that does not beat it
-is refused); integer against float prior; the model's golden files; the tests of determinism and
+is refused); what integer scale indices cost; the model's golden files; the tests of determinism and
 conformance, with the new model registered. Anything that fails takes the new files back. Then Kodak,
 with the newest model of each tune, and docs/results.md.
 """
@@ -26,7 +26,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import compare_priors
+import integer_cost
 import make_golden
 import numpy as np
 import torch
@@ -47,10 +47,10 @@ from vaecodec.train.loop import fitting_crops
 ROOT = Path(__file__).parent.parent
 QUALITIES = (5, 25, 45, 65, 85, 97)
 SIDE = 384  # held-out pictures: their middle, at most this large
-PRIOR_PICTURES = 6  # of them, for what the integer prior costs
+INTEGER_PICTURES = 6  # of them, for what integers cost
 PATCH = 128
-PRIOR_LOSS = 0.005  # at most this share of rate may be lost to integers
-TESTS = ("test_golden.py", "test_prior_exactness.py", "test_codec.py", "test_textures.py")
+INTEGER_LOSS = 0.005  # at most this share of rate may be lost to integers
+TESTS = ("test_golden.py", "test_latents.py", "test_codec.py", "test_textures.py")
 
 
 def middles(pictures: list[np.ndarray]) -> list[np.ndarray]:
@@ -105,11 +105,11 @@ def release(checkpoint: str, version: int, data: str, rival: str | None) -> str:
         print("held-out files, log2(R + lambda D):", card["held_out_files"])
         if card["held_out_files"][name] > min(card["held_out_files"].values()):
             raise SystemExit(f"{name}: does not beat the registered model on held-out pictures")
-        rates = compare_priors.compare(Path(checkpoint), str(model), held_out[:PRIOR_PICTURES]).values()
-        card["integer_prior_loss"] = round(max(bpp[1] / bpp[0] - 1 for bpp in rates), 5)
-        print(f"integer against float prior, worst quality: {card['integer_prior_loss']:+.3%}")
-        if card["integer_prior_loss"] > PRIOR_LOSS:
-            raise SystemExit(f"{name}: the integer prior loses more than {PRIOR_LOSS:.1%}")
+        rates = integer_cost.compare(Path(checkpoint), str(model), held_out[:INTEGER_PICTURES]).values()
+        card["integer_loss"] = round(max(bpp[1] / bpp[0] - 1 for bpp in rates), 5)
+        print(f"integer scale indices, worst quality: {card['integer_loss']:+.3%} of rate")
+        if card["integer_loss"] > INTEGER_LOSS:
+            raise SystemExit(f"{name}: integers lose more than {INTEGER_LOSS:.1%} of rate")
         content = model.read_bytes()
 
     registered = registry.FOLDER / f"{name}.safetensors"

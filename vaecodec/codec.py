@@ -22,9 +22,8 @@ from bitstream.errors import BadType, BadValue, VaeError
 from bitstream.recovery import salvage
 from vaecodec import bulk, decoding, encoding, figures
 from vaecodec.bulk import OnError, Steps
-from vaecodec.geometry import Rectangle, latent_size, whole_positions
+from vaecodec.geometry import Rectangle, whole_positions
 from vaecodec.model import registry
-from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.registry import ModelEntry
 from vaecodec.pictures import alpha, finishing, reading
@@ -376,20 +375,17 @@ class Codec:
         steps = Steps(take=taken, read=read, shape=_Parsed.shape, work=decode)
         return bulk.each(bulk.several(sources, "files"), steps, self.device, on_error)
 
-    def decode_latent(self, source: Source, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
-        """The quantised latent of a file, what every decoder must agree on to the last bit: int32,
-        H/16 x W/16 x M (rounded up), in units of 1/64 quantisation step. Raises as `decode`, and
-        VaeError where the picture is stored without loss."""
+    def decode_symbols(self, source: Source, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
+        """The symbols of a file's latent, what every decoder must agree on to the last bit: int32,
+        H/16 x W/16 x M (rounded up). Raises as `decode`, and VaeError where the picture is stored
+        without loss."""
         check_whole("max_pixels", max_pixels, 1, sys.maxsize)
         data, name = read_source(source)
         with naming(name), self.own_settings():
             parsed = container.parse(data, max_pixels)
             if parsed.header.lossless:
                 raise VaeError("the picture is stored without loss and has no latent")
-            whole = Rectangle(0, 0, *latent_size(parsed.header.height, parsed.header.width))
-            model = self.loaded(parsed.header.model_id)
-            latent = decoding.decode_latents(model, [parsed], whole).values[0]
-        return (latent.double() * 2**STEP_BITS).to(torch.int32).cpu().numpy()
+            return decoding.decode_symbols(self.loaded(parsed.header.model_id), parsed)
 
     @contextlib.contextmanager
     def own_settings(self) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """From parsed files to samples: the walk down that every file takes.
 
-Group by group: entropy decoding, driven by the prior (`vaecodec.model.latents`); then, again group by
-group, synthesis of the latents and of what surrounds them (`vaecodec.model.load`). Transparency has
+Group by group: entropy decoding, driven by scale indices, and the means of what it gives
+(`vaecodec.model.latents`); then, again group by group, synthesis of the latents and of what surrounds
+them (`vaecodec.model.load`). Transparency has
 streams of its own (`vaecodec.pictures.alpha`). What is lost is filled in from its neighbours.
 """
 
@@ -24,6 +25,7 @@ from vaecodec.geometry import (
     pixel_groups,
     whole_positions,
 )
+from vaecodec.model.latents import Symbols
 from vaecodec.model.load import LoadedModel
 from vaecodec.pictures import alpha
 from vaecodec.pictures.inpaint import fill
@@ -31,7 +33,7 @@ from vaecodec.pictures.inpaint import fill
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedLatents:
-    """`values`: float32, N x h x w x M, in steps, on the model's device. `failed`: the groups that are
+    """`values`: float32, N x h x w x M, on the model's device. `failed`: the groups that are
     lost (zero in `values`) and why."""
 
     values: Tensor
@@ -114,40 +116,67 @@ def decode_latents(
 ) -> DecodedLatents:
     """Latents within `wanted` (latent positions) of files equal in header. `recover`: see `decode`."""
     header = files[0].header
-    channels = model.config.latent_channels
-    failed = {number: CorruptFile(files[0].damage) for number in files[0].lost}
-    # Streams that cannot hold their groups are found before anything of the picture's size is there.
-    parts = {
+    reaching = {
         number: (group, part)
         for number, group in enumerate(groups(*latent_size(header.height, header.width)))
-        if (part := group.intersection(wanted)) is not None and number not in failed
+        if (part := group.intersection(wanted)) is not None
     }
-    for number, (group, _) in parts.items():
-        least = model.latents.least_bytes(header.level, group.height, group.width)
-        shortest = min(len(file.streams[number]) for file in files)
-        if shortest < least:
-            failed[number] = CorruptFile(
-                f"group {number}: a stream of {shortest} bytes is too short for it, {least} at least"
-            )
+    # Streams that cannot hold their groups are found before anything of the picture's size is there.
+    failed = {number: CorruptFile(files[0].damage) for number in files[0].lost}
+    for number, (group, _) in reaching.items():
+        if number not in failed and (error := _too_short(model, files, number, group)) is not None:
+            failed[number] = error
             if not recover:
-                raise failed[number]
+                raise error
     _check_any_left(failed, header)
+    channels = model.config.latent_channels
     size = (len(files), wanted.height, wanted.width, channels)
     latent = torch.zeros(size, dtype=torch.float32, device=model.device)
-    for number, (group, part) in parts.items():
+    for number, (group, part) in reaching.items():
         if number in failed:
             continue
-        streams = [file.streams[number] for file in files]
         try:
-            values = model.latents.decode(streams, header.level, group.height, group.width)
+            symbols = _symbols(model, files, number, group)
         except CorruptFile as error:
-            failed[number] = CorruptFile(f"group {number}: {error}")
             if not recover:
-                raise failed[number] from error
+                raise
+            failed[number] = error
             continue
+        values = model.latents.reconstruct(symbols, header.level)
         latent[:, *part.within(wanted).slices()] = values[:, *part.within(group).slices()]
     _check_any_left(failed, header)
     return DecodedLatents(values=latent, failed=failed)
+
+
+def decode_symbols(model: LoadedModel, file: Container) -> np.ndarray:
+    """The symbols of a file's latent: int32, H/16 x W/16 x M (rounded up)."""
+    rows, columns = latent_size(file.header.height, file.header.width)
+    out = np.zeros((rows, columns, model.config.latent_channels), dtype=np.int32)
+    for number, group in enumerate(groups(rows, columns)):
+        out[group.slices()] = _symbols(model, [file], number, group).latent[0].numpy()
+    return out
+
+
+def _too_short(
+    model: LoadedModel, files: Sequence[Container], number: int, group: Rectangle
+) -> CorruptFile | None:
+    """What is wrong if a stream of a group cannot hold it."""
+    least = model.latents.least_bytes(files[0].header.level, group.height, group.width)
+    shortest = min(len(file.streams[number]) for file in files)
+    if shortest >= least:
+        return None
+    return CorruptFile(
+        f"group {number}: a stream of {shortest} bytes is too short for it, {least} at least"
+    )
+
+
+def _symbols(model: LoadedModel, files: Sequence[Container], number: int, group: Rectangle) -> Symbols:
+    """Symbols of a group of every file. Raises CorruptFile, which names the group."""
+    streams = [file.streams[number] for file in files]
+    try:
+        return model.latents.decode_symbols(streams, files[0].header.level, group.height, group.width)
+    except CorruptFile as error:
+        raise CorruptFile(f"group {number}: {error}") from error
 
 
 def _check_any_left(failed: Collection[int], header: Header) -> None:
@@ -173,7 +202,7 @@ def _synthesised(
         if header.grey:
             samples = samples.mean(dim=3)
         target = out[:, *inner.within(region).slices()]
-        target[:] = samples.clamp(0, 255).round().to(torch.uint8)
+        target[:] = samples.clamp_(0, 255).round_().to(torch.uint8)
     return out
 
 

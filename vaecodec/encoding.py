@@ -69,9 +69,8 @@ def _symbols(
     level, thrift = setting.level, setting.thrift
     latent = torch.cat([found.group_latent for found in analysed])
     hyper = torch.cat([found.hyper for found in analysed])
-    group = analysed[0].window.group  # the same of all
     bits = thrift * model.latents.error_bits(level, latent.shape[-1])
-    blocks = model.latents.quantise(latent, hyper, level, group.height, group.width, bits).blocks
+    blocks = model.latents.quantise(latent, hyper, level, bits).blocks
     if not effort:
         return blocks
     # What was damped is written as it was found to be sound.

@@ -116,16 +116,12 @@ class Window:
         return self.group.within(self.outer)
 
     def latent(self, latent: Tensor) -> Tensor:
-        """The group's part of a latent of the window (N x h x w x M), in whole hyper-positions."""
-        return latent[:, *self._cells.scaled(HYPER_CELL).slices()]
+        """The group's part of a latent of the window (N x h x w x M)."""
+        return latent[:, *self.inner.slices()]
 
     def hyper(self, hyper: Tensor) -> Tensor:
         """The group's part of a hyper-latent of the window (N x h/4 x w/4 x Z)."""
-        return hyper[:, *self._cells.slices()]
-
-    @property
-    def _cells(self) -> Rectangle:
-        return self.inner.covering(HYPER_CELL)
+        return hyper[:, *self.inner.covering(HYPER_CELL).slices()]
 
 
 def windows(rows: int, columns: int, halo: int) -> Iterator[Window]:

@@ -27,15 +27,15 @@ from vaecodec.cli.main import group
 from vaecodec.codec import Codec
 from vaecodec.model import registry
 from vaecodec.model.config import LEVELS, SIZES
-from vaecodec.model.integer import IntegerArithmetic
+from vaecodec.model.indices import IndexNetwork
 from vaecodec.model.load import load_model
 from vaecodec.model.objective import distortion, squared_error
-from vaecodec.model.prior import Prior
+from vaecodec.model.quadtree import STEPS, linear_of_step, of_step
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.transforms import details_of, with_details
 from vaecodec.quality import DEFAULT_TUNE, TUNES
 from vaecodec.train.data import Pictures, load
-from vaecodec.train.export import build_model, export, integer_prior, read_checkpoint
+from vaecodec.train.export import build_model, export, integer_indices, read_checkpoint
 from vaecodec.train.fitting import Fitting
 from vaecodec.train.limits import set_limits
 from vaecodec.train.loop import (
@@ -48,6 +48,7 @@ from vaecodec.train.loop import (
     stratified_levels,
     train,
 )
+from vaecodec.train.means import TrainableMeans
 from vaecodec.train.model import TrainableCodec, deepened, initialise_from_pictures
 from vaecodec.train.optimizers import (
     SHORTCUT_RATE,
@@ -55,6 +56,14 @@ from vaecodec.train.optimizers import (
     Optimizers,
     clip_gradients,
     orthogonalise,
+)
+from vaecodec.train.steps import (
+    from_phases,
+    from_steps,
+    linear,
+    quarters,
+    to_phases,
+    to_steps,
 )
 from vaecodec.train.tables import gaussian_tables
 
@@ -156,34 +165,62 @@ def test_shortcuts_learn_slowly() -> None:
     assert moved["mix.bias"] == pytest.approx(0.01, rel=0.01)
 
 
-def test_integer_prior_agrees_with_the_float_one(
+def flat(values: torch.Tensor) -> torch.Tensor:
+    """What a step codes, from the order of training to that of the codec."""
+    return values.transpose(0, 1).flatten(1, 3)
+
+
+def test_steps_are_those_of_the_codec() -> None:
+    x = torch.randn(2, 6, 4, 16)
+    steps = to_steps(x)
+    for step, values in enumerate(steps):
+        assert torch.equal(flat(values), of_step(x, step))
+    assert torch.equal(from_steps(steps), x)
+    assert torch.equal(from_phases(to_phases(x)), x)
+    weight, bias = torch.randn(16, 16), torch.randn(16)
+    for step in range(STEPS):
+        found = linear(to_phases(x), quarters(weight, step, dim=0), quarters(bias, step))
+        assert torch.allclose(flat(found), linear_of_step(x, weight, bias, step), atol=1e-5)
+
+
+def test_means_are_those_of_the_codec(model: TrainableCodec) -> None:
+    network, level = model.means, torch.tensor([7, 50])
+    z = torch.randn(2, 2, 3, model.config.hyper_channels).round()
+    with torch.no_grad():
+        trained, exact = TrainableMeans(network, z, level), network.start(z, level, 8, 12)
+        for _ in range(STEPS):
+            means = trained.next()
+            assert torch.allclose(flat(means), exact.next(), rtol=1e-4, atol=1e-4)
+            values = means + torch.randn_like(means)
+            trained.see(values)
+            exact.see(flat(values))
+
+
+def test_integer_indices_agree_with_the_float_ones(
     model: TrainableCodec, pictures: list[np.ndarray]
 ) -> None:
-    """Means within a few units and scale indices within one, on the same symbols."""
-    integers = IntegerArithmetic(
-        model.config, integer_prior(model.config, model.prior), torch.device("cpu")
-    )
+    """Within one, on the same symbols."""
+    integers = IndexNetwork(model.config, integer_indices(model.indices), torch.device("cpu"))
     x = torch.from_numpy(np.stack(pictures[:2])).float() / 255 - 0.5
-    model.prior.fake_quantise = True
+    model.indices.fake_quantise = True
     try:
         for level in (4, 33, 60):
             levels = torch.tensor([level, level])
             with torch.no_grad():
                 natural = model.transforms.latent(x, levels)
                 z = model.transforms.hyper_latent(natural, levels).round()
-                floats = Prior(model.prior, z, levels)
-                exact = Prior(integers, z.double(), levels[:1])
-                for step in range(4):
-                    mean, index = floats.parameters(step)
-                    exact_mean, exact_index = exact.parameters(step)
-                    assert float((mean * 64 - exact_mean).abs().mean()) < 0.5
-                    assert float((index - exact_index).abs().max()) <= 1
-                    assert float((index - exact_index).abs().mean()) < 0.02
-                    steps = (mean * 64).round() / 64 + torch.randint(-2, 3, mean.shape)
-                    floats.update(step, steps)
-                    exact.update(step, steps.double() * 64)
+                floats = model.indices.start(z, levels)
+                exact = integers.start(z, level, 8, 8)
+                for _ in range(STEPS):
+                    index = floats.next()
+                    difference = flat(index) - exact.next().float()
+                    assert float(difference.abs().max()) <= 1
+                    assert float(difference.abs().mean()) < 0.2
+                    symbols = torch.randint(-2, 3, index.shape)
+                    floats.see(symbols)
+                    exact.see(flat(symbols))
     finally:
-        model.prior.fake_quantise = False
+        model.indices.fake_quantise = False
 
 
 @pytest.fixture(scope="module")
@@ -246,14 +283,16 @@ def test_curvature_is_that_of_the_synthesis_transform(
     assert loaded.curvature.shape == (LEVELS, model.config.latent_channels)
     assert bool((loaded.curvature > 0).all())
 
+    scale = loaded.latent_scale[level]
+
     def synthesis(steps: torch.Tensor) -> torch.Tensor:
-        return 255 * loaded.transforms.picture(steps, torch.full((len(steps),), level))
+        return 255 * loaded.transforms.synthesis(steps * scale, torch.full((len(steps),), level))
 
     for channel in (3, 200):
         squares = []
         for picture in pictures[:2]:
             found = loaded.analyse(picture[None], level)
-            latent = loaded.latents.quantise(*found, level, 8, 8).latent.repeat(64, 1, 1, 1)
+            latent = (loaded.latents.quantise(*found, level).latent / scale).repeat(64, 1, 1, 1)
             units = torch.zeros_like(latent)  # each with another of the 8 x 8 positions set
             units[..., channel] = torch.eye(64).view(64, 8, 8)
             change = torch.func.jvp(synthesis, (latent,), (units,))[1]
@@ -386,7 +425,7 @@ def test_a_stage_from_the_command_line(shard: Path, tmp_path: Path, pictures: li
 def test_a_shallower_model_goes_on_as_a_deeper_one(
     model: TrainableCodec, pictures: list[np.ndarray]
 ) -> None:
-    config = replace(model.config, analysis_blocks=8, synthesis_blocks=9)
+    config = replace(model.config, analysis_blocks=8, synthesis_blocks=9, coarse_blocks=3)
     deep = deepened(model, config)
     assert deep.config == config
     batch, level = torch.from_numpy(np.stack(pictures[:2])), torch.tensor([10, 50])
@@ -394,8 +433,8 @@ def test_a_shallower_model_goes_on_as_a_deeper_one(
         before, after = (m(batch, level, noise=False) for m in (model, deep))
     for a, b in ((before.bpp, after.bpp), (before.picture, after.picture)):
         assert torch.allclose(a, b, rtol=1e-4)
-    with pytest.raises(ValueError, match="9 blocks do not fit into 6"):
-        deepened(deep, replace(config, synthesis_blocks=6))
+    with pytest.raises(ValueError, match="9 blocks do not fit into 5"):
+        deepened(deep, replace(config, synthesis_blocks=5))
     with pytest.raises(RuntimeError):
         deepened(model, replace(config, channels=64))
 
@@ -462,11 +501,16 @@ def test_limits_are_beyond_all_that_the_pictures_reach(
         before, after = (m(batch, level, noise=False).picture for m in (unlimited, limited))
         assert torch.allclose(before, after, atol=1e-5)
         wild = 1e4 * torch.randn(1, 128, 128, 3, generator=torch.Generator().manual_seed(0))
-        for part in ("analysis", "synthesis"):
-            trunk = getattr(limited.transforms, part).trunk
+        wild = wild.repeat(1, 1, 1, 43)
+        t = limited.transforms
+        for trunk, coarse in (
+            (t.analysis.trunk, None),
+            (t.synthesis.coarse, None),
+            (t.synthesis.trunk, wild[:, ::2, ::2, : model.config.coarse_channels]),
+        ):
             assert bool(trunk.limits.isfinite().all())
-            features = wild.repeat(1, 1, 1, 43)[..., :128]
-            bound = trunk(features, level[:1]).abs().amax(dim=(0, 1, 2))
+            features = wild[..., : trunk.limits.shape[1]]
+            bound = trunk(features, level[:1], coarse).abs().amax(dim=(0, 1, 2))
             assert bool((bound <= trunk.limits[-1]).all())
 
 
@@ -499,7 +543,7 @@ def test_a_stage_is_of_its_tune(tmp_path: Path, shard: Path, tune: str) -> None:
     assert result is not None
     trained, about = read_model(result[0])
     assert about["tune"] == tune
-    trained.prior.fake_quantise = True
+    trained.indices.fake_quantise = True
     held_out = load(shard, cpu, 64)[1]
     losses = {t: [row["loss"] for row in held_out_table(trained, held_out, t)] for t in TUNES}
     recorded = [row["loss"] for row in about["held_out"]]

@@ -53,15 +53,14 @@ def strange(model: LoadedModel, samples: np.ndarray, latent: Tensor, level: int)
 def _alternation(samples: np.ndarray) -> float:
     """The largest mean over a cell of differences between samples two apart, along rows or columns, of
     R - G or B - G. Every second sample is looked at; edges that are no whole cell are not."""
-    some = samples[::2, ::2].astype(np.int16)
-    colours = some[:, :, ::2] - some[:, :, 1:2]
+    red, green, blue = (samples[::2, ::2, channel].astype(np.int16) for channel in range(3))
+    colours = torch.from_numpy(np.stack((red - green, blue - green))[None])
     side = LATENT_STRIDE // 2
     largest = 0.0
-    for axis in (0, 1):
-        change = np.abs(np.diff(colours, axis=axis))
-        rows, columns = change.shape[0] // side, change.shape[1] // side
-        cells = change[: rows * side, : columns * side].reshape(rows, side, columns, side, 2)
-        largest = max(largest, float(cells.mean(axis=(1, 3)).max(initial=0)))
+    for axis in (2, 3):
+        change = colours.diff(dim=axis).abs_().float()
+        if min(change.shape[2:]) >= side:
+            largest = max(largest, float(F.avg_pool2d(change, side).max()))
     return largest
 
 
@@ -111,11 +110,8 @@ def _cell_errors(model: LoadedModel, samples: Tensor, found: Analysed, level: in
     """
     inner = found.window.inner
     rows, columns = latent_size(*samples.shape[:2])
-    latent = found.latent[:, :rows, :columns].clone()
-    coded = model.latents.quantise(
-        found.group_latent, found.hyper, level, inner.height, inner.width
-    ).latent
-    latent[:, *inner.slices()] = coded[:, : inner.height, : inner.width]
+    latent = found.latent[:, :rows, :columns] * model.latent_scale[level]
+    latent[:, *inner.slices()] = model.latents.quantise(found.group_latent, found.hyper, level).latent
     decoded = _cut(model.synthesise(latent, level)[0].permute(2, 0, 1), samples)
     return _cell_means((decoded.clamp(0, 255) - samples).square()).mean(dim=0)
 

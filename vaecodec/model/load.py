@@ -16,8 +16,9 @@ from bitstream.entropy import Tables
 from bitstream.errors import VaeError
 from vaecodec.geometry import HYPER_CELL, HYPER_STRIDE, LATENT_STRIDE
 from vaecodec.model.config import LEVELS, SCALES, ModelConfig
-from vaecodec.model.integer import IntegerArithmetic, integer_layout
+from vaecodec.model.indices import IndexNetwork, layout
 from vaecodec.model.latents import LatentCoder
+from vaecodec.model.means import Means
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.transforms import Transforms
 
@@ -25,11 +26,12 @@ from vaecodec.model.transforms import Transforms
 class LoadedModel:
     """One model on one device: from pictures to latents and back, and the latents' coder.
 
-    `tensors`: the contents of a weights file; transforms may be in half precision, and are held in
-    single. `tune`: one of `vaecodec.quality.TUNES`. Raises KeyError, ValueError or RuntimeError if the
-    tensors are not those of `config`.
+    `tensors`: the contents of a weights file; transforms and means may be in half precision, and are
+    held in single. `tune`: one of `vaecodec.quality.TUNES`. Raises KeyError, ValueError or RuntimeError
+    if the tensors are not those of `config`.
 
-    For the encoder, per level: `curvature` (LEVELS x M), as `vaecodec.model.search` uses it; `ranges`
+    `latent_scale` (LEVELS x M): what a quantisation step is of a latent as decoded. For the encoder,
+    per level: `curvature` (LEVELS x M), as `vaecodec.model.search` uses it; `ranges`
     (LEVELS x M), beyond which latents of photographs hardly lie, in steps; `distortion` (LEVELS), the
     mean squared error of 0..255 samples that is usual.
     """
@@ -40,8 +42,8 @@ class LoadedModel:
         self.config = config
         self.tune = tune
         self.device = device
-        prior, tables = _section(tensors, "prior."), _section(tensors, "entropy.")
-        _check_layout(config, prior)
+        indices, tables = _section(tensors, "index."), _section(tensors, "entropy.")
+        _check_layout(config, indices)
         self.tables = Tables(
             supports=tables["supports"].numpy(),
             frequencies=tables["frequencies"].numpy(),
@@ -49,14 +51,18 @@ class LoadedModel:
         )
         if len(self.tables.supports) != SCALES:
             raise ValueError(f"{SCALES} frequency tables expected")
-        self.transforms = Transforms(config)
-        self.transforms.load_state_dict(_section(tensors, "transforms."))
-        self.transforms.to(device, torch.float32).eval().requires_grad_(False)
+        self.transforms, self.means = Transforms(config), Means(config)
+        for name, part in (("transforms.", self.transforms), ("means.", self.means)):
+            part.load_state_dict(_section(tensors, name))
+            part.to(device, torch.float32).eval().requires_grad_(False)
+        self.latent_scale = self.transforms.log_latent_scale.table().exp()
         self.curvature = _encoder_table(tensors, "curvature", config.latent_channels).to(device)
         self.ranges = _encoder_table(tensors, "ranges", config.latent_channels).to(device)
         self.distortion = _encoder_table(tensors, "distortion").to(device)
-        self.arithmetic = IntegerArithmetic(config, prior, device)
-        self.latents = LatentCoder(self.arithmetic, self.tables, device, config.detail_channels, tune)
+        self.indices = IndexNetwork(config, indices, device)
+        self.latents = LatentCoder(
+            self.indices, self.means, self.latent_scale, self.tables, config.detail_channels, tune
+        )
 
     @property
     def analysis_halo(self) -> int:
@@ -68,12 +74,13 @@ class LoadedModel:
     @property
     def synthesis_halo(self) -> int:
         """Latent positions around a region on which its samples depend."""
-        return -(-8 * self.config.synthesis_blocks // LATENT_STRIDE)
+        pixels = LATENT_STRIDE * self.config.coarse_blocks + 8 * self.config.synthesis_blocks
+        return -(-pixels // LATENT_STRIDE)
 
     @torch.no_grad()
     def analyse(self, pictures: Iterable[np.ndarray], level: int) -> tuple[Tensor, Tensor]:
         """Pictures (uint8, H x W x 3, all of as many latent positions) to the latent in quantisation
-        steps and the unrounded hyper-latent, both padded to whole positions of the latter."""
+        steps and the unrounded hyper-latent, both padded to whole cells of the latter."""
         padded = np.stack([_padded(picture) for picture in pictures])
         x = torch.from_numpy(padded).to(self.device).float() / 255 - 0.5
         levels = self.levels(len(x), level)
@@ -82,15 +89,11 @@ class LoadedModel:
         return natural * self.transforms.latent_gain(levels), hyper
 
     @torch.no_grad()
-    def natural(self, latent: Tensor, level: int) -> Tensor:
-        """Latents in quantisation steps (float, N x h x w x M) in natural units."""
-        return latent * self.transforms.latent_scale(self.levels(1, level))
-
-    @torch.no_grad()
     def synthesise(self, latent: Tensor, level: int) -> Tensor:
-        """Latents in steps (float32, N x h x w x M) to samples: float32 N x 16h x 16w x 3 on the
+        """Latents as decoded (float32, N x h x w x M) to samples: float32 N x 16h x 16w x 3 on the
         scale 0..255, neither limited nor rounded."""
-        return (self.transforms.picture(latent, self.levels(len(latent), level)) + 0.5) * 255
+        picture = self.transforms.synthesis(latent, self.levels(1, level))
+        return picture.add_(0.5).mul_(255)
 
     def levels(self, count: int, level: int) -> Tensor:
         """`level` for each of `count` items."""
@@ -133,10 +136,8 @@ def _encoder_table(tensors: dict[str, Tensor], name: str, *channels: int) -> Ten
     return table
 
 
-def _check_layout(config: ModelConfig, prior: dict[str, Tensor]) -> None:
-    for name, (shape, dtype) in integer_layout(config).items():
-        tensor = prior[name]
-        if tuple(tensor.shape) != shape or tensor.dtype != dtype:
-            raise ValueError(
-                f"prior.{name} is {tensor.dtype} {tuple(tensor.shape)}, not {dtype} {shape}"
-            )
+def _check_layout(config: ModelConfig, indices: dict[str, Tensor]) -> None:
+    for name, (shape, dtype) in layout(config).items():
+        found = indices[name].numpy()
+        if found.shape != shape or found.dtype != dtype:
+            raise ValueError(f"index.{name} is {found.dtype} {found.shape}, not {dtype} {shape}")

@@ -54,8 +54,8 @@ class _Distortion:
     """Distortion of the decoded picture within one group, and its gradient: that of the model's tune,
     times the number of samples: the squared error (0..255 samples, summed) or something of its size.
 
-    `picture`: uint8, H x W x 3, of the group and what surrounds it; `latent`: 1 x h x w x M, in steps,
-    of the same; `inner`: where in the latent the group lies. What surrounds the group stays as it is.
+    `picture`: uint8, H x W x 3, of the group and what surrounds it; `latent`: 1 x h x w x M of the
+    same; `inner`: where in the latent the group lies. What surrounds the group stays as it is.
     """
 
     def __init__(
@@ -67,23 +67,21 @@ class _Distortion:
         self._target = torch.from_numpy(target).to(latent.device).float()[None] / 255
 
     def __call__(self, decoded: Tensor, gradient: bool = True) -> tuple[float, Tensor]:
-        """`decoded`: the group's latent, padded or not. The gradient has its shape; zero if not asked
-        for."""
+        """`decoded`: the group's latent. The gradient has its shape; zero if not asked for."""
         rows, columns = self._inner.slices()
-        used = decoded[:, : self._inner.height, : self._inner.width]
         latent = self._latent.clone()
-        latent[:, rows, columns] = used
+        latent[:, rows, columns] = decoded
         slope = torch.zeros_like(decoded)
         with torch.set_grad_enabled(gradient):
             latent.requires_grad_(gradient)
-            picture = self._model.transforms.picture(latent, self._level)
+            picture = self._model.transforms.synthesis(latent, self._level)
             inside = picture[:, *self._inner.scaled(LATENT_STRIDE).slices()]
             _, height, width, _ = self._target.shape
             samples = (inside[:, :height, :width] + 0.5).clamp(0, 1)
             error = distortion(self._model.tune, self._target, samples).sum() * self._target.numel()
         if gradient:
             (found,) = torch.autograd.grad(error, latent)
-            slope[:, : used.shape[1], : used.shape[2]] = found[:, rows, columns]
+            slope = found[:, rows, columns]
         return float(error.detach()), slope
 
 
@@ -91,11 +89,11 @@ def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift:
     """Symbols of one group after `rounds` rounds. `thrift`: of the weight of distortion."""
     inner, latent = group.window.inner, group.latent
     rows, columns = latent_size(*group.picture.shape[:2])
-    measure = _Distortion(model, group.picture, latent[:, :rows, :columns], inner, level)
+    scale = model.latent_scale[level]
+    measure = _Distortion(model, group.picture, latent[:, :rows, :columns] * scale, inner, level)
     bits_per_error = thrift * level_lambda(level) / 3  # lambda is per pixel and mean of three samples
-    size = (level, inner.height, inner.width)
 
-    best = model.latents.quantise(group.group_latent, group.hyper, *size)
+    best = model.latents.quantise(group.group_latent, group.hyper, level)
     error, gradient = measure(best.latent)
     lowest = model.latents.bits(best.blocks[0]) + bits_per_error * error
     caution = CAUTION[model.tune]
@@ -103,13 +101,14 @@ def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift:
     momentum = torch.zeros_like(gradient)
     for left in reversed(range(rounds)):
         strength = damping * curvature
-        goal = best.latent - gradient / (2 * strength) + momentum
-        tried = model.latents.quantise(goal, group.hyper, *size, bits_per_error * strength)
+        goal = (best.latent + momentum) / scale - gradient * scale / (2 * strength)
+        tried = model.latents.quantise(goal, group.hyper, level, bits_per_error * strength)
         error, slope = measure(tried.latent, left > 0)
         cost = model.latents.bits(tried.blocks[0]) + bits_per_error * error
         change = tried.latent - best.latent
         if left:
-            measured = _secant(change, slope - gradient, model.curvature[level])
+            bend = (slope - gradient) * scale
+            measured = _secant(change / scale, bend, model.curvature[level])
             curvature = measured if left == rounds - 1 else (curvature * measured).sqrt()
         if cost < lowest:
             best, gradient, lowest = tried, slope, cost

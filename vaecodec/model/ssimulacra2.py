@@ -9,6 +9,7 @@ It hardly sees colours of areas, which `colour_error` adds.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -74,6 +75,8 @@ _ABSORBANCE = (
     (0.24342268924547819, 0.20476744424496821, 0.5518098665095536),
 )
 _BIAS = 0.0037930732552754493
+#: Below this, sRGB is a linear function of light.
+LINEAR_BELOW = 0.04045
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,19 +95,35 @@ def score(error: Tensor) -> Tensor:
 
 
 def linear_light(samples: Tensor) -> Tensor:
-    """sRGB on the scale 0..1, N x H x W x 3, to linear light, planar: N x 3 x H x W."""
-    x = samples.permute(0, 3, 1, 2).clamp(0, 1)
-    bright = ((x.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
-    return torch.where(x <= 0.04045, x / 12.92, bright)
+    """sRGB on the scale 0..1, N x H x W x 3, to linear light, planar: N x 3 x H x W.
+
+    Like all of this module it avoids `clamp`, `where` and `pow`, whose gradients take most of a CPU's
+    time: both parts of the curve are computed everywhere, and one of them stands still.
+    """
+    x = F.hardtanh(samples.permute(0, 3, 1, 2).contiguous(), 0, 1)
+    bright = F.threshold(x, LINEAR_BELOW, LINEAR_BELOW)
+    return _power((bright + 0.055) / 1.055, 2.4) + (x - bright) / 12.92
 
 
-def xyb(linear: Tensor) -> Tensor:
-    """Linear light, N x 3 x H x W, to XYB as SSIMULACRA2 scales it: all channels around 0..1."""
-    matrix = torch.tensor(_ABSORBANCE, dtype=torch.float32, device=linear.device)
-    mixed = torch.einsum("kc,nchw->nkhw", matrix, linear) + _BIAS
-    a, b, c = (mixed ** (1 / 3) - _BIAS ** (1 / 3)).unbind(1)
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """x ** exponent of positive numbers."""
+    return torch.exp(exponent * torch.log(x))
+
+
+def xyb(linear: Tensor, channels: Collection[int] = (X, Y, B)) -> dict[int, Tensor]:
+    """Linear light, N x 3 x H x W, to `channels` of XYB as SSIMULACRA2 scales it, each N x H x W and
+    around 0..1."""
+    cones = torch.tensor(_ABSORBANCE, dtype=torch.float32, device=linear.device)
+    cones = cones[: 3 if B in channels else 2]
+    mixed = (cones @ linear.flatten(2)).unflatten(2, linear.shape[2:]) + _BIAS
+    a, b, *c = (_power(mixed, 1 / 3) - _BIAS ** (1 / 3)).unbind(1)
     y = (a + b) / 2
-    return torch.stack((7 * (a - b) + 0.42, y + 0.01, c - y + 0.55), dim=1)
+    found = {Y: y + 0.01}
+    if X in channels:
+        found[X] = 7 * (a - b) + 0.42
+    if c:
+        found[B] = c[0] - y + 0.55
+    return found
 
 
 @lru_cache(maxsize=32)
@@ -140,7 +159,8 @@ def _pooled(values: Tensor, weights: tuple[float, float]) -> Tensor | float:
     if mean:
         total = total + mean * values.mean(dim=(1, 2))
     if norm:
-        fourth = values.square().square().mean(dim=(1, 2))
+        square = values * values
+        fourth = (square * square).mean(dim=(1, 2))
         total = total + norm * (fourth + NORM_FLOOR) ** 0.25
     return total
 
@@ -154,12 +174,13 @@ def _channel_error(wanted: Tensor, found: Tensor, weights: Weights) -> Tensor | 
         both, product = _blur(squares)
         both = both - mean * mean - mean_found * mean_found + STRUCTURE_CONSTANT
         product = 2 * (product - mean * mean_found) + STRUCTURE_CONSTANT
-        ssim = 1 - (1 - (mean - mean_found) ** 2) * product / both
-        total = total + _pooled(ssim.clamp(min=0), weights.ssim)
+        shift = mean - mean_found
+        ssim = 1 - (1 - shift * shift) * product / both
+        total = total + _pooled(F.relu(ssim), weights.ssim)
     if any(weights.ring) or any(weights.blur):
         edges = (1 + (found - mean_found).abs()) / (1 + (wanted - mean).abs()) - 1
-        total = total + _pooled(edges.clamp(min=0), weights.ring)
-        total = total + _pooled((-edges).clamp(min=0), weights.blur)
+        total = total + _pooled(F.relu(edges), weights.ring)
+        total = total + _pooled(F.relu(-edges), weights.blur)
     return total
 
 
@@ -173,13 +194,15 @@ def visual_error(wanted: Tensor, found: Tensor) -> VisualError:
             light, light_found = _halved(light), _halved(light_found)
         if min(light.shape[2:]) < SMALLEST_SIDE:
             break
-        reference, other = xyb(light), xyb(light_found)
+        colours = (X, B) if scale in COLOUR_SCALES else ()
+        needed = {*colours, *(channel.channel for channel in weights)}
+        reference, other = xyb(light, needed), xyb(light_found, needed)
         for channel in weights:
             c = channel.channel
-            structure = structure + _channel_error(reference[:, c], other[:, c], channel)
-        if scale in COLOUR_SCALES:
-            shift = (reference - other)[:, (X, B)]
-            colour = colour + shift.square().sum(dim=1).mean(dim=(1, 2)) / len(COLOUR_SCALES)
+            structure = structure + _channel_error(reference[c], other[c], channel)
+        for c in colours:
+            shift = reference[c] - other[c]
+            colour = colour + (shift * shift).mean(dim=(1, 2)) / len(COLOUR_SCALES)
     return VisualError(structure=structure, colour=colour)
 
 

@@ -7,10 +7,12 @@ picture depends on the synthesis transform: none of them has to be exact across 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from vaecodec.model.config import LEVELS, ModelConfig
@@ -41,6 +43,11 @@ def with_details(latent: Tensor, details: Tensor) -> Tensor:
 def details_of(latent: Tensor, count: int) -> Tensor:
     """The `count` details of a latent: ... x M -> ... x K."""
     return latent.unflatten(-1, (4, -1))[..., (latent.shape[-1] - count) // 4 :].flatten(-2)
+
+
+def without_details(latent: Tensor, count: int) -> Tensor:
+    """All but the `count` details of a latent: ... x M -> ... x M-K."""
+    return latent.unflatten(-1, (4, -1))[..., : (latent.shape[-1] - count) // 4].flatten(-2)
 
 
 class LevelTable(nn.Module):
@@ -102,11 +109,58 @@ class Block(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def forward(self, x: Tensor, gains: Tensor) -> Tensor:
+    def forward(self, x: Tensor, gains: Tensor, _: None = None) -> Tensor:
         first, second = gains.chunk(2, dim=-1)
         hidden = F.leaky_relu(self.expand(x), 0.1, inplace=True)
         x = _plus(x, first, self.project(self.depthwise(hidden)))
         return _plus(x, second, self.mix(F.glu(self.gate(x))))
+
+
+class LeanBlock(nn.Module):
+    """A gated channel mixer that reads 3x3 positions: three fifths of the products of a `Block`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise = DepthwiseConv3x3(channels)
+        self.gate = nn.Linear(channels, 2 * channels)
+        self.mix = nn.Linear(channels, channels)
+        self.gains = LevelTable(channels)
+        _start_as_identity(self)
+
+    def forward(self, x: Tensor, gains: Tensor, _: None = None) -> Tensor:
+        return _plus(x, gains, self.mix(F.glu(self.gate(self.depthwise(x)))))
+
+
+class ModulatedBlock(nn.Module):
+    """A residual block whose hidden layer is multiplied by a function of `coarse` features at half the
+    resolution, the same for 2 x 2 positions.
+
+    It is linear but for that: a wide neighbourhood decides what filter the near one passes. A gate of
+    its own adds nothing (docs/experiments.md).
+    """
+
+    def __init__(self, channels: int, coarse: int) -> None:
+        super().__init__()
+        self.depthwise = DepthwiseConv3x3(channels)
+        self.expand = nn.Linear(channels, channels)
+        self.modulation = nn.Linear(coarse, channels)
+        self.mix = nn.Linear(channels, channels)
+        self.gains = LevelTable(channels)
+        _start_as_identity(self)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.ones_(self.modulation.bias)
+
+    def forward(self, x: Tensor, gains: Tensor, coarse: Tensor) -> Tensor:
+        n, h, w, _ = coarse.shape
+        hidden = self.expand(self.depthwise(x)).view(n, h, 2, w, 2, -1)
+        modulation = self.modulation(coarse)
+        if torch.is_grad_enabled():
+            # One axis after the other: the gradient's sum over both is slow.
+            rows = modulation[:, :, None].expand(-1, -1, 2, -1, -1)
+            hidden = hidden * rows[:, :, :, :, None]
+        else:
+            hidden.mul_(modulation[:, :, None, :, None])
+        return _plus(x, gains, self.mix(hidden.view(x.shape)))
 
 
 def _plus(x: Tensor, gains: Tensor, branch: Tensor) -> Tensor:
@@ -118,8 +172,42 @@ def _plus(x: Tensor, gains: Tensor, branch: Tensor) -> Tensor:
     return x.addcmul_(gains, branch)
 
 
+class _Limit(torch.autograd.Function):
+    """Values within -limit..limit, whose gradients pass all the same: hardly a value of a photograph is
+    beyond, and to tell them apart takes as long as the layers themselves."""
+
+    @staticmethod
+    def forward(context: FunctionCtx, x: Tensor, limit: Tensor) -> Tensor:
+        return x.clamp(-limit, limit)
+
+    @staticmethod
+    def backward(context: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+def _limited(x: Tensor, limit: Tensor) -> Tensor:
+    """x (N x H x W x C) within -limit..limit (C); overwrites x where no gradient is asked for."""
+    return cast(Tensor, _Limit.apply(x, limit)) if torch.is_grad_enabled() else x.clamp_(-limit, limit)
+
+
+def _start_as_identity(block: LeanBlock | ModulatedBlock) -> None:
+    """Gains one, and a residual branch that reads one position and a little of its neighbours, and
+    gives nothing yet."""
+    nn.init.normal_(block.depthwise.weight, std=0.05)
+    with torch.no_grad():
+        block.depthwise.weight[:, 0, 1, 1] += 1
+    nn.init.ones_(block.gains.knots)
+    nn.init.zeros_(block.mix.weight)
+    nn.init.zeros_(block.mix.bias)
+
+
+AnyBlock = Block | LeanBlock | ModulatedBlock
+
+
 class Trunk(nn.Module):
-    """Blocks with a learned per-level, per-channel gain half-way.
+    """Blocks one after another, each reading what `coarse` says of the same places, if anything.
+
+    With `middle_gain` a gain per quality level and channel stands half-way.
 
     `limits` (blocks + 1 x C) bound what enters the first block and what leaves each: a little beyond
     the largest values that photographs reach, so that nothing else, in pictures or in files, grows
@@ -129,24 +217,31 @@ class Trunk(nn.Module):
     the layers that carry the latent itself, before and after the trunk, stay in float32.
     """
 
-    def __init__(self, channels: int, blocks: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        blocks: Sequence[AnyBlock],
+        *,
+        middle_gain: bool = False,
+    ) -> None:
         super().__init__()
         self.limits: Tensor
         self.mixed_precision = False
-        self.blocks = nn.ModuleList(Block(channels) for _ in range(blocks))
-        self.log_gain = LevelTable(channels)
-        self.register_buffer("limits", torch.full((blocks + 1, channels), torch.inf))
+        self.blocks = nn.ModuleList(blocks)
+        self.log_gain = LevelTable(channels) if middle_gain else None
+        self.register_buffer("limits", torch.full((len(blocks) + 1, channels), torch.inf))
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        middle = len(self.blocks) // 2
-        gain = torch.exp(self.log_gain(level))
-        blocks = cast("list[Block]", self.blocks)
+    def forward(self, x: Tensor, level: Tensor, coarse: Tensor | None = None) -> Tensor:
+        blocks = cast("list[AnyBlock]", self.blocks)
         gains = [block.gains(level) for block in blocks]
+        middle = None if self.log_gain is None else torch.exp(self.log_gain(level))
         first, *limits = self.limits
-        x = x.clamp(-first, first)
+        x = _limited(x, first)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed_precision):
-            for i, block in enumerate(blocks):
-                x = block(x * gain if i == middle else x, gains[i]).clamp_(-limits[i], limits[i])
+            for i, (block, gain, limit) in enumerate(zip(blocks, gains, limits, strict=True)):
+                if middle is not None and i == len(blocks) // 2:
+                    x = x * middle
+                x = _limited(block(x, gain, coarse), limit)
         return x
 
 
@@ -164,7 +259,8 @@ class Analysis(nn.Module):
         super().__init__()
         details = config.detail_channels
         self.head = nn.Linear(192, config.channels)
-        self.trunk = Trunk(config.channels, config.analysis_blocks)
+        blocks = [Block(config.channels) for _ in range(config.analysis_blocks)]
+        self.trunk = Trunk(config.channels, blocks, middle_gain=True)
         self.tail = nn.Linear(4 * config.channels, config.latent_channels - details)
         self.shortcut = nn.Linear(768, details) if details else None
 
@@ -177,26 +273,36 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Synthesis transform: dequantised latent -> picture, the mirror image of `Analysis`.
+    """Synthesis transform: decoded latent -> picture.
 
-    The trunk reads the whole latent; the details are added to its picture besides.
+    A trunk of C' channels at 1/8 resolution, all of whose blocks are modulated by features at 1/16, C''
+    channels that a trunk of their own makes of the latent. To its 8 x 8 pixels for every position is
+    added a linear function of the details, which neither trunk reads.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.detail_channels = details = config.detail_channels
-        self.head = nn.Linear(config.latent_channels, 4 * config.channels)
-        self.trunk = Trunk(config.channels, config.synthesis_blocks)
-        self.tail = nn.Linear(config.channels, 192)
+        self.details = details = config.detail_channels
+        inputs, coarse = config.latent_channels - details, config.coarse_channels
+        channels = config.synthesis_channels
+        self.coarse_head = nn.Linear(inputs, coarse)
+        self.coarse = Trunk(coarse, [LeanBlock(coarse) for _ in range(config.coarse_blocks)])
+        self.head = nn.Linear(inputs, 4 * channels)
+        blocks = [ModulatedBlock(channels, coarse) for _ in range(config.synthesis_blocks)]
+        self.trunk = Trunk(channels, blocks)
+        self.tail = nn.Linear(channels, 192)
         self.shortcut = nn.Linear(details, 768, bias=False) if details else None
 
     def forward(self, latent: Tensor, level: Tensor) -> Tensor:
-        x = self.trunk(depth_to_space(self.head(latent), 2), level)
-        picture = depth_to_space(self.tail(x), 8)
-        if self.shortcut is None:
-            return picture
-        details = self.shortcut(details_of(latent, self.detail_channels))
-        return picture + depth_to_space(details, 16)
+        """Float N x h x w x M -> float N x 16h x 16w x 3 around -0.5..0.5."""
+        main = without_details(latent, self.details)
+        coarse = self.coarse(self.coarse_head(main), level)
+        x = self.trunk(depth_to_space(self.head(main), 2), level, coarse)
+        cells = self.tail(x)
+        if self.shortcut is not None:
+            details = self.shortcut(details_of(latent, self.details))
+            cells = cells + depth_to_space(details, 2)
+        return depth_to_space(cells, 8)
 
 
 class HyperAnalysis(nn.Module):
@@ -224,14 +330,15 @@ class HyperAnalysis(nn.Module):
 class Transforms(nn.Module):
     """Everything in floating point: the three transforms and their per-level gains.
 
-    The gains turn a latent into quantisation steps (`latent_gain`) and back (`latent_scale`); the
-    hyper-latent has a gain only, since nothing but the integer prior reads it.
+    `latent_gain` turns a latent into quantisation steps, and `latent_scale` steps into what means and
+    synthesis read; the hyper-latent has a gain only, since each of its readers has a scale of its own.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.whiten: Tensor
         m = config.latent_channels
+        self.details = config.detail_channels
         self.analysis = Analysis(config)
         self.synthesis = Synthesis(config)
         self.hyper_analysis = HyperAnalysis(config)
@@ -254,7 +361,3 @@ class Transforms(nn.Module):
         """Latent in natural units -> unrounded hyper-latent in quantisation steps."""
         z = self.hyper_analysis(latent * self.whiten, level)
         return z * torch.exp(self.log_hyper_gain(level))
-
-    def picture(self, steps: Tensor, level: Tensor) -> Tensor:
-        """Quantised latent in steps -> picture, float N x 16h x 16w x 3 around -0.5..0.5."""
-        return self.synthesis(steps * self.latent_scale(level), level)

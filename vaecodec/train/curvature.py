@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaecodec.geometry import latent_size
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
 from vaecodec.train.ranges import between_levels, gains
@@ -35,15 +34,14 @@ def measure_curvature(
 def _row_norms(
     model: LoadedModel, pictures: Sequence[np.ndarray], level: int, generator: torch.Generator
 ) -> Tensor:
-    squares = []
+    scale, squares = model.latent_scale[level], []
     for picture in pictures:
-        rows, columns = latent_size(*picture.shape[:2])
         analysed = model.analyse(picture[None], level)
-        latent = model.latents.quantise(*analysed, level, rows, columns).latent
+        latent = model.latents.quantise(*analysed, level).latent / scale
         wanted = torch.from_numpy(picture.copy())[None].float() / 255
 
         def synthesis(steps: Tensor) -> Tensor:
-            return model.transforms.picture(steps, model.levels(1, level)) + 0.5
+            return model.transforms.synthesis(steps * scale, model.levels(1, level)) + 0.5
 
         signs = torch.randint(0, 2, latent.shape, generator=generator) * 2.0 - 1
         change = torch.func.jvp(synthesis, (latent,), (signs,))[1]

@@ -1,41 +1,34 @@
-"""From a float checkpoint to a shipped model: integer prior, frequency tables, model card."""
+"""From a float checkpoint to a shipped model: integer scale indices, frequency tables, model card."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from bitstream.errors import VaeError
 from vaecodec.files import write_whole
-from vaecodec.model import fixed_point as fp
-from vaecodec.model.config import LEVELS, SCALES, ModelConfig
+from vaecodec.model import indices as exact
+from vaecodec.model.config import LEVELS, SCALES
 from vaecodec.model.load import LoadedModel
-from vaecodec.model.prior import LinearSpec, TableSpec, prior_layers
+from vaecodec.model.quadtree import STEPS
+from vaecodec.model.transforms import DepthwiseConv3x3, LevelTable
 from vaecodec.quality import TUNES
 from vaecodec.train.curvature import measure_curvature
 from vaecodec.train.fitting import Fitting
+from vaecodec.train.indices import INDEX_GAIN, TrainableIndices
 from vaecodec.train.loop import read_model
-from vaecodec.train.model import FloatArithmetic, TrainableCodec
+from vaecodec.train.model import TrainableCodec
 from vaecodec.train.ranges import measure_ranges
 from vaecodec.train.tables import as_tensors, fitted_tables, gaussian_tables
-
-
-def weight_bits(weight: Tensor) -> int:
-    """Fractional bits of a layer's 16-bit weights: as many as its largest weight leaves room for."""
-    peak = float(weight.abs().max())
-    if peak == 0:
-        return fp.WEIGHT_MAX_BITS
-    return max(0, min(fp.WEIGHT_MAX_BITS, math.floor(math.log2(fp.WEIGHT_MAX / peak))))
 
 
 def _integers(x: Tensor, scale: float, peak: int, dtype: torch.dtype, name: str) -> Tensor:
@@ -56,46 +49,65 @@ def _halves(x: Tensor, name: str) -> Tensor:
 
 
 @torch.no_grad()
-def integer_prior(config: ModelConfig, prior: FloatArithmetic) -> dict[str, Tensor]:
-    """The integer tensors of `vaecodec.model.integer.integer_layout`, from trained parameters."""
-    out: dict[str, Tensor] = {}
-    for spec in prior_layers(config):
-        name = spec.name
-        weight: Tensor
-        bias: Tensor
-        if isinstance(spec, TableSpec):
-            out[f"{name}.table"] = _integer_table(name, prior.table_layer(name).table())
-            continue
-        if isinstance(spec, LinearSpec):
-            weight, bias = prior.linear_layer(name).weight, prior.linear_layer(name).bias
-            if spec.per_level:
-                bias = bias + prior.table_layer(f"{name}_level").table()
-        else:
-            weight, bias = prior.depthwise_layer(name)
-        bits = weight_bits(weight)
-        out[f"{name}.weight"] = _integers(weight, 2**bits, fp.WEIGHT_MAX, torch.int16, name)
-        bias_scale = 2.0 ** (bits + fp.ACTIVATION_BITS)
-        while bias_scale * float(bias.abs().max()) > 2**31 - 1:
-            bits -= 1
-            bias_scale /= 2
-            out[f"{name}.weight"] = _integers(weight, 2**bits, fp.WEIGHT_MAX, torch.int16, name)
-        out[f"{name}.bias"] = _integers(bias, bias_scale, 2**31 - 1, torch.int32, name)
-        out[f"{name}.shift"] = torch.tensor(bits, dtype=torch.int32)
+def integer_indices(network: TrainableIndices) -> dict[str, Tensor]:
+    """The tensors of `vaecodec.model.indices.layout`, from trained parameters."""
+    activation, index = 2**exact.ACTIVATION_BITS, 2**exact.INDEX_BITS
+    magnitude, gain = 2**exact.MAGNITUDE_BITS, 2**exact.GAIN_BITS
+    head = index * INDEX_GAIN
+    gains = network.log_gain.table().exp().clamp(max=exact.GAIN_MAX / (activation * gain))
+    hyper = network.hyper_table.table().clamp(0, SCALES - 1)
+    limit = exact.OFFSET_MAX / index
+    offset = network.offset.table().clamp(-limit, limit)
+    out = {
+        "hyper.table": _integers(hyper, 1, SCALES - 1, torch.int32, "hyper"),
+        "gain.table": _integers(gains, activation * gain, exact.GAIN_MAX, torch.int32, "gain"),
+        "offset.table": _integers(offset, index, exact.OFFSET_MAX, torch.int32, "offset"),
+        **_layer("map", network.map.weight, network.map.bias, head / activation, head),
+        **_layer(
+            "magnitude",
+            network.magnitude.weight,
+            network.magnitude.bias,
+            activation / magnitude,
+            activation,
+        ),
+    }
+    out["magnitude.weight"] = out["magnitude.weight"].T.contiguous()
+    for step in range(1, STEPS):
+        depthwise = cast(DepthwiseConv3x3, network.depthwise[step - 1])
+        taps = depthwise.weight[:, 0].flatten(1)
+        bias = depthwise.bias + cast(LevelTable, network.bias[step - 1]).table()
+        name = f"depthwise{step}"
+        out |= _layer(name, taps, bias, 1, activation)
+        out[f"{name}.weight"] = out[f"{name}.weight"].T.reshape(3, 3, -1).contiguous()
+        weight = cast(nn.Linear, network.head[step - 1]).weight
+        out |= _layer(f"head{step}", weight, None, head / activation)
     return out
 
 
-def _integer_table(name: str, table: Tensor) -> Tensor:
-    activation, step, gain = 2**fp.ACTIVATION_BITS, 2**fp.STEP_BITS, 2**fp.GAIN_BITS
-    if name == "hyper.index":
-        return _integers(table.clamp(0, SCALES - 1), 1, SCALES - 1, torch.int32, name)
-    if name == "index.offset":
-        return _integers(table, activation, 2**30, torch.int32, name)
-    scale = {
-        "hyper.dequantise": activation * gain,
-        "latent.dequantise": activation * gain / step,
-        "mean.quantise": step * gain / activation,
-    }[name]
-    return _integers(table.exp().clamp(max=fp.GAIN_MAX / scale), scale, fp.GAIN_MAX, torch.int32, name)
+def _layer(
+    name: str, weight: Tensor, bias: Tensor | None, weight_unit: float, bias_unit: float = 1.0
+) -> dict[str, Tensor]:
+    """Integers of a layer. `weight`: outputs x inputs, times `weight_unit` in the units of its outputs
+    and inputs; `bias`: outputs, or levels x outputs, times `bias_unit` in that of its outputs.
+
+    Every output has as many fractional bits as its largest weight and bias leave room for.
+    """
+    weight = weight.double() * weight_unit
+    peaks = weight.abs().amax(dim=1) / exact.WEIGHT_MAX
+    if bias is not None:
+        bias = bias.double() * bias_unit
+        peaks = torch.maximum(peaks, bias.abs().reshape(-1, len(weight)).amax(dim=0) / exact.BIAS_MAX)
+    shift = (-peaks.clamp(min=2.0**-exact.SHIFT_MAX).log2()).floor()
+    if shift.min() < 1:
+        raise VaeError(f"layer {name} does not fit its integer format; train on with smaller weights")
+    scale = torch.exp2(shift)
+    out = {
+        f"{name}.weight": _integers(weight * scale[:, None], 1, exact.WEIGHT_MAX, torch.int8, name),
+        f"{name}.shift": shift.to(torch.int32),
+    }
+    if bias is not None:
+        out[f"{name}.bias"] = _integers(bias * scale, 1, exact.BIAS_MAX, torch.int32, name)
+    return out
 
 
 def read_checkpoint(path: Path) -> tuple[TrainableCodec, dict[str, Any]]:
@@ -120,7 +132,8 @@ def build_model(
     tune, config = about["tune"], model.config
     tensors = {
         **{f"transforms.{k}": _halves(v, k) for k, v in model.transforms.state_dict().items()},
-        **{f"prior.{k}": v for k, v in integer_prior(config, model.prior).items()},
+        **{f"means.{k}": _halves(v, k) for k, v in model.means.state_dict().items()},
+        **{f"index.{k}": v for k, v in integer_indices(model.indices).items()},
         **as_tensors(gaussian_tables()),
         # Measured below, with the model itself.
         "encoder.curvature": torch.ones(LEVELS, config.latent_channels),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vaecodec.model.config import LEVELS
+from vaecodec.model.transforms import Trunk
 from vaecodec.train.model import TrainableCodec
 
 #: Limits are this many times the largest values seen.
@@ -21,7 +22,7 @@ def set_limits(model: TrainableCodec, pictures: Tensor) -> None:
     """Set `Trunk.limits` of both transforms from `pictures` (uint8, N x H x W x 3, sides multiples of
     64), coded at levels spread over the whole range."""
     hooks = []
-    trunks = (model.transforms.analysis.trunk, model.transforms.synthesis.trunk)
+    trunks = [module for module in model.transforms.modules() if isinstance(module, Trunk)]
     peaks = [torch.zeros_like(trunk.limits) for trunk in trunks]
     for trunk, peak in zip(trunks, peaks, strict=True):
         trunk.limits.fill_(torch.inf)

@@ -45,7 +45,7 @@ from vaecodec.train.workers import Workers
 WARM_UP_STEPS = 100
 # Shares of the stage's time:
 LARGE_PATCHES_FROM = 0.8
-FINISH_FROM = 0.9  # fake-quantised prior, transforms in full precision
+FINISH_FROM = 0.9  # fake-quantised scale indices, transforms in full precision
 AVERAGE_DECAY = 0.998
 CHECKPOINT_SECONDS = 100
 #: Of photographs, roughly.
@@ -222,7 +222,7 @@ def train(
     while done < 1:
         large = done >= LARGE_PATCHES_FROM and room
         if done >= FINISH_FROM:
-            model.prior.fake_quantise = True
+            model.indices.fake_quantise = True
             model.mixed_precision(False)
         batch = max(1, share // 4) if large else share
         side = 2 * stage.patch if large else stage.patch
@@ -293,7 +293,7 @@ def finish(
     """Evaluate the averaged weights on the held-out pictures and write them as final."""
     model.load_weights(averaged)
     model.mixed_precision(False)
-    model.prior.fake_quantise = True
+    model.indices.fake_quantise = True
     rows = held_out_table(model, held_out, stage.tune)
     record = {**about, "held_out": rows, "held_out_score": held_out_score(rows)}
     save_checkpoint(stage.out / "final.safetensors", model.weights(), record)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 WIDE_LAYERS = (
     "transforms.hyper_analysis",
     "transforms.analysis.tail",
-    "transforms.synthesis.head",
+    "indices.map",
 )
 #: Of the learning rate. Pixels are so correlated that equal steps of the weights that read them add
 #: up, and the details' quantisation steps are fine.
@@ -95,8 +95,7 @@ class Optimizers:
             {"params": others},
             {"params": shortcuts, "share": SHORTCUT_RATE},
         ]
-        fused = next(model.parameters()).is_cuda
-        self.parts = [Muon(matrices), torch.optim.Adam(groups, betas=ADAM_BETAS, fused=fused)]
+        self.parts = [Muon(matrices), torch.optim.Adam(groups, betas=ADAM_BETAS, fused=True)]
 
     def step(self, learning_rate: float) -> None:
         """Update the weights and drop the gradients."""

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaecodec.geometry import latent_size
 from vaecodec.model.config import LEVELS
 from vaecodec.model.load import LoadedModel
 
@@ -30,10 +29,9 @@ def measure_ranges(
         peak = torch.zeros(model.config.latent_channels)
         error = 0.0
         for picture in pictures:
-            rows, columns = latent_size(*picture.shape[:2])
             latent, hyper = model.analyse(picture[None], level)
             peak = torch.maximum(peak, latent.abs().amax(dim=(0, 1, 2)))
-            coded = model.latents.quantise(latent, hyper, level, rows, columns).latent
+            coded = model.latents.quantise(latent, hyper, level).latent
             decoded = model.synthesise(coded, level)[0].clamp(0, 255).numpy()
             error += float(np.square(decoded - picture).mean()) / len(pictures)
         peaks.append(MARGIN * peak)

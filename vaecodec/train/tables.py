@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from bitstream.entropy import TOTAL_BITS, Tables
-from vaecodec.geometry import latent_size
 from vaecodec.model.config import SCALE_LOG_STEP, SCALE_MIN, SCALES
 from vaecodec.model.load import LoadedModel
 
@@ -55,10 +54,9 @@ def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray], levels: Se
     old = model.tables
     counts = [np.zeros(2 * int(support) + 2) for support in old.supports]
     for picture in pictures:
-        rows, columns = latent_size(*picture.shape[:2])
         for level in levels:
             latent, hyper = model.analyse(picture[None], level)
-            (blocks,) = model.latents.quantise(latent, hyper, level, rows, columns).blocks
+            (blocks,) = model.latents.quantise(latent, hyper, level).blocks
             for symbols, indices in blocks:
                 for s in np.unique(indices):
                     values, support = symbols[indices == s], int(old.supports[s])

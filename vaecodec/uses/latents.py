@@ -35,7 +35,6 @@ def latents(
         file = container.parse(data, max_pixels)
         if file.header.lossless:
             raise VaeError("the picture is stored without loss and has no latent")
-        model = codec.loaded(file.header.model_id)
         whole = Rectangle(0, 0, *latent_size(file.header.height, file.header.width))
-        values = decoding.decode_latents(model, [file], whole).values
-        return model.natural(values, file.header.level)[0].cpu().numpy()
+        model = codec.loaded(file.header.model_id)
+        return decoding.decode_latents(model, [file], whole).values[0].cpu().numpy()

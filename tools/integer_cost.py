@@ -1,10 +1,10 @@
-"""What the integer prior costs, and what the rest of the coding gains, against the float prior.
+"""What integer scale indices cost, and what the rest of the coding gains, against floating point.
 
-    python tools/compare_priors.py CHECKPOINT MODEL.safetensors FOLDER
+    python tools/integer_cost.py CHECKPOINT MODEL.safetensors FOLDER
 
 CHECKPOINT is the float model (final.safetensors) that MODEL was exported from. Prints, per quality,
-bits per pixel: of the float prior (Gaussian likelihoods, nothing rounded but the latents); of the
-integer prior on the same terms (integer Gaussian tables, nothing skipped, plain rounding); of the
+bits per pixel: of the float model (Gaussian likelihoods, nothing rounded but the latents); with integer
+scale indices on the same terms (integer Gaussian tables, nothing skipped, plain rounding); of the
 codec as it is (fitted tables, skip rule, optimised rounding) as ideal code length; and of real files.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from vaecodec.codec import Codec
-from vaecodec.geometry import HYPER_STRIDE, latent_size
+from vaecodec.geometry import HYPER_STRIDE
 from vaecodec.model.latents import LatentCoder
 from vaecodec.pictures.reading import open_image
 from vaecodec.quality import level_of
@@ -29,14 +29,16 @@ QUALITIES = (1, 10, 30, 60, 90, 100)
 
 
 def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict[int, list[float]]:
-    """Quality -> bits per pixel of: float prior, integer prior on equal terms, ideal code length of
+    """Quality -> bits per pixel of: float model, integer indices on equal terms, ideal code length of
     the codec, files. Means over `images` (uint8 H x W x 3), cropped to multiples of 64."""
     floats, _ = read_model(checkpoint)
     codec = Codec(model_path, "cpu")
     model = codec.loaded()
     gaussian = gaussian_tables()
     gaussian.skip = 0
-    plain = LatentCoder(model.arithmetic, gaussian, model.device)
+    plain = LatentCoder(
+        model.indices, model.means, model.latent_scale, gaussian, model.config.detail_channels
+    )
     found = {}
     for quality in QUALITIES:
         level, totals = level_of(quality), np.zeros(4)
@@ -45,7 +47,7 @@ def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict
             crop = image[:height, :width].copy()
             with torch.inference_mode():
                 outcome = floats(torch.from_numpy(crop)[None], torch.tensor([level]), noise=False)
-            latent = (*model.analyse(crop[None], level), level, *latent_size(height, width))
+            latent = (*model.analyse(crop[None], level), level)
             bits = [
                 coder.bits(coder.quantise(*latent, error_bits).blocks[0])
                 for coder, error_bits in ((plain, math.inf), (model.latents, None))

@@ -1,0 +1,264 @@
+"""Symbols are the same whatever computes them, and however they are batched; means are nearly so."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vaecodec.codec import Codec
+from vaecodec.model import indices as exact
+from vaecodec.model import registry
+from vaecodec.model.config import SIZES, ModelConfig
+from vaecodec.model.indices import IndexNetwork, layers, layout, magnitude
+from vaecodec.model.latents import ERROR_BITS, LatentCoder, Symbols
+from vaecodec.model.load import LoadedModel, load_model
+from vaecodec.model.quadtree import STEP_XOR, STEPS, by_place, of_step, places
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+import reference_decoder
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return load_model(registry.find(None), torch.device("cpu"))
+
+
+def random_latents(
+    config: ModelConfig, count: int, rows: int = 16, columns: int = 16
+) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    latent = torch.randn(count, rows, columns, config.latent_channels, generator=generator) * 4
+    latent[..., 7] *= 500  # escapes
+    cells = -(-rows // 4), -(-columns // 4)
+    hyper = torch.randn(count, *cells, config.hyper_channels, generator=generator)
+    return latent, hyper * 3
+
+
+def streams_of(coder: LatentCoder, latent: Tensor, hyper: Tensor, level: int) -> list[bytes]:
+    return [coder.encode(blocks) for blocks in coder.quantise(latent, hyper, level).blocks]
+
+
+def test_steps_code_everything_once() -> None:
+    assert sorted(STEP_XOR) == [0, 1, 2, 3]
+    coded = {(place.phase, place.quarter) for step in range(STEPS) for place in places(step)}
+    assert len(coded) == 16
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(6, 4), (5, 3), (1, 1)])
+def test_what_steps_code_and_back(rows: int, columns: int) -> None:
+    x = torch.arange(2.0 * rows * columns * 8).reshape(2, rows, columns, 8)
+    back = torch.full_like(x, torch.nan)
+    for step in range(STEPS):
+        values = of_step(x, step)
+        assert values.shape == (2, rows * columns, 2)
+        for place, part in by_place(values, x, step):
+            place.values(back).copy_(part)
+    assert torch.equal(back, x)
+    if columns > 1:  # phase 1: even row, odd column; in the first step its second quarter
+        first = of_step(x, 0)[0, -(-rows // 2) * -(-columns // 2)]
+        assert torch.equal(first, x[0, 0, 1, 2:4])
+
+
+def test_magnitudes() -> None:
+    symbols = torch.tensor([0, 1, -2, 3, 6, 7, -8, 255, 256, -(2**20)])
+    assert magnitude(symbols).tolist() == [0, 8, 12, 16, 22, 24, 25, 64, 64, 64]
+    every = torch.arange(256)
+    assert float((magnitude(every) / 8 - torch.log2(1 + every.float())).abs().max()) < 0.21
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_sum_can_leave_the_exact_range(size: str) -> None:
+    """Worst case of every accumulator: below 2^24 in the finest unit that occurs in it."""
+    config = SIZES[size]
+    factors = {exact.ACTIVATION_MAX, exact.WEIGHT_MAX, int(magnitude(torch.tensor(2**21)))}
+    assert max(factors) < 2**8  # products are exact in bfloat16 too
+    half = 2 ** (exact.SHIFT_MAX - 1)
+    for name, layer in layers(config).items():
+        terms = 9 if name.startswith("depthwise") else layer.weight[1]
+        largest = exact.ACTIVATION_MAX
+        if name == "magnitude":
+            terms, largest = layer.weight[0], int(magnitude(torch.tensor(exact.SYMBOL_MAX)))
+        total = terms * exact.WEIGHT_MAX * largest
+        if layer.biases is not None:
+            total += exact.BIAS_MAX + half + (name == "map") * exact.OFFSET_MAX * 2**exact.SHIFT_MAX
+        else:  # a head, which is added to the base
+            total += exact.BASE_MAX * 2**exact.SHIFT_MAX
+        assert total < 2**24
+
+
+def test_rounding_of_factors_changes_nothing(model: LoadedModel) -> None:
+    """The network with all that enters products rounded to bfloat16."""
+    network = model.indices
+    for layer in (network.map, network.magnitude, *network.depthwise, *network.head):
+        assert torch.equal(layer.weight, layer.weight.bfloat16().float())
+    whole = torch.arange(-float(exact.ACTIVATION_MAX), exact.ACTIVATION_MAX + 1)
+    assert torch.equal(whole, whole.bfloat16().float())
+
+
+@pytest.mark.parametrize("level", [0, 31, 63])
+def test_threads_batches_and_layouts_agree(model: LoadedModel, level: int) -> None:
+    latent, hyper = random_latents(model.config, 3)
+    coder, before = model.latents, torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        batch = streams_of(coder, latent, hyper, level)
+        symbols = coder.decode_symbols(batch, level, 16, 16)
+        torch.set_num_threads(4)
+        again = coder.decode_symbols(batch, level, 16, 16)
+        assert torch.equal(again.hyper, symbols.hyper)
+        assert torch.equal(again.latent, symbols.latent)
+        strided = latent.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+        apart = torch.zeros(3, 16, 16, 2 * latent.shape[3])
+        apart[..., ::2] = latent
+        for other in (strided, apart[..., ::2]):
+            found = coder.decode_symbols(streams_of(coder, other, hyper, level), level, 16, 16)
+            assert int((found.latent - symbols.latent).abs().max()) <= 1  # means differ in last bits
+        alone = [coder.decode_symbols([stream], level, 16, 16).latent for stream in batch]
+        assert torch.equal(torch.cat(alone), symbols.latent)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(16, 16), (13, 16), (1, 1), (5, 2)])
+def test_decoder_sees_what_the_encoder_saw(model: LoadedModel, rows: int, columns: int) -> None:
+    latent, hyper = random_latents(model.config, 2, rows, columns)
+    coded = model.latents.quantise(latent, hyper, 40)
+    streams = [model.latents.encode(blocks) for blocks in coded.blocks]
+    symbols = model.latents.decode_symbols(streams, 40, rows, columns)
+    for item, blocks in enumerate(coded.blocks):
+        assert np.array_equal(symbols.hyper[item].reshape(-1), blocks[0][0])
+        for step in range(STEPS):
+            found = of_step(symbols.latent[item : item + 1], step)
+            assert np.array_equal(found.reshape(-1), blocks[1 + step][0])
+    seen = model.latents.reconstruct(symbols, 40)
+    assert torch.allclose(seen, coded.latent, atol=1e-4)
+    # Only values under the skip rule may be off by more than one step.
+    scale = model.latent_scale[40]
+    indices = np.concatenate([index for blocks in coded.blocks for _, index in blocks[1:]])
+    skipped = int((indices < model.tables.skip).sum())
+    off = (seen / scale - latent).abs()
+    assert off.numel() == len(indices) > skipped
+    assert int((off > 1.01).sum()) <= skipped
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_means_of_another_precision_are_near(
+    model: LoadedModel, photo: np.ndarray, dtype: torch.dtype
+) -> None:
+    """Samples of one file, means computed otherwise: within the tolerance of docs/format.md."""
+    other = load_model(registry.find(None), torch.device("cpu"))
+    for level in (10, 37, 63):
+        latent, hyper = model.analyse(photo[None], level)
+        rows, columns = (side // 16 for side in photo.shape[:2])
+        (stream,) = streams_of(model.latents, latent[:, :rows, :columns], hyper, level)
+        symbols = model.latents.decode_symbols([stream], level, rows, columns)
+        found = []
+        for each, precision in ((model, torch.float32), (other, dtype)):
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+                if precision == torch.float64:
+                    means = _reconstructed_in_double(each, symbols, level)
+                else:
+                    means = each.latents.reconstruct(symbols, level)
+            found.append(model.synthesise(means.float(), level).clamp(0, 255))
+        off = (found[0] - found[1]).abs()
+        assert float(off.max()) <= 2
+        assert float(off.square().mean()) < 255**2 / 10**5
+
+
+def _reconstructed_in_double(model: LoadedModel, symbols: Symbols, level: int) -> Tensor:
+    means = model.means.double()
+    levels = torch.tensor([level])
+    latent = symbols.latent.double() * model.latent_scale[level].double()
+    predicted = (latent.shape[-1] - model.config.detail_channels) // 4
+    group = means.start(symbols.hyper.double(), levels, *latent.shape[1:3])
+    for step in range(STEPS):
+        values = group.next() + of_step(latent, step, predicted)
+        for place, part in by_place(values, latent, step):
+            place.values(latent, predicted).copy_(part)
+        if step < STEPS - 1:
+            group.see(values)
+    return latent
+
+
+def test_rounding_saves_rate_and_moves_at_most_one_step(model: LoadedModel) -> None:
+    generator = torch.Generator().manual_seed(1)
+    index = torch.randint(0, 64, (20_000,), generator=generator)
+    residual = torch.randn(20_000, generator=generator)
+    residual *= 0.11 * torch.exp(index * 0.112)
+    symbol = model.latents._round(residual, index, ERROR_BITS["psnr"].bits)
+    nearest = torch.floor(residual + 0.5) * (index >= model.tables.skip)
+    moved = nearest - symbol
+    assert float(moved.abs().max()) == 1
+    assert bool((symbol.abs() <= nearest.abs()).all())
+    assert 0 < float((moved != 0).double().mean()) < 0.05
+    indices = index.numpy().astype(np.uint8)
+    bits = [model.tables.bits(s.numpy().astype(np.int64), indices) for s in (symbol, nearest)]
+    assert bits[0] < bits[1]
+
+
+def test_extreme_weights_stay_exact() -> None:
+    """Random full-range weights saturate everywhere; 64-bit integers and any batch give the same."""
+    config = SIZES["small"]
+    rng = np.random.default_rng(1)
+    tensors = {}
+    for name, (shape, dtype) in layout(config).items():
+        low, high = {
+            "weight": (-exact.WEIGHT_MAX, exact.WEIGHT_MAX),
+            "bias": (-exact.BIAS_MAX, exact.BIAS_MAX),
+            "shift": (1, exact.SHIFT_MAX),
+            "table": (0, {"hyper": 63, "gain": 2**20, "offset": 512}[name.split(".")[0]])
+            if name.endswith("table")
+            else (0, 0),
+        }[name.split(".")[1]]
+        values = rng.integers(low, high + 1, shape)
+        tensors[name] = torch.from_numpy(np.asarray(values)).to(getattr(torch, dtype))
+    network = IndexNetwork(config, tensors, torch.device("cpu"))
+    integers = {name: value.numpy().astype(np.int64) for name, value in tensors.items()}
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randint(-(2**21), 2**21, (2, 2, 2, config.hyper_channels), generator=generator)
+    size = (2, 8, 7, config.latent_channels)
+    symbols = torch.randint(-300, 300, size, generator=generator)
+    symbols *= torch.randint(0, 2, size, generator=generator)
+    batch = network.start(z, 5, 8, 7)
+    alone = [network.start(z[i : i + 1], 5, 8, 7) for i in range(2)]
+    base = reference_decoder.base_indices(integers, 5, z[0].numpy())[:8, :7]
+    known = torch.zeros_like(symbols)
+    for step in range(STEPS):
+        found = batch.next()
+        assert found.unique().numel() > 2
+        assert torch.equal(torch.cat([each.next() for each in alone]), found)
+        args = integers, 5, base, known[0].numpy(), step
+        expected = torch.from_numpy(reference_decoder.scale_indices(*args))[None]
+        assert torch.equal(of_step(expected, step).to(torch.uint8), found[:1])
+        batch.see(of_step(symbols, step))
+        for i, each in enumerate(alone):
+            each.see(of_step(symbols[i : i + 1], step))
+        for place in places(step):
+            place.values(known).copy_(place.values(symbols))
+
+
+def test_not_a_number_does_not_reach_the_file(model: LoadedModel) -> None:
+    latent, hyper = random_latents(model.config, 1, 4, 4)
+    latent[0, 0, 0, 0], latent[0, 1, 1, 1], hyper[0, 0, 0, 0] = (
+        float("nan"),
+        float("inf"),
+        -float("inf"),
+    )
+    streams = streams_of(model.latents, latent, hyper, 20)
+    symbols = model.latents.decode_symbols(streams, 20, 4, 4)
+    assert torch.isfinite(model.latents.reconstruct(symbols, 20)).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("quality", [1, 60, 100])
+def test_cuda_and_cpu_read_each_other(photo: np.ndarray, codec: Codec, quality: int) -> None:
+    cuda = Codec(device="cuda")
+    for data in (codec.encode(photo, quality), cuda.encode(photo, quality)):
+        assert np.array_equal(codec.decode_symbols(data), cuda.decode_symbols(data))
+        here, there = np.asarray(codec.decode(data)), np.asarray(cuda.decode(data))
+        assert np.abs(here.astype(int) - there.astype(int)).max() <= 2

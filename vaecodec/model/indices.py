@@ -1,0 +1,179 @@
+"""Scale indices, from integers alone: the only network that decoders must agree on to the last bit.
+
+A linear map takes the hyper-latent at 1/64 to an index for each latent of its 4 x 4 positions; from
+the second step on, a small network adds what the magnitudes of the symbols already decoded tell.
+
+Integers are held in float32. Every partial sum is a whole number of some power of two and below 2^24
+of it, hence exact in any order of summation, with any number of threads, on any device. Factors have
+at most 8 bits, so that products stay exact even where a library rounds them to TF32 or bfloat16. Only
+convolutions are not left to one: by Winograd or FFT they round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vaecodec.geometry import HYPER_CELL
+from vaecodec.model.config import LEVELS, SCALES, ModelConfig
+from vaecodec.model.quadtree import STEPS, by_place, linear_of_step, of_step
+from vaecodec.model.transforms import depth_to_space
+
+#: Activations saturate here; weights are of 8 bits, and sums are shifted by 1 to SHIFT_MAX.
+ACTIVATION_MAX = 255
+WEIGHT_MAX = 127
+BIAS_MAX = 2**22
+SHIFT_MAX = 11
+#: Activations are in units of 2^-ACTIVATION_BITS; gains of the hyper-latent in 2^-GAIN_BITS of that.
+ACTIVATION_BITS = 3
+GAIN_BITS = 16
+GAIN_MAX = 2**30
+#: Scale indices are in units of 2^-INDEX_BITS until they are rounded. Offsets are at most OFFSET_MAX;
+#: indices without context saturate at BASE_MAX.
+INDEX_BITS = 4
+OFFSET_MAX = 2**12
+BASE_MAX = 2**11
+#: Magnitudes are in units of 2^-MAGNITUDE_BITS; symbols are looked at up to this size.
+MAGNITUDE_BITS = 3
+SYMBOL_MAX = 255
+
+
+def magnitude(symbols: Tensor) -> Tensor:
+    """log2(1 + |symbol|), linear between powers of two: float32, whole numbers of units.
+
+    The bits of a float32 say it: its exponent, and the first MAGNITUDE_BITS of what follows.
+    """
+    size = symbols.abs().clamp(max=SYMBOL_MAX).float().add_(1)
+    return ((size.view(torch.int32) >> 23 - MAGNITUDE_BITS) - (127 << MAGNITUDE_BITS)).float()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """Shapes of one integer layer: `weight` (int8); per output `shift` and `bias` (int32), the latter
+    none, one, or one for every quality level."""
+
+    weight: tuple[int, ...]
+    outputs: int
+    biases: tuple[int, ...] | None = ()
+
+
+def layers(config: ModelConfig) -> dict[str, Layer]:
+    """All layers of the network of `config`."""
+    m, width = config.latent_channels, config.index_width
+    cell = HYPER_CELL**2
+    found = {
+        # Outputs: rows and columns of the cell, channels.
+        "map": Layer(weight=(cell * m, config.hyper_channels), outputs=cell * m),
+        # Outputs: of every step but the first.
+        "magnitude": Layer(weight=(m, (STEPS - 1) * width), outputs=(STEPS - 1) * width),
+    }
+    for step in range(1, STEPS):
+        found[f"depthwise{step}"] = Layer(weight=(3, 3, width), outputs=width, biases=(LEVELS,))
+        found[f"head{step}"] = Layer(weight=(m, width), outputs=m, biases=None)
+    return found
+
+
+def layout(config: ModelConfig) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and dtype of every tensor of the network of `config`, in a weights file under "index."."""
+    found: dict[str, tuple[tuple[int, ...], str]] = {
+        "hyper.table": ((LEVELS, config.hyper_channels), "int32"),
+        "gain.table": ((LEVELS, config.hyper_channels), "int32"),
+        "offset.table": ((LEVELS, config.latent_channels), "int32"),
+    }
+    for name, layer in layers(config).items():
+        found[f"{name}.weight"] = layer.weight, "int8"
+        if layer.biases is not None:
+            found[f"{name}.bias"] = (*layer.biases, layer.outputs), "int32"
+        found[f"{name}.shift"] = (layer.outputs,), "int32"
+    return found
+
+
+class _Scaled:
+    """A layer's weight and bias times 2^-shift, so that rounding off is a floor; the half that is
+    added before rides along in the bias."""
+
+    def __init__(
+        self, tensors: Mapping[str, Tensor], name: str, device: torch.device, *, along: int
+    ) -> None:
+        weight, shift = tensors[f"{name}.weight"], tensors[f"{name}.shift"]
+        unit = torch.exp2(-shift.float())
+        outputs = [1] * weight.ndim
+        outputs[along] = -1
+        self.weight = (weight.float() * unit.reshape(outputs)).to(device)
+        bias = tensors.get(f"{name}.bias", unit.new_zeros(()))
+        self.bias = (bias.float() * unit + 0.5).to(device)
+
+
+class IndexNetwork:
+    """The network of one model. `tensors`: those of `layout`. Levels are 0..63."""
+
+    def __init__(
+        self, config: ModelConfig, tensors: Mapping[str, Tensor], device: torch.device
+    ) -> None:
+        self.channels, self.width = config.latent_channels, config.index_width
+        self.hyper_table = tensors["hyper.table"].to(torch.uint8)
+        self.gain = tensors["gain.table"].to(device, torch.float64) * 2.0**-GAIN_BITS
+        self.offset = tensors["offset.table"].to(device, torch.float32)
+        self.map = _Scaled(tensors, "map", device, along=0)
+        self.magnitude = _Scaled(tensors, "magnitude", device, along=1)
+        self.depthwise = [_Scaled(tensors, f"depthwise{k}", device, along=2) for k in range(1, STEPS)]
+        self.head = [_Scaled(tensors, f"head{k}", device, along=0) for k in range(1, STEPS)]
+        self.magnitudes = magnitude(torch.arange(SYMBOL_MAX + 1)).to(device)
+
+    def start(self, z: Tensor, level: int, rows: int, columns: int) -> GroupIndices:
+        """Begin with groups of `rows` x `columns` positions, whose hyper-latents are `z` (symbols,
+        N x h x w x Z, h and w being rows and columns in cells, rounded up)."""
+        units = torch.floor(z.double() * self.gain[level] + 0.5)
+        x = units.clamp_(-ACTIVATION_MAX, ACTIVATION_MAX).float()
+        bias = self.map.bias + self.offset[level].repeat(HYPER_CELL**2)
+        x = (x @ self.map.weight.T).add_(bias).floor_().clamp_(-BASE_MAX, BASE_MAX)
+        return GroupIndices(self, depth_to_space(x, HYPER_CELL)[:, :rows, :columns], level)
+
+
+class GroupIndices:
+    """Scale indices of the groups of a batch, step by step."""
+
+    def __init__(self, network: IndexNetwork, base: Tensor, level: int) -> None:
+        self._network, self._base, self._level = network, base, level
+        #: What the magnitudes decoded so far add up to, for every step but the first.
+        self._seen = base.new_zeros(*base.shape[:3], (STEPS - 1) * network.width)
+        self._step = -1
+
+    def next(self) -> Tensor:
+        """Begin with the next step, all earlier symbols being known: the scale indices of what it
+        codes, uint8, N x P x M/4."""
+        self._step += 1
+        x = of_step(self._base, self._step)
+        if self._step:
+            layer = self._network.head[self._step - 1]
+            x += linear_of_step(self._context(), layer.weight, None, self._step)
+        x = x.mul_(2.0**-INDEX_BITS).add_(0.5).floor_()
+        return x.clamp_(0, SCALES - 1).to(torch.uint8)
+
+    def _context(self) -> Tensor:
+        """What the step's head reads."""
+        network, width = self._network, self._network.width
+        columns = slice((self._step - 1) * width, self._step * width)
+        x = (self._seen[..., columns] + network.magnitude.bias[columns]).floor_()
+        x = x.clamp_(-ACTIVATION_MAX, ACTIVATION_MAX)
+        _, rows, length, _ = x.shape
+        padded, layer = F.pad(x, (0, 0, 1, 1, 1, 1)), network.depthwise[self._step - 1]
+        total = layer.bias[self._level].repeat(*x.shape[:3], 1)
+        for i in range(3):
+            for j in range(3):
+                total.addcmul_(padded[:, i : i + rows, j : j + length], layer.weight[i, j])
+        return total.floor_().clamp_(0, ACTIVATION_MAX)
+
+    def see(self, symbols: Tensor) -> None:
+        """Take in the step's symbols (integers, N x P x M/4), for later steps."""
+        later = slice(self._step * self._network.width, None)
+        weights = self._network.magnitude.weight
+        size = symbols.abs().clamp_(max=SYMBOL_MAX).to(torch.int32)
+        magnitudes = self._network.magnitudes.index_select(0, size.view(-1)).view(size.shape)
+        for place, part in by_place(magnitudes, self._seen, self._step):
+            weight = weights[place.channels(len(weights)), later]
+            place.positions(self._seen)[..., later] += part @ weight

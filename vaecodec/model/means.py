@@ -1,0 +1,94 @@
+"""The means of the latents, in floating point: what is predicted of every value before its symbol.
+
+Nothing that is decoded depends on them, but what it stands for: a decoder whose arithmetic rounds
+differently gets means that differ in their last bits, and the same symbols.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaecodec.model.config import ModelConfig
+from vaecodec.model.quadtree import STEPS, by_place, linear_of_step
+from vaecodec.model.transforms import DepthwiseConv3x3, LevelTable, depth_to_space
+
+#: Decoded latents are at most this large: means stay finite whatever a file holds.
+LATENT_MAX = 2.0**14
+
+
+class Means(nn.Module):
+    """Hyper-latent and decoded latents, in natural units -> means in the same.
+
+    Tensors are N x h x w x C; levels int64, N. Details have no means, and say nothing of others': only
+    the other M - K channels are read and predicted. `whiten` (M - K) is what makes them all about
+    equally large: the weights that read or write them are learned as if they were.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.whiten: Tensor
+        m, z = config.latent_channels - config.detail_channels, config.hyper_channels
+        width, prior = config.hyper_width, config.prior_width
+        self.register_buffer("whiten", torch.ones(m))
+        self.log_hyper_scale = LevelTable(z)
+        self.up1 = nn.Linear(z, 4 * width)
+        self.up1_bias = LevelTable(4 * width)
+        self.depthwise1 = DepthwiseConv3x3(width)
+        self.mix1 = nn.Linear(width, width)
+        self.up2 = nn.Linear(width, 4 * prior)
+        self.depthwise2 = DepthwiseConv3x3(prior)
+        self.mix2 = nn.Linear(prior, prior)
+        # Of these three, every step has rows of its own.
+        self.features = nn.Linear(prior, STEPS * prior)
+        self.step_bias = LevelTable(STEPS * prior)
+        self.context = nn.Linear(m, STEPS * prior, bias=False)
+        self.depthwise = DepthwiseConv3x3(prior)
+        self.mix = nn.Linear(prior, prior)
+        self.head = nn.Linear(prior, m)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def start(self, z: Tensor, level: Tensor, rows: int, columns: int) -> GroupMeans:
+        """Begin with groups of `rows` x `columns` positions, whose hyper-latents are `z` (float, in
+        steps, N x h x w x Z with h and w rows and columns in cells, rounded up)."""
+        return GroupMeans(self, self.read(z, level)[:, :rows, :columns])
+
+    def read(self, z: Tensor, level: Tensor) -> Tensor:
+        """What the context network reads of hyper-latents: N x 4h x 4w x STEPS * width."""
+        x = z * torch.exp(self.log_hyper_scale(level))
+        x = depth_to_space(F.relu(self.up1(x) + self.up1_bias(level)), 2)
+        x = F.relu(self.mix1(self.depthwise1(x)))
+        x = depth_to_space(F.relu(self.up2(x)), 2)
+        x = x + F.relu(self.mix2(self.depthwise2(x)))
+        return self.features(x) + self.step_bias(level)
+
+
+class GroupMeans:
+    """Means of the groups of a batch, step by step."""
+
+    def __init__(self, network: Means, features: Tensor) -> None:
+        self._network, self._width = network, network.mix.in_features
+        #: What the context network reads in each step: of the hyper-latent, and of all decoded so far.
+        self._read = features
+        self._context = network.context.weight * network.whiten
+        self._head = network.head.weight / network.whiten[:, None]
+        self._bias = network.head.bias / network.whiten
+        self._step = -1
+
+    def next(self) -> Tensor:
+        """Begin with the next step, all earlier values being known: the means of what it codes, N x P x
+        (M - K)/4."""
+        self._step += 1
+        network, start = self._network, self._step * self._width
+        x = F.relu(self._read[..., start : start + self._width])
+        x = x + F.relu(network.mix(network.depthwise(x)))
+        return linear_of_step(x, self._head, self._bias, self._step)
+
+    def see(self, values: Tensor) -> None:
+        """Take in the step's decoded latents (N x P x (M - K)/4), for later steps."""
+        later = slice((self._step + 1) * self._width, None)
+        for place, part in by_place(values, self._read, self._step):
+            weight = self._context[later, place.channels(self._context.shape[1])]
+            place.positions(self._read)[..., later] += F.linear(part, weight)

@@ -1,0 +1,101 @@
+"""The scale-index network as it is trained: floating point, its integers simulated on request."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaecodec.geometry import HYPER_CELL
+from vaecodec.model import indices as exact
+from vaecodec.model.config import SCALES, ModelConfig
+from vaecodec.model.quadtree import STEPS
+from vaecodec.model.transforms import DepthwiseConv3x3, LevelTable, depth_to_space
+from vaecodec.train.entropy_models import LowerBound
+from vaecodec.train.steps import Context, linear, quarters, to_phases, to_steps
+
+#: Scale indices leave the layers divided by this, so that their outputs stay of order one.
+INDEX_GAIN = 8
+_SATURATION = (exact.ACTIVATION_MAX + 1) / 2**exact.ACTIVATION_BITS
+
+
+def round_to(x: Tensor, bits: int) -> Tensor:
+    """Round to a multiple of 2^-bits, straight-through gradient."""
+    scale = float(2**bits)
+    return x + (torch.floor(x * scale + 0.5) / scale - x).detach()
+
+
+class TrainableIndices(nn.Module):
+    """The network of `vaecodec.model.indices`, with the same methods.
+
+    With `fake_quantise`, activations and indices are rounded as integers are. Weights are rounded at
+    export only. Activations are in units of 2^-HYPER_BITS and saturate where the integers do.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        m, z, width = config.latent_channels, config.hyper_channels, config.index_width
+        self.fake_quantise = False
+        self.hyper_table = LevelTable(z)
+        self.log_gain = LevelTable(z)
+        self.offset = LevelTable(m)
+        self.map = nn.Linear(z, HYPER_CELL**2 * m)
+        self.magnitude = nn.Linear(m, (STEPS - 1) * width)
+        self.depthwise = nn.ModuleList(DepthwiseConv3x3(width) for _ in range(1, STEPS))
+        self.bias = nn.ModuleList(LevelTable(width) for _ in range(1, STEPS))
+        self.head = nn.ModuleList(nn.Linear(width, m, bias=False) for _ in range(1, STEPS))
+        # Silent: coding starts from one Gaussian per level and channel.
+        nn.init.zeros_(self.map.bias)
+        for layer in (self.map, *self.head):
+            nn.init.zeros_(cast(nn.Linear, layer).weight)
+        self.floor = LowerBound(0.0)
+
+    def activation(self, x: Tensor) -> Tensor:
+        x = F.hardtanh(x, -_SATURATION, _SATURATION)
+        return round_to(x, exact.ACTIVATION_BITS) if self.fake_quantise else x
+
+    def bounded(self, x: Tensor) -> Tensor:
+        """Scale indices within their range."""
+        x = F.hardtanh(self.floor(x), -math.inf, SCALES - 1)
+        return round_to(x, 0) if self.fake_quantise else x
+
+    def hyper(self, level: Tensor) -> Tensor:
+        """Scale indices of a position of the hyper-latent: N x 1 x 1 x Z."""
+        return self.bounded(self.hyper_table(level))
+
+    def start(self, z: Tensor, level: Tensor) -> TrainableGroupIndices:
+        """Begin with hyper-latents `z` (symbols, float, N x h x w x Z)."""
+        x = self.map(self.activation(z * torch.exp(self.log_gain(level))))
+        base = INDEX_GAIN * depth_to_space(x, HYPER_CELL) + self.offset(level)
+        return TrainableGroupIndices(self, base, level)
+
+
+class TrainableGroupIndices:
+    """Scale indices of a batch, step by step; what a step codes is laid out as in
+    `vaecodec.train.steps`."""
+
+    def __init__(self, network: TrainableIndices, base: Tensor, level: Tensor) -> None:
+        self._network, self._base, self._level = network, to_steps(base), level
+        self._context = Context(network.magnitude.weight)
+        self._bias = network.magnitude.bias.chunk(STEPS - 1)
+        self._step = -1
+
+    def next(self) -> Tensor:
+        self._step += 1
+        network, x = self._network, self._base[self._step]
+        if self._step:
+            before = self._step - 1
+            seen = network.activation(self._context.of(self._step) + self._bias[before])
+            seen = network.depthwise[before](seen) + network.bias[before](self._level)
+            seen = to_phases(network.activation(F.relu(seen)))
+            head = cast(nn.Linear, network.head[before])
+            x = x + INDEX_GAIN * linear(seen, quarters(head.weight, self._step, dim=0))
+        return network.bounded(x)
+
+    def see(self, symbols: Tensor) -> None:
+        """No gradient flows into the symbols."""
+        magnitudes = exact.magnitude(symbols.detach()) / 2**exact.MAGNITUDE_BITS
+        self._context.see(magnitudes, self._step)
