@@ -22,7 +22,7 @@ from bitstream.errors import BadType, BadValue, VaeError
 from bitstream.recovery import salvage
 from vaecodec import bulk, decoding, encoding, figures
 from vaecodec.bulk import OnError, Steps
-from vaecodec.geometry import Rectangle, latent_size, whole_positions
+from vaecodec.geometry import Rectangle, whole_positions
 from vaecodec.model import registry
 from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel, load_model
@@ -384,11 +384,8 @@ class Codec:
         data, name = read_source(source)
         with naming(name), self.own_settings():
             parsed = container.parse(data, max_pixels)
-            if parsed.header.lossless:
-                raise VaeError("the picture is stored without loss and has no latent")
-            whole = Rectangle(0, 0, *latent_size(parsed.header.height, parsed.header.width))
-            model = self.loaded(parsed.header.model_id)
-            latent = decoding.decode_latents(model, [parsed], whole).values[0]
+            decoding.check_latent(parsed.header)
+            latent = decoding.whole_latent(self.loaded(parsed.header.model_id), parsed)
         return (latent.double() * 2**STEP_BITS).to(torch.int32).cpu().numpy()
 
     @contextlib.contextmanager
@@ -431,7 +428,7 @@ class Codec:
 
 
 @functools.lru_cache(maxsize=4)
-def kept_codec(model: str | None = None, device: str | None = None) -> Codec:
+def kept_codec(model: str | None, device: str | None) -> Codec:
     """One for all calls with these arguments."""
     return Codec(model, device)
 
@@ -440,7 +437,7 @@ def chosen(codec: Codec | None) -> Codec:
     """`codec`, or if that is None, the one kept for no arguments. Raises BadType for what is none."""
     if codec is not None and not isinstance(codec, Codec):
         raise BadType(f"a Codec was expected, not {codec!r}")
-    return kept_codec() if codec is None else codec
+    return kept_codec(None, None) if codec is None else codec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,9 @@ import sys
 import numpy as np
 
 from bitstream import container
-from bitstream.errors import VaeError
+from bitstream.container import Container
 from vaecodec import decoding
 from vaecodec.codec import Codec, chosen
-from vaecodec.geometry import Rectangle, latent_size
 from vaecodec.quality import check_whole
 from vaecodec.sources import Source, naming, read_source
 
@@ -31,11 +30,14 @@ def latents(
     check_whole("max_pixels", max_pixels, 1, sys.maxsize)
     codec = chosen(codec)
     data, name = read_source(source)
-    with naming(name), codec.own_settings():
-        file = container.parse(data, max_pixels)
-        if file.header.lossless:
-            raise VaeError("the picture is stored without loss and has no latent")
-        model = codec.loaded(file.header.model_id)
-        whole = Rectangle(0, 0, *latent_size(file.header.height, file.header.width))
-        values = decoding.decode_latents(model, [file], whole).values
-        return model.natural(values, file.header.level)[0].cpu().numpy()
+    with naming(name):
+        return latent_of(codec, container.parse(data, max_pixels))
+
+
+def latent_of(codec: Codec, file: Container) -> np.ndarray:
+    """The same of a parsed file."""
+    header = file.header
+    decoding.check_latent(header)
+    with codec.own_settings():
+        model = codec.loaded(header.model_id)
+        return model.natural(decoding.whole_latent(model, file)[None], header.level)[0].cpu().numpy()
