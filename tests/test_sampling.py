@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def test_a_seed_stands_for_its_pictures(codec: Codec) -> None:
 
 
 def test_symbols_come_as_often_as_the_model_expects(codec: Codec) -> None:
-    """What a file takes is, on average, the entropy of what was drawn: neither more nor less."""
+    """Which is what reading random words comes to."""
     model = codec.loaded()
     index = int(np.argmax(model.tables.supports > 3))
     words = np.random.default_rng(0).integers(1, 2**32, 20000, dtype=np.uint32)
@@ -112,6 +113,16 @@ def test_bad_arguments(codec: Codec, photo: np.ndarray, tmp_path: Path) -> None:
             sample(**wrong, codec=codec)
     with pytest.raises(vaecodec.BadValue, match="those of the file"):
         sample(like=codec.encode(photo, 30), level=3, codec=codec)
+    foreign = tmp_path / "foreign.vae"
+    parsed = container.parse(codec.encode(photo, 30))
+    header = replace(parsed.header, model_id=b"\1\2\3\4")
+    foreign.write_bytes(container.pack(header, parsed.streams))
+    with pytest.raises(vaecodec.UnknownModel, match=r"foreign\.vae: .*01020304"):
+        sample(like=foreign, codec=codec)
+    broken = tmp_path / "broken.vae"
+    broken.write_bytes(container.pack(parsed.header, [parsed.streams[0] + b"x"]))
+    with pytest.raises(vaecodec.CorruptFile, match=r"broken\.vae: .* not a whole number of words"):
+        sample(like=broken, codec=codec)
     exact = tmp_path / "exact.vae"
     exact.write_bytes(codec.encode(photo[:20, :20], lossless=True))
     with pytest.raises(vaecodec.VaeError, match=r"exact\.vae: .* has no latent"):

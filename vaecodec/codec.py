@@ -383,8 +383,7 @@ class Codec:
         data, name = read_source(source)
         with naming(name), self.own_settings():
             parsed = container.parse(data, max_pixels)
-            if parsed.header.lossless:
-                raise VaeError("the picture is stored without loss and has no latent")
+            decoding.check_latent(parsed.header)
             return decoding.decode_symbols(self.loaded(parsed.header.model_id), parsed)
 
     @contextlib.contextmanager
@@ -427,7 +426,7 @@ class Codec:
 
 
 @functools.lru_cache(maxsize=4)
-def kept_codec(model: str | None = None, device: str | None = None) -> Codec:
+def kept_codec(model: str | None, device: str | None) -> Codec:
     """One for all calls with these arguments."""
     return Codec(model, device)
 
@@ -436,7 +435,7 @@ def chosen(codec: Codec | None) -> Codec:
     """`codec`, or if that is None, the one kept for no arguments. Raises BadType for what is none."""
     if codec is not None and not isinstance(codec, Codec):
         raise BadType(f"a Codec was expected, not {codec!r}")
-    return kept_codec() if codec is None else codec
+    return kept_codec(None, None) if codec is None else codec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bitstream.container import Container, Header
-from bitstream.errors import CorruptFile
+from bitstream.errors import CorruptFile, VaeError
 from vaecodec.geometry import (
     LATENT_STRIDE,
     Rectangle,
@@ -146,6 +146,18 @@ def decode_latents(
         latent[:, *part.within(wanted).slices()] = values[:, *part.within(group).slices()]
     _check_any_left(failed, header)
     return DecodedLatents(values=latent, failed=failed)
+
+
+def check_latent(header: Header) -> None:
+    """Raises VaeError for a picture stored without loss."""
+    if header.lossless:
+        raise VaeError("the picture is stored without loss and has no latent")
+
+
+def whole_latent(model: LoadedModel, file: Container) -> Tensor:
+    """The latent of a file, in natural units: float32, H/16 x W/16 x M (rounded up), on its device."""
+    whole = Rectangle(0, 0, *latent_size(file.header.height, file.header.width))
+    return decode_latents(model, [file], whole).values[0]
 
 
 def decode_symbols(model: LoadedModel, file: Container) -> np.ndarray:

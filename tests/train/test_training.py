@@ -29,23 +29,23 @@ from vaecodec.model import registry
 from vaecodec.model.config import LEVELS, SIZES
 from vaecodec.model.indices import IndexNetwork
 from vaecodec.model.load import load_model
-from vaecodec.model.objective import distortion, squared_error
+from vaecodec.model.objective import squared_error
 from vaecodec.model.quadtree import STEPS, linear_of_step, of_step
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.transforms import details_of, with_details
 from vaecodec.quality import DEFAULT_TUNE, TUNES
 from vaecodec.train.data import Pictures, load
+from vaecodec.train.divergence import WINDOW, Watch
 from vaecodec.train.export import build_model, export, integer_indices, read_checkpoint
 from vaecodec.train.fitting import Fitting
-from vaecodec.train.limits import set_limits
+from vaecodec.train.gradients import Gradients, rate_distortion_loss, stratified_levels
+from vaecodec.train.limits import has_limits, set_limits
 from vaecodec.train.loop import (
     Stage,
     held_out_table,
     learning_rate,
-    rate_distortion_loss,
     read_model,
     save_checkpoint,
-    stratified_levels,
     train,
 )
 from vaecodec.train.means import TrainableMeans
@@ -66,6 +66,8 @@ from vaecodec.train.steps import (
     to_steps,
 )
 from vaecodec.train.tables import gaussian_tables
+from vaecodec.train.textures import draw_overlays
+from vaecodec.train.workers import Workers
 
 #: What is measured at export, in a fraction of the time.
 FITTING = Fitting(levels=(21, 35, 49))
@@ -352,7 +354,7 @@ def test_schedule() -> None:
     rates = [learning_rate(stage, *at) for at in ((0.0, 0), (0.1, 99), (0.6, 5000), (0.8, 5000))]
     assert rates[0] < rates[1] == rates[2] > rates[3]
     assert learning_rate(stage, 1.0, 5000) == 0
-    levels = stratified_levels(16, torch.Generator().manual_seed(0), torch.device("cpu"))
+    levels = stratified_levels(16, torch.device("cpu"))
     assert sorted((levels // (LEVELS // 16)).tolist()) == list(range(16))
 
 
@@ -439,23 +441,6 @@ def test_a_shallower_model_goes_on_as_a_deeper_one(
         deepened(model, replace(config, channels=64))
 
 
-def test_the_training_graph_has_no_breaks(model: TrainableCodec, pictures: list[np.ndarray]) -> None:
-    """A GPU compiles it whole: a break would leave the device waiting for the host."""
-
-    def forward(picture: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        outcome = model(picture, level)
-        return outcome.bpp, distortion("visual", picture.float() / 255, outcome.picture)
-
-    compiled = torch.compile(forward, backend="eager", fullgraph=True)
-    batch, level = torch.from_numpy(np.stack(pictures[:2])), torch.tensor([10, 50])
-    bpp, error = compiled(batch, level)
-    rate_distortion_loss(bpp, error, level).backward()
-    gradient = model.transforms.synthesis.tail.weight.grad
-    assert gradient is not None
-    assert bool(gradient.isfinite().all())
-    model.zero_grad()
-
-
 def test_bad_training_input(tmp_path: Path) -> None:
     with pytest.raises(VaeError, match="no such folder"):
         load(tmp_path / "absent", torch.device("cpu"), 64)
@@ -470,8 +455,19 @@ def test_bad_training_input(tmp_path: Path) -> None:
         build_model(tmp_path / "x.png", [], Fitting())
 
 
+def without_limits(model: TrainableCodec) -> TrainableCodec:
+    """A copy of a model as it is before its first decay begins."""
+    copy = deepened(model, model.config)
+    for name, value in copy.weights().items():
+        if name.endswith("limits"):
+            value.fill_(math.inf)
+    assert has_limits(model)
+    assert not has_limits(copy)
+    return copy
+
+
 def test_weights_without_limits(model: TrainableCodec, tmp_path: Path) -> None:
-    unlimited = deepened(model, model.config).weights()  # a training stage sets them anew
+    unlimited = without_limits(model).weights()
     save_checkpoint(tmp_path / "final.safetensors", unlimited, {"config": model.config.to_dict()})
     with pytest.raises(VaeError, match=r"layer analysis\.trunk\.limits is not finite; train on"):
         export(tmp_path / "final.safetensors", tmp_path / "model.safetensors", [], FITTING)
@@ -494,7 +490,7 @@ def test_limits_are_beyond_all_that_the_pictures_reach(
     model: TrainableCodec, pictures: list[np.ndarray]
 ) -> None:
     """So they change nothing there, and bound what noise of any size does."""
-    unlimited, limited = (deepened(model, model.config) for _ in range(2))
+    unlimited, limited = without_limits(model), without_limits(model)
     batch, level = torch.from_numpy(np.stack(pictures[:8])), torch.arange(8) * 8
     set_limits(limited, batch)
     with torch.no_grad():
@@ -514,11 +510,59 @@ def test_limits_are_beyond_all_that_the_pictures_reach(
             assert bool((bound <= trunk.limits[-1]).all())
 
 
+@pytest.mark.parametrize(
+    "device", [torch.device("cpu"), pytest.param(torch.device("cuda"), marks=pytest.mark.gpu)]
+)
+def test_every_batch_is_another(
+    model: TrainableCodec, pictures: list[np.ndarray], device: torch.device
+) -> None:
+    """On a GPU, where the first is recorded, as well."""
+    model = deepened(model, model.config).to(device)
+    drawn = Gradients(
+        model,
+        Pictures.of([picture.copy() for picture in pictures], device),
+        tune="visual",
+        count=2,
+        side=64,
+        textures=0.5,
+        overlays=draw_overlays(0).to(device),
+    )
+    seen = []
+    for _ in range(2):
+        batch = drawn()
+        found = model.transforms.synthesis.tail.weight.grad
+        assert found is not None
+        assert bool(found.isfinite().all())
+        seen.append((float(batch.loss), float(batch.bpp), float(found.norm())))
+        model.zero_grad(set_to_none=True)
+    assert all(value > 0 for values in seen for value in values)
+    assert all(a != b for a, b in zip(*seen, strict=True))
+
+
+def test_a_stage_that_diverges_goes_back() -> None:
+    averaged = {"weight": torch.ones(3)}
+    watch = Watch(averaged, Workers(torch.device("cpu")))
+
+    def go_on(loss: float, weight: float) -> list[bool]:
+        averaged["weight"].fill_(weight)
+        return [watch.diverged(torch.tensor(loss), averaged) for _ in range(WINDOW)]
+
+    assert not any(go_on(2.0, 10.0))
+    assert not any(go_on(2.5, 20.0))
+    for loss in (4.0, math.inf, math.nan):
+        assert go_on(loss, 30.0) == [False] * (WINDOW - 1) + [True]
+        assert averaged["weight"].tolist() == [20.0] * 3
+    assert watch.rate == 1 / 8
+    assert not any(go_on(2.5, 40.0))
+    assert averaged["weight"].tolist() == [40.0] * 3
+
+
 def test_textures_count_by_their_logarithm() -> None:
     """One crop that costs a thousand times as much must not outweigh the others."""
     level, bpp = torch.full((4,), 30), torch.ones(4)
     error = torch.tensor([1e5, 10.0, 10.0, 10.0])
-    weighed = rate_distortion_loss(bpp, error, level, drawn=1)
+    drawn = torch.tensor([True, False, False, False])
+    weighed = rate_distortion_loss(bpp, error, level, drawn)
     same = rate_distortion_loss(bpp, torch.full((4,), 10.0), level)
     assert same < weighed < 10 * same < rate_distortion_loss(bpp, error, level)
 

@@ -109,6 +109,7 @@ def command(
     with ProgressBar(count, "pictures", silent=quiet) as bar:
         for number, (path, data) in enumerate(zip(targets, files, strict=True)):
             bar.update(number, str(path))
-            picture = data if coded else saved(codec.decode(data), kind, LOSSY_QUALITY)[0]
+            with naming(str(path)):
+                picture = data if coded else saved(codec.decode(data), kind, LOSSY_QUALITY)[0]
             write_whole(path, picture, force=force)
     return 0

@@ -33,7 +33,7 @@ from vaecodec.train.fitting import Fitting
     help="Checkpoint (trunk.safetensors) to start from.",
 )
 @click.option(
-    "--batch", type=click.IntRange(1), help="Patches per step  [default: 16 on a CPU, 192 on a GPU]"
+    "--batch", type=click.IntRange(1), help="Patches per step  [default: 16 on a CPU, 64 on a GPU]"
 )
 @click.option(
     "--patch",
@@ -113,7 +113,7 @@ def command(
     except ImportError as error:
         raise VaeError(f"training needs the extra: pip install 'vaecodec[train]' ({error})") from error
 
-    batch = batch or (192 if gpu else 16)
+    batch = batch or (64 if gpu else 16)
     stage = Stage(
         data=data,
         out=out,

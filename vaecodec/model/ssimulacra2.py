@@ -113,8 +113,7 @@ def _power(x: Tensor, exponent: float) -> Tensor:
 def xyb(linear: Tensor, channels: Collection[int] = (X, Y, B)) -> dict[int, Tensor]:
     """Linear light, N x 3 x H x W, to `channels` of XYB as SSIMULACRA2 scales it, each N x H x W and
     around 0..1."""
-    cones = torch.tensor(_ABSORBANCE, dtype=torch.float32, device=linear.device)
-    cones = cones[: 3 if B in channels else 2]
+    cones = _absorbance(linear.device)[: 3 if B in channels else 2]
     mixed = (cones @ linear.flatten(2)).unflatten(2, linear.shape[2:]) + _BIAS
     a, b, *c = (_power(mixed, 1 / 3) - _BIAS ** (1 / 3)).unbind(1)
     y = (a + b) / 2
@@ -124,6 +123,11 @@ def xyb(linear: Tensor, channels: Collection[int] = (X, Y, B)) -> dict[int, Tens
     if c:
         found[B] = c[0] - y + 0.55
     return found
+
+
+@lru_cache(maxsize=4)
+def _absorbance(device: torch.device) -> Tensor:
+    return torch.tensor(_ABSORBANCE, dtype=torch.float32, device=device)
 
 
 @lru_cache(maxsize=32)

@@ -12,7 +12,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from vaecodec.model.config import LEVELS, ModelConfig
@@ -172,22 +171,9 @@ def _plus(x: Tensor, gains: Tensor, branch: Tensor) -> Tensor:
     return x.addcmul_(gains, branch)
 
 
-class _Limit(torch.autograd.Function):
-    """Values within -limit..limit, whose gradients pass all the same: hardly a value of a photograph is
-    beyond, and to tell them apart takes as long as the layers themselves."""
-
-    @staticmethod
-    def forward(context: FunctionCtx, x: Tensor, limit: Tensor) -> Tensor:
-        return x.clamp(-limit, limit)
-
-    @staticmethod
-    def backward(context: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
-
-
 def _limited(x: Tensor, limit: Tensor) -> Tensor:
     """x (N x H x W x C) within -limit..limit (C); overwrites x where no gradient is asked for."""
-    return cast(Tensor, _Limit.apply(x, limit)) if torch.is_grad_enabled() else x.clamp_(-limit, limit)
+    return x.clamp(-limit, limit) if torch.is_grad_enabled() else x.clamp_(-limit, limit)
 
 
 def _start_as_identity(block: LeanBlock | ModulatedBlock) -> None:

@@ -88,7 +88,7 @@ class Pictures:
         """Whether any picture has room for crops of `side`."""
         return bool((self.sizes >= side).all(dim=1).any())
 
-    def crops(self, count: int, side: int, generator: torch.Generator) -> Tensor:
+    def crops(self, count: int, side: int, generator: torch.Generator | None = None) -> Tensor:
         """`count` random crops, uint8 count x side x side x 3, flipped and transposed at random.
 
         Pictures are drawn in proportion to their area, among those large enough.

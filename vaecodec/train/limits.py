@@ -17,12 +17,21 @@ MARGIN = 1.5
 BATCH = 8
 
 
+def _trunks(model: TrainableCodec) -> list[Trunk]:
+    return [module for module in model.transforms.modules() if isinstance(module, Trunk)]
+
+
+def has_limits(model: TrainableCodec) -> bool:
+    """Whether `set_limits` has been called on it."""
+    return all(bool(trunk.limits.isfinite().all()) for trunk in _trunks(model))
+
+
 @torch.no_grad()
 def set_limits(model: TrainableCodec, pictures: Tensor) -> None:
     """Set `Trunk.limits` of both transforms from `pictures` (uint8, N x H x W x 3, sides multiples of
     64), coded at levels spread over the whole range."""
     hooks = []
-    trunks = [module for module in model.transforms.modules() if isinstance(module, Trunk)]
+    trunks = _trunks(model)
     peaks = [torch.zeros_like(trunk.limits) for trunk in trunks]
     for trunk, peak in zip(trunks, peaks, strict=True):
         trunk.limits.fill_(torch.inf)

@@ -24,22 +24,22 @@ from torch import Tensor
 
 from bitstream.errors import VaeError
 from vaecodec.geometry import HYPER_STRIDE
-from vaecodec.model.config import LEVELS, SIZES, ModelConfig, level_lambda
+from vaecodec.model.config import SIZES, ModelConfig, level_lambda
 from vaecodec.model.objective import distortion, squared_error
 from vaecodec.model.ssimulacra2 import visual_error
 from vaecodec.quality import DEFAULT_TUNE
 from vaecodec.train.data import Pictures, load, shared
+from vaecodec.train.divergence import Watch
 from vaecodec.train.fitting import Fitting
-from vaecodec.train.limits import set_limits
+from vaecodec.train.gradients import Gradients, full_precision
+from vaecodec.train.limits import has_limits, set_limits
 from vaecodec.train.model import (
-    Outcome,
     TrainableCodec,
     deepened,
     initialise_from_pictures,
-    log_lambda,
 )
 from vaecodec.train.optimizers import Optimizers, clip_gradients, multiplies_in_bfloat16
-from vaecodec.train.textures import paste_textures
+from vaecodec.train.textures import draw_overlays
 from vaecodec.train.workers import Workers
 
 WARM_UP_STEPS = 100
@@ -48,8 +48,6 @@ LARGE_PATCHES_FROM = 0.8
 FINISH_FROM = 0.9  # fake-quantised scale indices, transforms in full precision
 AVERAGE_DECAY = 0.998
 CHECKPOINT_SECONDS = 100
-#: Of photographs, roughly.
-USUAL_LOSS = 2.0
 HELD_OUT_LEVELS = (3, 15, 27, 39, 51, 60)
 HELD_OUT_SIDE = 256  # at most; held-out pictures give the largest multiple of 64 below
 
@@ -77,26 +75,6 @@ class Stage:
     tune: str = DEFAULT_TUNE
     textures: float = 0.04
     fitting: Fitting = field(default_factory=Fitting)
-
-
-def stratified_levels(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """One random level from each of `count` equal slices of the quality range, shuffled."""
-    order = torch.randperm(count, generator=generator, device=device)
-    position = (order + torch.rand(count, generator=generator, device=device)) / count
-    return (position * LEVELS).long().clamp(max=LEVELS - 1)
-
-
-def rate_distortion_loss(bpp: Tensor, distortion: Tensor, level: Tensor, drawn: int = 0) -> Tensor:
-    """Mean of R + lambda D, weighted by lambda^-0.5 so that high rates do not drown the low ones.
-
-    The first `drawn` items have textures, which cost many times what photographs do: they count by
-    the logarithm of that.
-    """
-    log_l = log_lambda(level)
-    weight = torch.exp(-0.5 * (log_l - 0.5 * math.log(level_lambda(0) * level_lambda(LEVELS - 1))))
-    loss = weight * (bpp + torch.exp(log_l) * distortion)
-    textures = USUAL_LOSS * torch.log1p(loss[:drawn] / USUAL_LOSS)
-    return torch.cat((textures, loss[drawn:])).mean()
 
 
 def learning_rate(stage: Stage, progress: float, step: int) -> float:
@@ -182,30 +160,24 @@ def train(
         )
     pictures = shared(read, workers, stage.out)
     del read
-    generator = torch.Generator(device).manual_seed(stage.seed * workers.count + workers.rank)
     model, history = build(stage, pictures)
     limiting = limiting_crops(pictures, stage.patch, stage.fitting.limiting_crops)
-    # A new model's values are still to grow: it gets its limits as the decay begins.
-    limited = stage.resume is not None
-    if limited:
-        set_limits(model, limiting)
+    # A new model's values are still to grow: it gets its limits as the decay begins. From then on they
+    # are part of what it computes.
+    limited = has_limits(model)
     model.mixed_precision(multiplies_in_bfloat16(device))
     optimizers = Optimizers(model)
     current = model.weights()
     averaged = {k: v.detach().clone() for k, v in current.items()}
     learned = dict(model.named_parameters())
-
-    def forward_eagerly(picture: Tensor, level: Tensor) -> tuple[Outcome, Tensor]:
-        outcome = model(picture, level)
-        return outcome, distortion(stage.tune, picture.float() / 255, outcome.picture)
-
-    forward = torch.compile(forward_eagerly) if device.type == "cuda" else forward_eagerly
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, but in what `full_precision` holds
 
     past_steps, past_minutes = int(history["steps"]), float(history["minutes"])
     start = saved = logged = time.monotonic()
     step, logged_step, decaying, done = 0, 0, False, 0.0
     share = max(1, stage.batch // workers.count)
-    room = pictures.fits(2 * stage.patch)
+    room, phase = pictures.fits(2 * stage.patch), (False, False)
     log = (stage.out / "log.jsonl").open("a", encoding="utf-8")
 
     def about() -> dict[str, object]:
@@ -218,32 +190,45 @@ def train(
             "stages": [*history["stages"], stage_record(stage, step, start, count, workers.count)],
         }
 
-    chance = np.random.default_rng([stage.seed, workers.rank])
+    seed = stage.seed * workers.count + workers.rank  # every process draws crops of its own
+    torch.manual_seed(seed)
+    overlays = draw_overlays(seed).to(device)
+    gradients: Gradients | None = None
+    watch = Watch(averaged, workers)
     while done < 1:
         large = done >= LARGE_PATCHES_FROM and room
-        if done >= FINISH_FROM:
-            model.indices.fake_quantise = True
-            model.mixed_precision(False)
-        batch = max(1, share // 4) if large else share
-        side = 2 * stage.patch if large else stage.patch
-        picture = pictures.crops(batch, side, generator)
-        drawn = int(chance.binomial(batch, stage.textures))
-        if drawn:
-            picture[:drawn] = paste_textures(picture[:drawn], chance)
-        level = stratified_levels(batch, generator, device)
-        outcome, error = forward(picture, level)
-        loss = rate_distortion_loss(outcome.bpp, error, level, drawn)
-        loss.backward()
+        finishing = done >= FINISH_FROM
+        if gradients is None or (large, finishing) != phase:
+            phase = large, finishing
+            if finishing:
+                model.indices.fake_quantise = True
+                model.mixed_precision(False)
+            batch = max(1, share // 4) if large else share
+            gradients = Gradients(
+                model,
+                pictures,
+                tune=stage.tune,
+                count=batch,
+                side=2 * stage.patch if large else stage.patch,
+                textures=stage.textures,
+                overlays=overlays,
+            )
+        outcome = gradients()
         now = time.monotonic()
         done = workers.average(model.parameters(), (now - start) / (60 * stage.minutes))
         norm = clip_gradients(model.parameters())
-        optimizers.step(learning_rate(stage, done, step))
+        optimizers.step(watch.rate * learning_rate(stage, done, step))
         decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(
                 [averaged[name] for name in learned], [current[name] for name in learned], 1 - decay
             )
         step += 1
+        if watch.diverged(outcome.loss, averaged):
+            model.load_weights(averaged)
+            optimizers = Optimizers(model)
+            limited = has_limits(model)
+            log.write(json.dumps({"diverged_before": past_steps + step, "rate": watch.rate}) + "\n")
         if not limited and done >= min(stage.decay_from, FINISH_FROM):
             set_limits(model, limiting)
             averaged |= {k: v.clone() for k, v in current.items() if k not in learned}
@@ -255,8 +240,8 @@ def train(
             row = {
                 "step": past_steps + step,
                 "minutes": round((now - start) / 60, 2),
-                "loss": round(float(loss.detach()), 4),
-                "bpp": round(float(outcome.bpp.detach().mean()), 4),
+                "loss": round(float(outcome.loss), 4),
+                "bpp": round(float(outcome.bpp), 4),
                 "gradient_norm": round(float(norm), 3),
                 "pictures_per_second": round(
                     (step - logged_step) * batch * workers.count / (now - logged), 1
@@ -294,7 +279,8 @@ def finish(
     model.load_weights(averaged)
     model.mixed_precision(False)
     model.indices.fake_quantise = True
-    rows = held_out_table(model, held_out, stage.tune)
+    with full_precision():
+        rows = held_out_table(model, held_out, stage.tune)
     record = {**about, "held_out": rows, "held_out_score": held_out_score(rows)}
     save_checkpoint(stage.out / "final.safetensors", model.weights(), record)
     with (stage.out / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -316,10 +302,10 @@ def fitting_crops(pictures: Pictures, patch: int, count: int) -> list[np.ndarray
 def build(stage: Stage, pictures: Pictures) -> tuple[TrainableCodec, dict]:
     """A model to train: resumed, or initialised from the pictures themselves."""
     if stage.resume is None:
-        model = TrainableCodec(SIZES[stage.size]).to(stage.device)
+        model = TrainableCodec(SIZES[stage.size])
         sample = pictures.crops(512, 64, torch.Generator(stage.device).manual_seed(1))
         initialise_from_pictures(model, sample)
-        return model, {"steps": 0, "minutes": 0.0, "stages": []}
+        return model.to(stage.device), {"steps": 0, "minutes": 0.0, "stages": []}
     model, about = read_model(stage.resume)
     template = SIZES.get(model.config.size, model.config)
     if model.config != template:

@@ -127,13 +127,18 @@ def deepened(model: TrainableCodec, config: ModelConfig) -> TrainableCodec:
     weights = deep.weights()
     for name, value in model.weights().items():
         path = name.split(".")
-        if path[-1] == "limits":  # every stage sets them anew
-            continue
-        if "blocks" in path:
+        if "blocks" in path or path[-1] == "limits":
             trunks = (m.get_submodule(".".join(path[:3])) for m in (model, deep))
             old, new = (len(cast(Trunk, trunk).blocks) for trunk in trunks)
             if new < old:
                 raise ValueError(f"{old} blocks do not fit into {new}")
+        if path[-1] == "limits":
+            first, second = value[: old // 2 + 1], value[old // 2 + 1 :]
+            more = (new // 2 - old // 2, (new - new // 2) - (old - old // 2))
+            value = torch.cat(
+                (first, first[-1:].expand(more[0], -1), second, value[-1:].expand(more[1], -1))
+            )
+        elif "blocks" in path:
             index = int(path[4])
             path[4] = str(index + new // 2 - old // 2 if index >= old // 2 else index)
         weights[".".join(path)] = value

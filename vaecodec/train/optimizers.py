@@ -114,6 +114,9 @@ def clip_gradients(parameters: Iterable[nn.Parameter]) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     scale = torch.where(norm.isfinite(), (GRADIENT_NORM / norm).clamp(max=1), 0.0)
-    for gradient in gradients:
-        gradient.nan_to_num_(0, 0, 0).mul_(scale)
+    # In one piece: a GPU would wait for the host, which launches them one by one.
+    flat = torch.cat([gradient.flatten() for gradient in gradients]).nan_to_num_(0, 0, 0).mul_(scale)
+    pieces: list[Tensor] = list(flat.split([gradient.numel() for gradient in gradients]))
+    limited = [piece.view_as(g) for piece, g in zip(pieces, gradients, strict=True)]
+    torch._foreach_copy_(gradients, limited)
     return norm

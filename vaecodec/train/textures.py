@@ -15,6 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+#: Textures drawn beforehand, so that no device waits for the host, and their sides at most.
+OVERLAYS = 512
+SIDE = 128
 #: Contrast, from a faint pattern on grey to the whole range of samples.
 CONTRASTS = (0.1, 1.0)
 
@@ -136,13 +139,31 @@ def random_texture(rng: np.random.Generator) -> Texture:
     )
 
 
-def paste_textures(pictures: Tensor, rng: np.random.Generator) -> Tensor:
-    """The same pictures (uint8, N x H x W x 3) with a part of each covered by a texture: a patch of 16
-    pixels to a whole side."""
-    _, height, width, _ = pictures.shape
-    covered = pictures.cpu().numpy().copy()
-    for picture in covered:
-        h, w = (min(side, round(16 * (side / 8) ** rng.random())) for side in (height, width))
-        top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
-        picture[top : top + h, left : left + w] = random_texture(rng).draw(h, w)
-    return torch.from_numpy(covered).to(pictures.device)
+def draw_overlays(seed: int) -> Tensor:
+    """What `paste` chooses from: uint8, OVERLAYS x SIDE x SIDE x 4, each a texture in a rectangle of 16
+    pixels to a whole side, whose place is where the fourth channel is 1 (0 around it)."""
+    rng = np.random.default_rng(seed)
+    overlays = np.zeros((OVERLAYS, SIDE, SIDE, 4), np.uint8)
+    for overlay in overlays:
+        h, w = (min(SIDE, round(16 * (SIDE / 8) ** rng.random())) for _ in range(2))
+        top, left = rng.integers(SIDE - h + 1), rng.integers(SIDE - w + 1)
+        place = overlay[top : top + h, left : left + w]
+        place[..., :3] = random_texture(rng).draw(h, w)
+        place[..., 3] = 1
+    return torch.from_numpy(overlays)
+
+
+def paste(overlays: Tensor, pictures: Tensor, drawn: Tensor) -> Tensor:
+    """`pictures` (uint8, N x H x W x 3), those of `drawn` (bool, N) with a random one of `overlays`, as
+    `draw_overlays` makes them, somewhere upon them."""
+    n, height, width, _ = pictures.shape
+    device, side = pictures.device, overlays.shape[1]
+    corner = torch.rand(n, 2, device=device)
+    shift = [(corner[:, i] * (length - side)).long() for i, length in enumerate((height, width))]
+    row = torch.arange(height, device=device) - shift[0][:, None]
+    column = torch.arange(width, device=device) - shift[1][:, None]
+    inside = ((row >= 0) & (row < side))[:, :, None] & ((column >= 0) & (column < side))[:, None, :]
+    which = torch.randint(len(overlays), (n, 1, 1), device=device)
+    found = overlays[which, row.clamp(0, side - 1)[:, :, None], column.clamp(0, side - 1)[:, None, :]]
+    covered = inside[..., None] & (found[..., 3:] > 0) & drawn[:, None, None, None]
+    return torch.where(covered, found[..., :3], pictures)

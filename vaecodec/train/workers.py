@@ -49,6 +49,12 @@ class Workers:
         torch._foreach_copy_(gradients, means)
         return float(flat[0])
 
+    def mean(self, value: Tensor) -> float:
+        """The mean over the processes of a scalar."""
+        if self.count > 1:
+            distributed.all_reduce(value)
+        return float(value) / self.count
+
     def broadcast(self, value: Any) -> Any:
         """What the first process gives, in all."""
         box = [value]

@@ -24,7 +24,7 @@ from vaecodec.model import registry
 from vaecodec.model.registry import ModelEntry
 from vaecodec.quality import check_whole
 from vaecodec.sources import Source, naming, read_source
-from vaecodec.uses.latents import latents
+from vaecodec.uses.latents import latent_of
 
 FOLDER = registry.FOLDER / "embedding"
 #: Numbers that an embedding consists of.
@@ -105,10 +105,9 @@ def embed(
     codec = chosen(codec)
     data, name = read_source(source)
     with naming(name):
-        header = container.parse(data, max_pixels).header
-        if header.lossless:
+        file = container.parse(data, max_pixels)
+        if file.header.lossless:
             image = codec.decode(data, max_pixels=max_pixels)
-            data = codec.encode(image, lossless=False)
-            header = container.parse(data, max_pixels).header
-        projection = projection_of(codec.entry_of(header.model_id))
-        return projection(latents(data, max_pixels=max_pixels, codec=codec))
+            file = container.parse(codec.encode(image, lossless=False), max_pixels)
+        projection = projection_of(codec.entry_of(file.header.model_id))
+        return projection(latent_of(codec, file))

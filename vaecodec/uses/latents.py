@@ -7,10 +7,9 @@ import sys
 import numpy as np
 
 from bitstream import container
-from bitstream.errors import VaeError
+from bitstream.container import Container
 from vaecodec import decoding
 from vaecodec.codec import Codec, chosen
-from vaecodec.geometry import Rectangle, latent_size
 from vaecodec.quality import check_whole
 from vaecodec.sources import Source, naming, read_source
 
@@ -31,10 +30,13 @@ def latents(
     check_whole("max_pixels", max_pixels, 1, sys.maxsize)
     codec = chosen(codec)
     data, name = read_source(source)
-    with naming(name), codec.own_settings():
-        file = container.parse(data, max_pixels)
-        if file.header.lossless:
-            raise VaeError("the picture is stored without loss and has no latent")
-        whole = Rectangle(0, 0, *latent_size(file.header.height, file.header.width))
+    with naming(name):
+        return latent_of(codec, container.parse(data, max_pixels))
+
+
+def latent_of(codec: Codec, file: Container) -> np.ndarray:
+    """The same of a parsed file."""
+    decoding.check_latent(file.header)
+    with codec.own_settings():
         model = codec.loaded(file.header.model_id)
-        return decoding.decode_latents(model, [file], whole).values[0].cpu().numpy()
+        return decoding.whole_latent(model, file).cpu().numpy()

@@ -15,9 +15,11 @@ import numpy as np
 
 from bitstream import container, entropy
 from bitstream.container import GREY, RGB, Container, Header
-from bitstream.errors import BadType, BadValue, VaeError
+from bitstream.errors import BadType, BadValue
+from vaecodec import decoding
 from vaecodec.codec import Codec, chosen
 from vaecodec.geometry import groups, latent_size
+from vaecodec.model.load import LoadedModel
 from vaecodec.quality import TOP_LEVEL, check_whole
 from vaecodec.sources import Source, naming, read_source
 
@@ -93,22 +95,23 @@ def sample(
         check_whole("level", level, 0, TOP_LEVEL)
         model_id = codec.of_tune(tune).id
         header = Header(width=width, height=height, colour=RGB, depth=8, model_id=model_id, level=level)
-        return _drawn(codec, header, None, seed, count)
+        return _drawn(codec, codec.loaded(model_id), header, None, seed, count)
     if (size, level, tune) != (None, None, None):
         raise BadValue("size, level and tune are those of the file that the pictures are to be like")
     data, name = read_source(like)
     with naming(name):
         file = container.parse(data)
-        if file.header.lossless:
-            raise VaeError("the picture is stored without loss and has no latent")
+        decoding.check_latent(file.header)
         header = replace(file.header, colour=GREY if file.header.grey else RGB)
-        return _drawn(codec, header, file, seed, count)
+        model = codec.loaded(header.model_id)
+        for stream in file.streams:  # what is none is said here, with the name of the file
+            entropy.Decoder(model.tables, stream)
+        return _drawn(codec, model, header, file, seed, count)
 
 
 def _drawn(
-    codec: Codec, header: Header, kept: Container | None, seed: int, count: int
+    codec: Codec, model: LoadedModel, header: Header, kept: Container | None, seed: int, count: int
 ) -> Iterator[bytes]:
-    model = codec.loaded(header.model_id)
     rectangles = list(groups(*latent_size(header.height, header.width)))
     for number in range(count):
         streams = []
