@@ -112,10 +112,12 @@ class Linear(nn.Module):
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
+        self.standardise = nn.BatchNorm1d(2 * channels, affine=False)
         self.layer = nn.Linear(2 * channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(torch.cat((x.mean(dim=(2, 3)), x.std(dim=(2, 3))), dim=1))
+        found = torch.cat((x.mean(dim=(2, 3)), x.std(dim=(2, 3))), dim=1)
+        return self.layer(self.standardise(found))
 
 
 def convolutional(channels: int, classes: int) -> nn.Module:
