@@ -316,11 +316,11 @@ def test_the_network_of_features_knows_a_cat() -> None:
     import skimage.data
     import torch
 
-    from vaecodec.bench.metrics import _features_network
+    from vaecodec.bench.metrics import efficientnet
 
     cat = np.asarray(Image.fromarray(skimage.data.chelsea()).resize((224, 224)))
     with torch.inference_mode():
-        assert int(_features_network()(imagenet_input(cat)).argmax()) == 285  # Egyptian cat
+        assert int(efficientnet()(imagenet_input(cat)).argmax()) == 285  # Egyptian cat
     assert features(cat, cat[::-1]) > 0.1
     assert features(cat[:31], cat[:31]) is None
 

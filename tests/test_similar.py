@@ -184,7 +184,7 @@ def test_a_file_counts_once(run: Run, folder: Path, tmp_path: Path) -> None:
     assert "of 1 files no two are alike" in error
     code, out, error = run("similar", album, "--to", first)
     assert (code, out) == (0, "")
-    assert "of 0 files none is so alike" in error
+    assert "there is no other .vae file" in error
     # But a copy is another file, and the same to the last bit.
     shutil.copy(first, album / "copy.vae")
     code, out, _ = run("similar", album, "--duplicates", "--at-least", 1)
@@ -256,6 +256,23 @@ def test_what_is_no_index(run: Run, folder: Path, tmp_path: Path) -> None:
         assert code == 1
         assert path.name in error
         assert before is None or path.read_bytes() == before
+
+
+@pytest.mark.parametrize("where", [5, 60, -3, None])
+def test_a_damaged_index(run: Run, folder: Path, tmp_path: Path, where: int | None) -> None:
+    """A byte changed in its length, its header or a vector, or the file cut."""
+    index = tmp_path / "index"
+    assert run("similar", folder, "--duplicates", "--index", index)[0] == 0
+    damaged = bytearray(index.read_bytes())
+    if where is None:
+        del damaged[-7:]
+    else:
+        damaged[where] ^= 1
+    index.write_bytes(damaged)
+    code, out, error = run("similar", folder, "--duplicates", "--index", index)
+    assert (code, out) == (1, "")
+    assert "index: exists already, and is no index of embeddings, or damaged" in error
+    assert index.read_bytes() == damaged
 
 
 def test_usage(run: Run, folder: Path) -> None:

@@ -508,6 +508,50 @@ def samples(figures: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def probe(figures: dict[str, Any]) -> list[str]:
+    """A `tools/probe.py` file."""
+    photographs, textures = figures["photographs"], figures["textures"]
+    qualities = list(next(iter(photographs["accuracy"].values())))
+    side, most = figures["side"], 100 * photographs["most_frequent"]
+    columns = [f"{task}, {quality}" for task in ("photographs", "textures") for quality in qualities]
+    lines = [
+        f"## Recognition from latents and from pixels ({figures['model']})",
+        "",
+        f"Crops of {side} x {side}, coded at qualities {', '.join(qualities)}; per cent right of:",
+        "",
+        "- *photographs*: the class that EfficientNet-Lite0 gives a crop, of"
+        f" {photographs['classes']} (the most frequent: {most:.0f} %);"
+        f" {photographs['training']} crops to train on, {photographs['tested']} of other pictures;",
+        f"- *textures*: which of {textures['classes']} kinds a drawn one is;"
+        f" {textures['training']} to train on, {textures['tested']} others.",
+        "",
+        "One training, on files of all qualities.",
+        "",
+        "    python tools/probe.py DATA MODEL FILE",
+        "",
+        f"| classifier | {' | '.join(columns)} |",
+        f"|---|{'---:|' * len(columns)}",
+    ]
+    for name, row in photographs["accuracy"].items():
+        both = [*row.values(), *textures["accuracy"][name].values()]
+        lines.append(f"| {name} | {' | '.join(f'{100 * value:.1f}' for value in both)} |")
+    lines += [
+        "",
+        f"From a file to the answer, one thread ({figures['machine']}):",
+        "",
+        "| read | ms | classifier | ms |",
+        "|---|---:|---|---:|",
+    ]
+    ms = figures["milliseconds"]
+    for read, network in (
+        ("latents", "convolutional, of latents"),
+        ("pixels", "convolutional, of pixels"),
+        ("pixels", "usual network"),
+    ):
+        lines.append(f"| {read} | {ms[read]:.1f} | {network} | {ms[network]:.1f} |")
+    return [*lines, ""]
+
+
 def main() -> None:
     lines = [
         "# Results",
@@ -527,6 +571,8 @@ def main() -> None:
         lines += large(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("classifier*.json")):
         lines += classifier(json.loads(path.read_text()))
+    for path in sorted(FOLDER.glob("probe*.json")):
+        lines += probe(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("embedding*.json")):
         lines += embedding(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("samples*.json")):

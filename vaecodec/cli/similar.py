@@ -125,17 +125,21 @@ def command(
         wanted = embed(_as_vae(to, codec), codec=codec)
     paths = _distinct(found, None if to is None else Path(to))
     kept, failures = _embedded(paths, codec, kept_in, quiet=quiet, as_json=as_json)
+    if not kept:
+        if not failures and not quiet:
+            notice("there is no other .vae file")
+        return 1 if failures else 0
     paths, vectors = list(kept), np.array(list(kept.values()))
     if to is not None:
         least = -1.0 if at_least is None else at_least
-        matches = similar.nearest(vectors, wanted, count, least) if paths else []
+        matches = similar.nearest(vectors, wanted, count, least)
         for number, alike in matches:
             fields = {"file": str(paths[number]), "alike": round(alike, 4)}
             say(json.dumps(fields) if as_json else f"{alike:6.3f}  {paths[number]}")
         outcome = "" if matches else "none is so alike"
     else:
         least = similar.SAME if at_least is None else at_least
-        groups = similar.duplicates(vectors, least) if paths else []
+        groups = similar.duplicates(vectors, least)
         for numbers in groups:
             names = [str(paths[number]) for number in numbers]
             say(json.dumps({"files": names}) if as_json else "\n".join((*names, "")))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from bitstream.errors import VaeError
 from vaecodec.files import make_parents, write_whole
@@ -21,9 +23,9 @@ _KEY = "vaecodec.embeddings"
 class Index:
     """Embeddings by file, of which each is known by its name, size and time of change.
 
-    It is a safetensors file: `vectors` (float32, N x DIMENSIONS), and as metadata the files, and which
-    weights made them: with others they mean nothing, and the index begins anew. Raises VaeError if
-    `path` exists and is no index.
+    It is a safetensors file: `vectors` (float32, N x DIMENSIONS), and as metadata the files, a checksum
+    of both, and which weights made them: with others they mean nothing, and the index begins anew.
+    Raises VaeError if `path` exists and is no index, or damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,18 +40,21 @@ class Index:
             self._changed = True
             return
         try:
-            with safe_open(path, "np") as file:
-                about = json.loads((file.metadata() or {})[_KEY])
-                vectors = file.get_tensor("vectors")
+            data = path.read_bytes()
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            about = json.loads(header["__metadata__"][_KEY])
+            vectors = load(data)["vectors"]
             files = [(str(name), int(size), int(when)) for name, size, when in about["files"]]
             if vectors.dtype != np.float32 or vectors.shape != (len(files), DIMENSIONS):
                 raise ValueError("other vectors were expected")
+            if about["sha256"] != _checksum(about["files"], vectors):
+                raise ValueError("something has changed since it was written")
             if about["weights"] == fingerprint():
                 self._known = dict(zip(files, vectors, strict=True))
         except OSError as error:
             raise VaeError(f"cannot be read ({error.strerror or error})").in_file(str(path)) from error
         except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
-            raise VaeError("exists already, and is no index of embeddings").in_file(
+            raise VaeError("exists already, and is no index of embeddings, or damaged").in_file(
                 str(path)
             ) from error
 
@@ -69,10 +74,15 @@ class Index:
         if not self._changed:
             return
         kept = {state: v for state, v in self._known.items() if _state(Path(state[0])) == state}
-        about = {"weights": fingerprint(), "files": list(kept)}
+        files = list(kept)
         vectors = np.array(list(kept.values()), np.float32).reshape(-1, DIMENSIONS)
+        about = {"weights": fingerprint(), "files": files, "sha256": _checksum(files, vectors)}
         write_whole(self._path, save({"vectors": vectors}, {_KEY: json.dumps(about)}), force=True)
         self._changed = False
+
+
+def _checksum(files: Sequence[Sequence[object]], vectors: np.ndarray) -> str:
+    return hashlib.sha256(json.dumps(files).encode() + vectors.tobytes()).hexdigest()
 
 
 def _state(path: Path) -> tuple[str, int, int] | None:
