@@ -15,6 +15,15 @@ STRUCTURE_WEIGHT, CONTRAST_WEIGHT = 7.0, 30.0
 COLOUR_WEIGHT = 5e4
 
 
+def described(tune: str) -> str:
+    """The distortion of a tune in letters, as docs/model.md explains them."""
+    if tune == "psnr":
+        return "MSE"
+    structure = f"{STRUCTURE_SHARE:g} * {STRUCTURE_WEIGHT:g} E"
+    contrast = f"{CONTRAST_SHARE:g} * {CONTRAST_WEIGHT:g} J"
+    return f"{MSE_SHARE:g} MSE + {structure} + {contrast} + {COLOUR_WEIGHT:g} C"
+
+
 def squared_error(wanted: Tensor, found: Tensor) -> Tensor:
     """Mean squared error on the scale 0..255 of each of N pictures (float N x H x W x 3, 0..1)."""
     return (found - wanted).square().mean(dim=(1, 2, 3)) * 255**2

@@ -7,6 +7,7 @@ picture depends on the synthesis transform: none of them has to be exact across 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -137,11 +138,14 @@ class Trunk(nn.Module):
         self.log_gain = LevelTable(channels)
         self.register_buffer("limits", torch.full((blocks + 1, channels), torch.inf))
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+    def forward(self, x: Tensor, level: Tensor, shifts: Sequence[Tensor] = ()) -> Tensor:
+        """`shifts`: of each block's gains, if any."""
         middle = len(self.blocks) // 2
         gain = torch.exp(self.log_gain(level))
         blocks = cast("list[Block]", self.blocks)
         gains = [block.gains(level) for block in blocks]
+        if shifts:
+            gains = [own + shift for own, shift in zip(gains, shifts, strict=True)]
         first, *limits = self.limits
         x = x.clamp(-first, first)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed_precision):

@@ -26,7 +26,7 @@ from bitstream.errors import VaeError
 from vaecodec.geometry import HYPER_STRIDE
 from vaecodec.model.config import LEVELS, SIZES, ModelConfig, level_lambda
 from vaecodec.model.contrast import lost_contrast
-from vaecodec.model.objective import distortion, squared_error
+from vaecodec.model.objective import described, distortion, squared_error
 from vaecodec.model.ssimulacra2 import linear_light, visual_error
 from vaecodec.quality import DEFAULT_TUNE
 from vaecodec.train.data import Pictures, load, shared
@@ -350,6 +350,7 @@ def stage_record(stage: Stage, steps: int, start: float, count: int, workers: in
         "learning_rate": stage.learning_rate,
         "decay_from": round(stage.decay_from, 3),
         "tune": stage.tune,
+        "objective": described(stage.tune),
         "textures": stage.textures,
         "seed": stage.seed,
         "hardware": hardware,
