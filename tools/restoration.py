@@ -36,7 +36,7 @@ from vaecodec.quality import TUNES
 SIGMAS = (15, 25)
 WIDTH, HEIGHT = 512, 384
 JPEG_QUALITIES = (10, 30, 60)
-QUALITIES = (10, 25, 40, 55, 70, 85)
+QUALITIES = (15, 35, 55, 75)
 #: Patch, search distance and strength of non-local means that scikit-image's gallery takes for a known
 #: sigma, in its fast mode.
 NON_LOCAL = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": 2}
@@ -164,7 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("pictures", type=Path, metavar="PICTURES")
     parser.add_argument("out", type=Path, metavar="OUT.json")
-    parser.add_argument("--count", type=int, default=8)
+    parser.add_argument("--count", type=int, default=5)
     given = parser.parse_args()
     paths = sorted(given.pictures.glob("*.png"))
     paths = [paths[(2 * k + 1) * len(paths) // (2 * given.count)] for k in range(given.count)]

@@ -23,7 +23,7 @@ from vaecodec.bench.summary import TUNE_METRICS, Comparison, compare, curves_of,
 from vaecodec.files import write_whole
 from vaecodec.model import registry
 from vaecodec.model.registry import ModelEntry
-from vaecodec.quality import DEFAULT_EFFORT
+from vaecodec.quality import DEFAULT_EFFORT, TUNES
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks" / "results"
@@ -589,13 +589,28 @@ def _some_curve(models: dict[str, Any]) -> list[dict[str, Any]]:
     return list(next(iter(case.values()))["curve"])
 
 
+def retired(lines: list[str]) -> list[str]:
+    """What is to be said of models that are named in `lines` and no longer shipped."""
+    shipped = {entry.name for entry in registry.registered()}
+    sizes, tunes = "|".join(registry.PREFERENCE), "|".join(TUNES)
+    named = set(re.findall(rf"\b(?:{sizes})-(?:{tunes})-\d+\b", "\n".join(lines)))
+    if not (gone := sorted(named - shipped)):
+        return []
+    return [
+        f"Shipped no longer: {', '.join(gone)}. What was measured with such a model holds for its",
+        "structure, which is that of the models shipped; rates and likenesses differ a little.",
+        "",
+    ]
+
+
 def main() -> None:
-    lines = [
+    head = [
         "# Results",
         "",
         "Written by `python tools/write_results.py` from `benchmarks/results/`.",
         "",
     ]
+    lines: list[str] = []
     for path in sorted(FOLDER.glob("kodak*.json")):
         lines += kodak(read_results(path), path.stem.removeprefix("kodak-"))
     for path in sorted(FOLDER.glob("guards*.json")):
@@ -620,7 +635,7 @@ def main() -> None:
         lines += folder(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("fuzz*.json")):
         lines += fuzz(json.loads(path.read_text()))
-    (ROOT / "docs" / "results.md").write_text("\n".join(lines).rstrip() + "\n")
+    (ROOT / "docs" / "results.md").write_text("\n".join(head + retired(lines) + lines).rstrip() + "\n")
 
 
 if __name__ == "__main__":
