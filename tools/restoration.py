@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 from skimage.restoration import denoise_nl_means
 
-from vaecodec.bench.curves import Curve, leads
+from vaecodec.bench.curves import RATES
 from vaecodec.bench.metrics import psnr, ssimulacra2
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
@@ -36,7 +36,7 @@ from vaecodec.quality import TUNES
 SIGMAS = (15, 25)
 WIDTH, HEIGHT = 512, 384
 JPEG_QUALITIES = (10, 30, 60)
-QUALITIES = (15, 35, 55, 75)
+QUALITIES = (10, 25, 40, 60, 75)
 #: Patch, search distance and strength of non-local means that scikit-image's gallery takes for a known
 #: sigma, in its fast mode.
 NON_LOCAL = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": 2}
@@ -154,17 +154,25 @@ def measured(
     return rows
 
 
-def above(plain: list[dict[str, float]], rows: list[dict[str, float]], metric: str) -> float:
-    """By how much `rows` are better than `plain` at equal rate: mean over the rates that both reach."""
-    curves: list[Curve] = [[(row["bpp"], row[metric]) for row in each] for each in (plain, rows)]
-    return round(float(np.mean(list(leads(curves[0], curves[1]).values()))), 3)
+def above(plain: list[dict[str, float]], rows: list[dict[str, float]], metric: str) -> float | None:
+    """By how much `rows` are better than `plain` at equal rate: mean over those of RATES that both
+    reach, None if there is none. Plain curves fall where they begin to hold the noise."""
+
+    def at_rates(curve: list[dict[str, float]]) -> np.ndarray:
+        rates = np.log([row["bpp"] for row in curve])
+        values = [row[metric] for row in curve]
+        return np.interp(np.log(RATES), rates, values, left=np.nan, right=np.nan)
+
+    difference = at_rates(rows) - at_rates(plain)
+    reached = difference[~np.isnan(difference)]
+    return round(float(reached.mean()), 3) if reached.size else None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("pictures", type=Path, metavar="PICTURES")
     parser.add_argument("out", type=Path, metavar="OUT.json")
-    parser.add_argument("--count", type=int, default=5)
+    parser.add_argument("--count", type=int, default=4)
     given = parser.parse_args()
     paths = sorted(given.pictures.glob("*.png"))
     paths = [paths[(2 * k + 1) * len(paths) // (2 * given.count)] for k in range(given.count)]
