@@ -576,12 +576,16 @@ def restoration(figures: dict[str, Any]) -> list[str]:
         for way in ways:
             rows = [found[what][way] for found in models.values()]
             told = " | ".join(
-                f"{row['psnr above plain']:+.2f} | {row['ssimulacra2 above plain']:+.1f} "
+                f"{_signed(row['psnr above plain'], 2)} | {_signed(row['ssimulacra2 above plain'], 1)} "
                 f"| {row['seconds before'] + row['seconds']:.2f}"
                 for row in rows
             )
             lines.append(f"| {what} | {way} | {told} |")
     return [*lines, ""]
+
+
+def _signed(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:+.{digits}f}"
 
 
 def _some_curve(models: dict[str, Any]) -> list[dict[str, Any]]:

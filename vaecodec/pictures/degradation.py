@@ -23,8 +23,9 @@ RESPONSE = 6.0
 SUM_AT_50 = 3688
 
 
-#: Noise that is left alone where its strength is to be found: textures look like as much.
-LEAST_NOISE = 2.5
+#: Noise that is left alone where its strength is to be found: textures look like 3 of it, and below 10
+#: nothing is gained at equal size (docs/latents.md).
+LEAST_NOISE = 8.0
 
 
 def to_undo(picture: Picture, restoration: Restoration) -> Degradation | None:
