@@ -187,7 +187,7 @@ def test_damping_is_not_taken_where_it_does_harm(
 ) -> None:
     """Where no error at all is tolerated, nearly every cell is damped, and what comes of it is worse
     than what was there before."""
-    monkeypatch.setattr("vaecodec.encoding.strange", lambda *_: True)
+    monkeypatch.setattr("vaecodec.encoding.alternating", lambda *_: True)
     monkeypatch.setattr(damping, "TOLERANCE", 0.0)
     checked = codec.encode(photo, 50)
     monkeypatch.undo()
@@ -197,7 +197,7 @@ def test_damping_is_not_taken_where_it_does_harm(
 def test_what_cannot_be_damped_is_stored_without_loss(
     codec: Codec, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vaecodec.encoding.strange", lambda *_: True)
+    monkeypatch.setattr("vaecodec.encoding.alternating", lambda *_: True)
     monkeypatch.setattr(damping, "TOLERANCE", -1e9)
     monkeypatch.setattr(damping, "DESTROYED", -1e9)
     assert container.parse(codec.encode(photo, 50)).header.lossless

@@ -46,6 +46,7 @@ SHIPPED = (
     "vaecodec/weights/*.json",
     "vaecodec/weights/*.safetensors",
     "vaecodec/weights/embedding/*.safetensors",
+    "vaecodec/weights/restoring/*.safetensors",
 )
 DIST_INFO = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 #: The first level of the sdist.

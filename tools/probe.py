@@ -26,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,6 +98,7 @@ def photographs(data: Path, count: int) -> Task:
 
 
 def textures() -> Task:
+    """`TEXTURES` drawn ones, whose kind is known."""
     rng = np.random.default_rng(1)
     kinds = sorted(KINDS)
     drawn = [random_texture(rng) for _ in range(TEXTURES)]
@@ -180,6 +182,11 @@ def as_vectors(pixels: Tensor) -> Tensor:
     return F.pixel_unshuffle(pixels, CELL)
 
 
+def latent_channels(codec: Codec) -> int:
+    """M, of its latents."""
+    return int(codec.entry.card["config"]["latent_channels"])
+
+
 def measured(task: Task, codec: Codec, qualities: list[int]) -> dict[str, object]:
     """Accuracies of every classifier at every quality, of 0..1."""
     count = int(task.classes.max()) + 1
@@ -189,8 +196,8 @@ def measured(task: Task, codec: Codec, qualities: list[int]) -> dict[str, object
     files = [codec.encode(crop, next(turns), lossless=False) for crop in training]
     readers = {"latents": of_latents, "pixels": of_pixels}
     kinds = {
-        "latents, linear": ("latents", Linear(codec_channels(codec), count)),
-        "latents, convolutional": ("latents", convolutional(codec_channels(codec), count)),
+        "latents, linear": ("latents", Linear(latent_channels(codec), count)),
+        "latents, convolutional": ("latents", convolutional(latent_channels(codec), count)),
         "pixels, linear": ("vectors", Linear(3 * CELL**2, count)),
         "pixels, convolutional": ("vectors", convolutional(3 * CELL**2, count)),
         "pixels, usual network": ("pixels", usual(count)),
@@ -227,17 +234,13 @@ def measured(task: Task, codec: Codec, qualities: list[int]) -> dict[str, object
     }
 
 
-def codec_channels(codec: Codec) -> int:
-    return int(codec.entry.card["config"]["latent_channels"])
-
-
-def milliseconds(work: Callable[[bytes], object], files: list[bytes]) -> float:
-    """Of one file, on average."""
-    work(files[0])
+def milliseconds(work: Callable[[Any], object], given: list[Any]) -> float:
+    """Of one of those given, on average."""
+    work(given[0])
     start = time.perf_counter()
-    for file in files:
-        work(file)
-    return round(1e3 * (time.perf_counter() - start) / len(files), 2)
+    for each in given:
+        work(each)
+    return round(1e3 * (time.perf_counter() - start) / len(given), 2)
 
 
 def times(task: Task, codec: Codec, quality: int) -> dict[str, float]:
@@ -247,7 +250,7 @@ def times(task: Task, codec: Codec, quality: int) -> dict[str, float]:
     pixels = of_pixels(files[:1], codec).float()
     networks = {
         "convolutional, of latents": (
-            convolutional(codec_channels(codec), count),
+            convolutional(latent_channels(codec), count),
             of_latents(files[:1], codec).float(),
         ),
         "convolutional, of pixels": (convolutional(3 * CELL**2, count), as_vectors(pixels)),
@@ -259,7 +262,7 @@ def times(task: Task, codec: Codec, quality: int) -> dict[str, float]:
     }
     with torch.inference_mode():
         for name, (network, x) in networks.items():
-            found[name] = milliseconds(lambda _, network=network, x=x: network(x), files)  # type: ignore[misc]
+            found[name] = milliseconds(network, [x] * len(files))
     return found
 
 

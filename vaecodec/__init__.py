@@ -104,6 +104,8 @@ def encode(
     tune: str | None = None,
     lossless: bool | None = None,
     strip: bool = False,
+    denoise: float | str | None = None,
+    deblock: float | str | None = None,
     target_size: int | None = None,
     target_bpp: float | None = None,
     target_psnr: float | None = None,
@@ -120,6 +122,8 @@ def encode(
     - `tune`: "visual" (the default) weighs distortion as people see it, "psnr" as squared error.
     - `lossless`: store it without loss; None for drawings and screenshots, False never.
     - `strip`: leave out colour profile, EXIF and XMP.
+    - `denoise`: undo noise of this standard deviation (above 0, at most 50), or "auto" to find it.
+    - `deblock`: undo JPEG of this quality (10 to 99), or "auto" for that of the file.
     - `target_size` (bytes), `target_bpp`, `target_psnr` (dB), `target_ssimulacra2`: what to reach, in
       place of a quality.
     - `model`, `device`: see `Codec`; loaded models are kept.
@@ -134,6 +138,8 @@ def encode(
         tune=tune,
         lossless=lossless,
         strip=strip,
+        denoise=denoise,
+        deblock=deblock,
         target_size=target_size,
         target_bpp=target_bpp,
         target_psnr=target_psnr,

@@ -26,12 +26,16 @@ from vaecodec.geometry import Rectangle, whole_positions
 from vaecodec.model import registry
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.registry import ModelEntry
+from vaecodec.model.restoring import load_restoring
 from vaecodec.pictures import alpha, finishing, reading
 from vaecodec.pictures import lossless as exact
+from vaecodec.pictures.degradation import to_undo
 from vaecodec.pictures.reading import ImageLike, Picture
 from vaecodec.quality import (
     DEFAULT_EFFORT,
     DEFAULT_QUALITY,
+    Degradation,
+    Restoration,
     Setting,
     check_effort,
     check_tune,
@@ -103,11 +107,14 @@ class Codec:
         """The codec's model, or an installed one, with this id. Raises UnknownModel."""
         return self.entry if model_id == self.entry.id else registry.find_id(model_id)
 
-    def _load(self, entry: ModelEntry) -> LoadedModel:
+    def _load(self, entry: ModelEntry, *, restoring: bool = False) -> LoadedModel:
         with self._lock:
             if entry.id not in self._loaded:
                 self._loaded[entry.id] = load_model(entry, self.device)
-            return self._loaded[entry.id]
+            model = self._loaded[entry.id]
+            if restoring and model.restoring is None:
+                model.restoring = load_restoring(entry, model.config, self.device)
+            return model
 
     def encode(
         self,
@@ -118,6 +125,8 @@ class Codec:
         tune: str | None = None,
         lossless: bool | None = None,
         strip: bool = False,
+        denoise: float | str | None = None,
+        deblock: float | str | None = None,
         target_size: int | None = None,
         target_bpp: float | None = None,
         target_psnr: float | None = None,
@@ -137,6 +146,10 @@ class Codec:
           and screenshots where the file is smaller, or hardly larger, and where nothing else will do;
           False never.
         - `strip`: leave out colour profile, EXIF and XMP.
+        - `denoise`: encode the picture as it was without noise of this standard deviation (above 0, at
+          most 50, on the scale 0..255), or "auto" to find it.
+        - `deblock`: encode the picture as it was before JPEG of this quality (10 to 99, as libjpeg
+          counts), or "auto" for that of its file; what is no JPEG file stays as it is.
 
         At most one target in place of `quality`:
 
@@ -145,7 +158,8 @@ class Codec:
         - `target_psnr` (dB) or `target_ssimulacra2` (points) for the smallest level that reaches it.
 
         Raises BadImage or VaeError (the latter also for another tune than the model's, and a target
-        that cannot be met).
+        that cannot be met). With `denoise` and `deblock` there is no `effort`, no `lossless`, and no
+        target of quality: they ask for the picture as it is.
         """
         targets = {
             name: value
@@ -158,9 +172,17 @@ class Codec:
             if value is not None
         }
         if targets:
-            return self._to_target(image, targets, effort, tune, lossless, strip)
+            restoration = Restoration(denoise=denoise, deblock=deblock)
+            return self._to_target(image, targets, effort, tune, lossless, strip, restoration)
         return self.encode_batch(
-            [image], quality, effort=effort, tune=tune, lossless=lossless, strip=strip
+            [image],
+            quality,
+            effort=effort,
+            tune=tune,
+            lossless=lossless,
+            strip=strip,
+            denoise=denoise,
+            deblock=deblock,
         )[0]
 
     def decode(
@@ -207,6 +229,8 @@ class Codec:
         tune: str | None = None,
         lossless: bool | None = None,
         strip: bool = False,
+        denoise: float | str | None = None,
+        deblock: float | str | None = None,
         on_error: OnError = "raise",
     ) -> list[Any]:
         """Encode many pictures as `encode` does, several at a time.
@@ -221,6 +245,8 @@ class Codec:
             tune=tune,
             lossless=lossless,
             strip=strip,
+            denoise=denoise,
+            deblock=deblock,
             on_error=on_error,
         )
         return list(many)
@@ -234,6 +260,8 @@ class Codec:
         tune: str | None = None,
         lossless: bool | None = None,
         strip: bool = False,
+        denoise: float | str | None = None,
+        deblock: float | str | None = None,
         on_error: OnError = "raise",
     ) -> Iterator[Any]:
         """The files of any number of pictures, in their order; see `encode_batch`.
@@ -244,28 +272,42 @@ class Codec:
         check_effort(effort)
         _check_flags(lossless=False if lossless is None else lossless, strip=strip)
         entry = self.of_tune(tune)
+        restoration = Restoration(denoise=denoise, deblock=deblock)
+        _check_restoration(restoration, effort, lossless)
 
-        def encode(pictures: Sequence[Picture]) -> list[bytes]:
+        def encode(items: Sequence[_Prepared]) -> list[bytes]:
             if lossless:
-                return [_without_loss(picture) for picture in pictures]
-            samples = [_samples(picture) for picture in pictures]
-            with self.own_settings():
-                encoded = encoding.encode(self._load(entry), samples, Setting(level=level), effort)
-            files = []
-            for picture, item in zip(pictures, encoded, strict=True):
-                file = _with_loss(picture, item.streams, entry.id, level)
-                files.append(_exact_if_better(picture, file, item.sound) if lossless is None else file)
-            return files
+                return [_without_loss(item.picture) for item in items]
+            return self._coded(items, entry, Setting(level=level), effort, lossless)
 
-        def read(image: ImageLike) -> Picture:
-            picture = reading.to_picture(image)
-            return picture.stripped() if strip else picture
+        def read(image: ImageLike) -> _Prepared:
+            return _prepared(image, strip, restoration)
 
-        def shape(picture: Picture) -> tuple[int, ...]:
-            return whole_positions(*picture.samples.shape[:2])
-
-        steps = Steps(take=reading.taken, read=read, shape=shape, work=encode)
+        steps = Steps(take=reading.taken, read=read, shape=_Prepared.shape, work=encode)
         return bulk.each(bulk.several(images, "pictures"), steps, self.device, on_error)
+
+    def _coded(
+        self,
+        items: Sequence[_Prepared],
+        entry: ModelEntry,
+        setting: Setting,
+        effort: int,
+        lossless: bool | None,
+    ) -> list[bytes]:
+        """The files of pictures of one shape; without loss where that is better, if `lossless` is
+        None."""
+        degradations = [each.degradation for each in items if each.degradation is not None]
+        model = self._load(entry, restoring=bool(degradations))
+        samples = [_samples(each.picture) for each in items]
+        with self.own_settings():
+            encoded = encoding.encode(model, samples, setting, effort, degradations)
+        files = []
+        for each, item in zip(items, encoded, strict=True):
+            file = _with_loss(each.picture, item.streams, entry.id, setting.level)
+            if lossless is None:
+                file = _exact_if_better(each, file, item.sound)
+            files.append(file)
+        return files
 
     def of_tune(self, tune: str | None) -> ModelEntry:
         """The model that `encode` takes for `tune`."""
@@ -282,23 +324,24 @@ class Codec:
         tune: str | None,
         lossless: bool | None,
         strip: bool,
+        restoration: Restoration,
     ) -> bytes:
         check_effort(effort)
         _check_flags(lossless=False if lossless is None else lossless, strip=strip)
+        _check_restoration(restoration, effort, lossless)
         if len(targets) > 1:
             raise BadValue(f"one target at most, not {' and '.join(targets)}")
         ((name, goal),) = targets.items()
         goal = check_target(name, goal)
-        picture = reading.to_picture(image)
-        picture = picture.stripped() if strip else picture
-        entry = self.of_tune(tune)
-        model, height, width = self._load(entry), *picture.samples.shape[:2]
+        if restoration and name in ("target_psnr", "target_ssimulacra2"):
+            raise BadValue(f"{name} asks for the picture as it is, denoise and deblock for another")
+        prepared = _prepared(image, strip, restoration)
+        picture, entry = prepared.picture, self.of_tune(tune)
+        height, width, _ = picture.samples.shape
         files: dict[int, bytes] = {}
 
         def coded(setting: Setting) -> bytes:
-            with self.own_settings():
-                (item,) = encoding.encode(model, [_samples(picture)], setting, effort)
-            return _with_loss(picture, item.streams, entry.id, setting.level)
+            return self._coded([prepared], entry, setting, effort, False)[0]
 
         def figure(level: int) -> float:
             files[level] = coded(Setting(level=level))
@@ -310,7 +353,8 @@ class Codec:
             limit = int(min(size, sys.maxsize))
             if limit < 1:
                 raise BadValue(f"{name} of {goal!r} is less than one byte for this picture")
-            exactly = None if lossless is False else _exactly(picture)
+            lossy = lossless is False or prepared.degradation is not None
+            exactly = None if lossy else _exactly(picture)
             if exactly is not None and len(exactly) <= limit:
                 return exactly
             if lossless:
@@ -320,7 +364,7 @@ class Codec:
             return _without_loss(picture)
         level = lowest_level(figure, goal)
         if level is not None:
-            return files[level] if lossless is False else _exact_if_better(picture, files[level], True)
+            return files[level] if lossless is False else _exact_if_better(prepared, files[level], True)
         exactly = None if lossless is False else _exactly(picture)
         if exactly is None:
             raise VaeError(f"{name} {goal:g} cannot be reached with loss")
@@ -451,6 +495,33 @@ class _Parsed:
         return *whole_positions(h.height, h.width), h.colour, h.model_id, h.level
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """A picture, and what is to be undone of it."""
+
+    picture: Picture
+    degradation: Degradation | None
+
+    def shape(self) -> tuple[object, ...]:
+        """Equal in pictures that can be encoded together."""
+        return *whole_positions(*self.picture.samples.shape[:2]), self.degradation is None
+
+
+def _prepared(image: ImageLike, strip: bool, restoration: Restoration) -> _Prepared:
+    picture = reading.to_picture(image)
+    return _Prepared(
+        picture=picture.stripped() if strip else picture,
+        degradation=to_undo(picture, restoration),
+    )
+
+
+def _check_restoration(restoration: Restoration, effort: int, lossless: bool | None) -> None:
+    """Raises BadValue where a picture is wanted as it is, and not."""
+    other = "effort" if effort else "lossless" if lossless else None
+    if restoration and other:
+        raise BadValue(f"{other} asks for the picture as it is, denoise and deblock for another")
+
+
 def _samples(picture: Picture) -> np.ndarray:
     """What is to be encoded of a picture: uint8, H x W x 3."""
     if picture.alpha is None:
@@ -463,11 +534,12 @@ def _with_loss(picture: Picture, streams: list[bytes], model_id: bytes, level: i
     return container.pack(_header(picture, model_id, level), streams, planes, picture.metadata)
 
 
-def _exact_if_better(picture: Picture, coded: bytes, sound: bool) -> bytes:
+def _exact_if_better(prepared: _Prepared, coded: bytes, sound: bool) -> bytes:
     """The file `coded`, or one without loss if that is hardly larger, or `coded` is not sound."""
+    picture = prepared.picture
     if not sound and exact.fits(*picture.samples.shape[:2]):
         return _without_loss(picture)
-    if exact.promising(picture.samples):
+    if prepared.degradation is None and exact.promising(picture.samples):
         exactly = _without_loss(picture)
         if len(exactly) <= MORE_IF_EXACT * len(coded):
             return exactly

@@ -1,8 +1,9 @@
 """From samples to the streams of all groups: the walk down that every picture takes.
 
-Group by group: analysis of the group and of what surrounds it (`vaecodec.model.load`), a check of what
-comes out (`vaecodec.model.damping`), rounding (`vaecodec.model.latents`) or a search for something
-better (`vaecodec.model.search`), entropy coding (`bitstream.entropy`).
+Group by group: analysis of the group and of what surrounds it (`vaecodec.model.load`; to what the
+picture was before noise and JPEG, if asked to: `vaecodec.model.restoring`), a check of what comes out
+(`vaecodec.model.damping`), rounding (`vaecodec.model.latents`) or a search for something better
+(`vaecodec.model.search`), entropy coding (`bitstream.entropy`).
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import torch
 
 from vaecodec.geometry import LATENT_STRIDE, Window, latent_size, windows
 from vaecodec.model.analysed import Analysed
-from vaecodec.model.damping import damped, strange
+from vaecodec.model.damping import alternating, beyond_ranges, damped
 from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.search import refine
-from vaecodec.quality import Setting
+from vaecodec.quality import Degradation, Setting
 
 
 @dataclass(kw_only=True)
@@ -32,15 +33,19 @@ class Encoded:
 
 @torch.no_grad()
 def encode(
-    model: LoadedModel, pictures: Sequence[np.ndarray], setting: Setting, effort: int
+    model: LoadedModel,
+    pictures: Sequence[np.ndarray],
+    setting: Setting,
+    effort: int,
+    degradations: Sequence[Degradation] = (),
 ) -> list[Encoded]:
     """Streams of each picture (uint8, H x W x 3, all of as many latent positions). `effort`: rounds of
-    search."""
+    search. `degradations`: what is to be undone of each picture, if anything."""
     encoded = [Encoded() for _ in pictures]
     for window in windows(*latent_size(*pictures[0].shape[:2]), model.analysis_halo):
         outer = window.outer.scaled(LATENT_STRIDE).slices()
         samples = [picture[outer] for picture in pictures]
-        analysed = _analysed(model, samples, setting.level, window)
+        analysed = _analysed(model, samples, setting.level, window, degradations)
         symbols = _symbols(model, analysed, setting, effort)
         for item, found, blocks in zip(encoded, analysed, symbols, strict=True):
             item.sound &= found.sound
@@ -49,16 +54,21 @@ def encode(
 
 
 def _analysed(
-    model: LoadedModel, samples: list[np.ndarray], level: int, window: Window
+    model: LoadedModel,
+    samples: list[np.ndarray],
+    level: int,
+    window: Window,
+    degradations: Sequence[Degradation],
 ) -> list[Analysed]:
-    """One group of every picture, damped where it is unlike photographs."""
-    latent, hyper = model.analyse(samples, level)
+    """One group of every picture, damped where it is unlike photographs, and then not restored."""
+    latent, hyper = model.analyse(samples, level, degradations)
     latents, hypers = latent.split(1), window.hyper(hyper).split(1)
+    noisy = [each.noise > 0 for each in degradations] or [False] * len(samples)
     return [
         damped(model, picture, level, window)
-        if strange(model, picture, y, level)
+        if beyond_ranges(model, y, level) or (alternating(picture) and not noise)
         else Analysed(picture=picture, latent=y, hyper=z, window=window)
-        for picture, y, z in zip(samples, latents, hypers, strict=True)
+        for picture, y, z, noise in zip(samples, latents, hypers, noisy, strict=True)
     ]
 
 

@@ -31,7 +31,7 @@ _MODES = {
 }
 _OPTIONS = (
     "quality", "effort", "tune", "lossless", "target_size", "target_bpp", "target_psnr",
-    "target_ssimulacra2", "model", "device",
+    "target_ssimulacra2", "denoise", "deblock", "model", "device",
 )  # fmt: skip
 
 

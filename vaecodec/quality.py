@@ -1,9 +1,10 @@
-"""What the user chooses: quality, 1..100 (levels 0..63 of the model), effort and tune."""
+"""What the user chooses: quality, 1..100 (levels 0..63 of the model), effort, tune, and what is to be
+undone of the picture."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 
 from bitstream.errors import BadType, BadValue
 
@@ -17,6 +18,12 @@ DEFAULT_TUNE = "visual"
 TOP_LEVEL = 63
 #: Of other formats that a decoded picture is written in, where they lose something.
 LOSSY_QUALITY = 90
+#: The most noise that can be named: its standard deviation, on the scale 0..255.
+MAX_NOISE = 50.0
+#: Qualities of JPEG, in libjpeg's terms: the lowest that can be named, and what stands for never.
+LOWEST_JPEG, NEVER_JPEG = 10, 100
+#: In the place of a strength: as the picture shows it.
+AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +33,46 @@ class Setting:
 
     level: int
     thrift: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restoration:
+    """What is to be undone of a picture. `denoise`: standard deviation of its noise, above 0, at most
+    MAX_NOISE; `deblock`: quality at which it was JPEG, from LOWEST_JPEG to below NEVER_JPEG; either
+    AUTO, or None for nothing. Raises BadType or BadValue for what is neither."""
+
+    denoise: float | str | None = None
+    deblock: float | str | None = None
+
+    def __post_init__(self) -> None:
+        noise = _strength("denoise", self.denoise)
+        if noise is not None and not 0 < noise <= MAX_NOISE:
+            raise BadValue(f"denoise must be above 0 and at most {MAX_NOISE:g}, not {noise:g}")
+        quality = _strength("deblock", self.deblock)
+        if quality is not None and not LOWEST_JPEG <= quality < NEVER_JPEG:
+            raise BadValue(f"deblock must be from {LOWEST_JPEG} to {NEVER_JPEG - 1}, not {quality:g}")
+
+    def __bool__(self) -> bool:
+        return self.denoise is not None or self.deblock is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Degradation:
+    """What happened to a picture. `noise`: standard deviation, 0..MAX_NOISE, on the scale 0..255, as
+    `vaecodec.pictures.degradation` finds it. `jpeg`: quality at which it was a JPEG file,
+    LOWEST_JPEG..NEVER_JPEG."""
+
+    noise: float = 0.0
+    jpeg: float = NEVER_JPEG
+
+
+def _strength(name: str, value: object) -> float | None:
+    """The number that `value` is, None where there is nothing to undo or it is to be found."""
+    if value is None or (isinstance(value, str) and value == AUTO):
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise BadType(f"{name} must be a number or {AUTO!r}, not {value!r}")
+    return float(value)
 
 
 def level_of(quality: int) -> int:

@@ -66,6 +66,8 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
 @options.tune
 @options.lossless
 @options.strip
+@options.denoise
+@options.deblock
 @options.model
 @options.device
 @with_manner
@@ -78,6 +80,8 @@ def command(
     tune: str | None,
     lossless: bool | None,
     strip: bool,
+    denoise: float | str | None,
+    deblock: float | str | None,
     model: str | None,
     device: str,
     manner: Manner,
@@ -121,6 +125,8 @@ def command(
         tune=tune,
         lossless=lossless,
         strip=strip,
+        denoise=denoise,
+        deblock=deblock,
         targets=targets,
         model=model,
         device=device,
@@ -137,6 +143,8 @@ class _Compress:
     tune: str | None
     lossless: bool | None
     strip: bool
+    denoise: float | str | None
+    deblock: float | str | None
     targets: dict[str, Any]
     model: str | None
     device: str
@@ -156,6 +164,8 @@ class _Compress:
             tune=self.tune,
             lossless=self.lossless,
             strip=self.strip,
+            denoise=self.denoise,
+            deblock=self.deblock,
             model=self.model,
             device=self.device,
             **self.targets,

@@ -10,7 +10,16 @@ from typing import Any, ClassVar, TypeVar
 import click
 
 from bitstream.container import MAX_PIXELS
-from vaecodec.quality import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_TUNE, MAX_EFFORT, TUNES
+from bitstream.errors import BadValue
+from vaecodec.quality import (
+    AUTO,
+    DEFAULT_EFFORT,
+    DEFAULT_QUALITY,
+    DEFAULT_TUNE,
+    MAX_EFFORT,
+    TUNES,
+    Restoration,
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -107,6 +116,34 @@ lossless = click.option(
     "--lossless/--no-lossless",
     default=None,
     help="Store without loss, or never; by default drawings, if that takes hardly more bytes.",
+)
+
+
+def _strength(_: object, option: click.Parameter, value: str | None) -> float | str | None:
+    """AUTO or a number that `Restoration` takes."""
+    if value is None:
+        return None
+    try:
+        wish = value if value == AUTO else float(value)
+        Restoration(**{str(option.name): wish})
+    except BadValue as error:
+        raise click.BadParameter(str(error)) from error
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is neither {AUTO} nor a number") from error
+    return wish
+
+
+denoise = click.option(
+    "--denoise",
+    metavar="auto|SIGMA",
+    callback=_strength,
+    help="Undo noise of this standard deviation (of 255), or find it.",
+)
+deblock = click.option(
+    "--deblock",
+    metavar="auto|QUALITY",
+    callback=_strength,
+    help="Undo what JPEG of this quality did, or of the file's if it is JPEG.",
 )
 strip = click.option("--strip", is_flag=True, help="Leave out colour profile, EXIF and XMP.")
 inputs = click.argument("inputs", type=PATH, metavar="INPUT...", nargs=-1, required=True)

@@ -58,7 +58,7 @@ class Likeness(click.FloatRange):
     "--at-least",
     type=Likeness(),
     metavar="S",
-    help="List only what is so alike (1: the same). [default: -1, with --duplicates 0.81]",
+    help="List only what is so alike (1: the same). [default: -1, with --duplicates 0.82]",
 )
 @click.option(
     "--index",

@@ -22,8 +22,8 @@ from vaecodec.model.analysed import Analysed
 from vaecodec.model.load import LoadedModel
 
 #: Share of a position's channels that may be beyond their ranges: at most 3 of 512 are in Kodak's
-#: photographs, 6 to 100 in a one-pixel checker, 23 to 38 in error diffusion (docs/experiments.md).
-BEYOND = 1 / 128
+#: photographs, 4 to 100 in a one-pixel checker, 23 to 127 in error diffusion (docs/experiments.md).
+BEYOND = 3 / 512
 #: Values up to this many steps are rounded to zero: they are not beyond anything.
 ROUNDED_AWAY = 0.5
 #: Share of a damped cell's contrast that is left after each round.
@@ -40,19 +40,18 @@ ALTERNATING = 64.0
 REACH = 1
 
 
-def strange(model: LoadedModel, samples: np.ndarray, latent: Tensor, level: int) -> bool:
-    """Whether a picture (`samples`: uint8, H x W x 3; `latent`: 1 x h x w x M, steps) is unlike
-    photographs: anywhere more channels are beyond their ranges, or colours alternate more."""
+def beyond_ranges(model: LoadedModel, latent: Tensor, level: int) -> bool:
+    """Whether anywhere in a latent (1 x h x w x M, steps) more channels are beyond their ranges than in
+    photographs."""
     ranges = model.ranges[level].clamp(min=ROUNDED_AWAY)
     beyond = ~(latent.abs() <= ranges)  # what is not a number is
-    if bool(beyond.sum(dim=3).max() > BEYOND * model.config.latent_channels):
-        return True
-    return _alternation(samples) >= ALTERNATING
+    return bool(beyond.sum(dim=3).max() > BEYOND * model.config.latent_channels)
 
 
-def _alternation(samples: np.ndarray) -> float:
-    """The largest mean over a cell of differences between samples two apart, along rows or columns, of
-    R - G or B - G. Every second sample is looked at; edges that are no whole cell are not."""
+def alternating(samples: np.ndarray) -> bool:
+    """Whether colours of a picture (uint8, H x W x 3) alternate more than in photographs: in any cell,
+    the mean difference between samples two apart, along rows or columns, of R - G or B - G. Every
+    second sample is looked at; edges that are no whole cell are not."""
     red, green, blue = (samples[::2, ::2, channel].astype(np.int16) for channel in range(3))
     colours = torch.from_numpy(np.stack((red - green, blue - green))[None])
     side = LATENT_STRIDE // 2
@@ -61,7 +60,7 @@ def _alternation(samples: np.ndarray) -> float:
         change = colours.diff(dim=axis).abs_().float()
         if min(change.shape[2:]) >= side:
             largest = max(largest, float(F.avg_pool2d(change, side).max()))
-    return largest
+    return largest >= ALTERNATING
 
 
 @torch.no_grad()

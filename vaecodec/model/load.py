@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from vaecodec.model.indices import IndexNetwork, layout
 from vaecodec.model.latents import LatentCoder
 from vaecodec.model.means import Means
 from vaecodec.model.registry import ModelEntry
+from vaecodec.model.restoring import RestoringAnalysis, strengths
 from vaecodec.model.transforms import Transforms
+from vaecodec.quality import Degradation
 
 
 class LoadedModel:
@@ -34,7 +36,11 @@ class LoadedModel:
     per level: `curvature` (LEVELS x M), as `vaecodec.model.search` uses it; `ranges`
     (LEVELS x M), beyond which latents of photographs hardly lie, in steps; `distortion` (LEVELS), the
     mean squared error of 0..255 samples that is usual.
+
+    `restoring`: for pictures that were degraded, None until it is loaded.
     """
+
+    restoring: RestoringAnalysis | None = None
 
     def __init__(
         self, config: ModelConfig, tune: str, tensors: dict[str, Tensor], device: torch.device
@@ -78,13 +84,20 @@ class LoadedModel:
         return -(-pixels // LATENT_STRIDE)
 
     @torch.no_grad()
-    def analyse(self, pictures: Iterable[np.ndarray], level: int) -> tuple[Tensor, Tensor]:
+    def analyse(
+        self, pictures: Iterable[np.ndarray], level: int, degradations: Sequence[Degradation] = ()
+    ) -> tuple[Tensor, Tensor]:
         """Pictures (uint8, H x W x 3, all of as many latent positions) to the latent in quantisation
-        steps and the unrounded hyper-latent, both padded to whole cells of the latter."""
+        steps and the unrounded hyper-latent, both padded to whole cells of the latter.
+        `degradations`: what is to be undone of each, if anything."""
         padded = np.stack([_padded(picture) for picture in pictures])
         x = torch.from_numpy(padded).to(self.device).float() / 255 - 0.5
         levels = self.levels(len(x), level)
-        natural = self.transforms.latent(x, levels)
+        if degradations:
+            assert self.restoring is not None
+            natural = self.restoring(x, levels, strengths(degradations, self.device))
+        else:
+            natural = self.transforms.latent(x, levels)
         hyper = self.transforms.hyper_latent(natural, levels)
         return natural * self.transforms.latent_gain(levels), hyper
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vaecodec.model.ssimulacra2 import visual_error
+from vaecodec.model.contrast import lost_contrast
+from vaecodec.model.ssimulacra2 import linear_light, visual_error
 
-#: Tune `visual`: share of the mean squared error; the rest is of SSIMULACRA2's error times
-#: STRUCTURE_WEIGHT, which makes their slopes against the rate equal (docs/experiments.md).
-MSE_SHARE = 0.12
-STRUCTURE_WEIGHT = 7.0
+#: Tune `visual`: shares of the mean squared error, of SSIMULACRA2's error and of ColorVideoVDP's, each
+#: times what makes their slopes against the rate about equal (docs/experiments.md).
+MSE_SHARE, STRUCTURE_SHARE, CONTRAST_SHARE = 0.12, 0.44, 0.44
+STRUCTURE_WEIGHT, CONTRAST_WEIGHT = 7.0, 30.0
 #: Of the squared error of colours in XYB.
 COLOUR_WEIGHT = 5e4
+
+
+def described(tune: str) -> str:
+    """The distortion of a tune in letters, as docs/model.md explains them."""
+    if tune == "psnr":
+        return "MSE"
+    structure = f"{STRUCTURE_SHARE:g} * {STRUCTURE_WEIGHT:g} E"
+    contrast = f"{CONTRAST_SHARE:g} * {CONTRAST_WEIGHT:g} J"
+    return f"{MSE_SHARE:g} MSE + {structure} + {contrast} + {COLOUR_WEIGHT:g} C"
 
 
 def squared_error(wanted: Tensor, found: Tensor) -> Tensor:
@@ -26,5 +36,7 @@ def distortion(tune: str, wanted: Tensor, found: Tensor) -> Tensor:
     if tune == "psnr":
         return mse
     error = visual_error(wanted, found)
-    seen = STRUCTURE_WEIGHT * error.structure
-    return MSE_SHARE * mse + (1 - MSE_SHARE) * seen + COLOUR_WEIGHT * error.colour
+    structure = STRUCTURE_WEIGHT * error.structure
+    contrast = CONTRAST_WEIGHT * lost_contrast(linear_light(wanted), linear_light(found))
+    seen = STRUCTURE_SHARE * structure + CONTRAST_SHARE * contrast
+    return MSE_SHARE * mse + seen + COLOUR_WEIGHT * error.colour

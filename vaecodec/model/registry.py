@@ -68,7 +68,7 @@ def _preference(entry: ModelEntry) -> tuple[bool, int, int]:
 def find(name: str | os.PathLike[str] | None, tune: str | None = None) -> ModelEntry:
     """The model called `name`, of tune `tune`.
 
-    `name`: a registered name ("small-visual-6"), a size ("small", its newest model), a path to a
+    `name`: a registered name ("small-visual-7"), a size ("small", its newest model), a path to a
     `.safetensors` file, or None for the preferred size that has the tune. `tune`: one of TUNES, or None
     for the model's own; of a size, for the default one where it has that. Raises UnknownModel, and
     VaeError where the model named has another tune.

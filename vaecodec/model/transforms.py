@@ -217,9 +217,14 @@ class Trunk(nn.Module):
         self.log_gain = LevelTable(channels) if middle_gain else None
         self.register_buffer("limits", torch.full((len(blocks) + 1, channels), torch.inf))
 
-    def forward(self, x: Tensor, level: Tensor, coarse: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, level: Tensor, coarse: Tensor | None = None, shifts: Sequence[Tensor] = ()
+    ) -> Tensor:
+        """`shifts`: of each block's gains, if any."""
         blocks = cast("list[AnyBlock]", self.blocks)
         gains = [block.gains(level) for block in blocks]
+        if shifts:
+            gains = [own + shift for own, shift in zip(gains, shifts, strict=True)]
         middle = None if self.log_gain is None else torch.exp(self.log_gain(level))
         first, *limits = self.limits
         x = _limited(x, first)

@@ -19,6 +19,7 @@ from bitstream.container import GREY, GREY_ALPHA, MAX_PIXELS, RGB, RGB_ALPHA
 from bitstream.errors import BadImage, BadType, LimitExceeded, VaeError
 from vaecodec.pictures import metadata as meta
 from vaecodec.pictures.alpha import OPAQUE
+from vaecodec.pictures.degradation import quality_of
 from vaecodec.sources import Source, naming, read_source
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Picture:
 
     `samples`: uint8, H x W x 3, upright. `grey`: all three are equal. `alpha`: uint8, H x W, or None if
     there is no transparency. `metadata`: what there is of "icc", "exif" and "xmp". `notices`: in
-    words, what of the original is not kept.
+    words, what of the original is not kept. `jpeg`: of a JPEG file its quality, as libjpeg counts.
     """
 
     samples: np.ndarray
@@ -39,6 +40,7 @@ class Picture:
     alpha: np.ndarray | None = None
     metadata: dict[str, bytes] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    jpeg: float | None = None
 
     @property
     def colour(self) -> int:
@@ -183,6 +185,7 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
         animated = getattr(image, "is_animated", False)  # the number of frames takes long to find
         image.load()
     notices = []
+    jpeg = quality_of(getattr(image, "quantization", None) or {})
     if deepest > OPAQUE:
         notices.append(f"{deepest.bit_length()} bits per sample (reduced to 8)")
     if animated:
@@ -216,7 +219,14 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
     notices += meta.drop_unfit_profile(metadata, grey=grey)
     if grey:
         samples = np.repeat(samples[:, :, None], 3, axis=2)
-    return Picture(samples=samples, grey=grey, alpha=alpha, metadata=metadata, notices=tuple(notices))
+    return Picture(
+        samples=samples,
+        grey=grey,
+        alpha=alpha,
+        metadata=metadata,
+        notices=tuple(notices),
+        jpeg=jpeg,
+    )
 
 
 def _deepest_sample(image: Image.Image) -> int:

@@ -25,8 +25,9 @@ from torch import Tensor
 from bitstream.errors import VaeError
 from vaecodec.geometry import HYPER_STRIDE
 from vaecodec.model.config import SIZES, ModelConfig, level_lambda
-from vaecodec.model.objective import distortion, squared_error
-from vaecodec.model.ssimulacra2 import visual_error
+from vaecodec.model.contrast import lost_contrast
+from vaecodec.model.objective import described, distortion, squared_error
+from vaecodec.model.ssimulacra2 import linear_light, visual_error
 from vaecodec.quality import DEFAULT_TUNE
 from vaecodec.train.data import Pictures, load, shared
 from vaecodec.train.divergence import Watch
@@ -86,8 +87,8 @@ def learning_rate(stage: Stage, progress: float, step: int) -> float:
 def held_out_table(
     model: TrainableCodec, pictures: list[np.ndarray], tune: str
 ) -> list[dict[str, float]]:
-    """Estimated bits per pixel, PSNR (dB), SSIMULACRA2's error, that of colours, and R + lambda D per
-    level: means over the middles of the held-out pictures."""
+    """Estimated bits per pixel, PSNR (dB), SSIMULACRA2's error, that of colours, ColorVideoVDP's of
+    lightness, and R + lambda D per level: means over the middles of the held-out pictures."""
     device = next(model.parameters()).device
     crops = []
     for array in pictures:
@@ -105,9 +106,11 @@ def held_out_table(
             error = visual_error(wanted, found)
             loss = outcome.bpp + level_lambda(level) * distortion(tune, wanted, found)
             psnr = 10 * torch.log10(255**2 / squared_error(wanted, found))
-            row = (outcome.bpp, outcome.hyper_bpp, psnr, error.structure, 1e6 * error.colour, loss)
+            contrast = lost_contrast(linear_light(wanted), linear_light(found))
+            colour = 1e6 * error.colour
+            row = (outcome.bpp, outcome.hyper_bpp, psnr, error.structure, colour, contrast, loss)
             values.append([float(value) for value in row])
-        names = ("bpp", "hyper_bpp", "psnr", "structure", "colour", "loss")
+        names = ("bpp", "hyper_bpp", "psnr", "structure", "colour", "contrast", "loss")
         means = np.mean(values, axis=0).round(4).tolist()
         rows.append({"level": level, **dict(zip(names, means, strict=True))})
     return rows
@@ -333,6 +336,7 @@ def stage_record(stage: Stage, steps: int, start: float, count: int, workers: in
         "learning_rate": stage.learning_rate,
         "decay_from": round(stage.decay_from, 3),
         "tune": stage.tune,
+        "objective": described(stage.tune),
         "textures": stage.textures,
         "seed": stage.seed,
         "hardware": hardware,

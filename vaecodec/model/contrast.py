@@ -1,0 +1,113 @@
+"""The difference in lightness that ColorVideoVDP measures, as something to minimise.
+
+ColorVideoVDP (Mantiuk et al., 2024) compares two pictures as seen on a display from a distance: in each
+band of a Laplacian pyramid, their local contrasts, in units of what an eye just detects there
+(castleCSF), raised to a power and masked by the contrast that both have around. It masks less than
+SSIMULACRA2 does, so what it asks for is fine lightness. Here: lightness of still pictures in the bands
+from 1.5 cycles per degree on, on the display of the benchmark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+#: Luminance of white and black, and what the room's light adds, in cd/m2 (`standard_fhd`).
+WHITE, BLACK, REFLECTED = 200.0, 0.2, 250 * 0.005 / torch.pi
+#: Each band, at 18.9, 6.1, 3.1 and 1.5 cycles per degree: log10 of the sensitivity to contrast, by
+#: powers of log10 of the luminance around. Fitted to castleCSF from 0.6 to 200 cd/m2, within 5 %.
+SENSITIVITIES = (
+    (0.3997, 0.9604, -0.1776),
+    (1.5322, 0.6850, -0.1306),
+    (1.8893, 0.5161, -0.1019),
+    (1.9772, 0.3472, -0.0731),
+)
+#: Published parameters of the masking, of lightness by lightness.
+CORRECTION = 10 ** (-0.2797423 / 20)
+EXPONENT = 2.264355
+MASK_EXPONENT, MASK_SCALE, MASK_WEIGHT = 1.302623, 10**-0.795497, 2**-0.189501
+MASK_SIGMA, MASK_RADIUS = 3.0, 6
+LIMIT = 10**2.564245
+#: From the 4-norm over bands to just-objectionable differences.
+STILL, JOD_SCALE, JOD_EXPONENT = 0.577918, 0.0439569, 0.930204
+#: Keeps slopes finite where nothing differs.
+FLOOR = 1e-5
+
+_LUMINANCE = (0.2126, 0.7152, 0.0722)
+_PYRAMID = (0.05, 0.25, 0.4, 0.25, 0.05)
+
+
+@lru_cache(maxsize=64)
+def _halving(side: int, device: torch.device) -> Tensor:
+    """ceil(side / 2) x side: every other sample of a blur, mirrored at the borders."""
+    matrix = torch.zeros((side + 1) // 2, side)
+    rows = torch.arange(len(matrix))
+    for offset, tap in zip(range(-2, 3), _PYRAMID, strict=True):
+        matrix[rows, _mirrored(2 * rows + offset, side)] += tap
+    return matrix.to(device)
+
+
+@lru_cache(maxsize=64)
+def _doubling(side: int, device: torch.device) -> Tensor:
+    """side x ceil(side / 2): interpolation, with the borders repeated."""
+    matrix = torch.zeros(side, (side + 1) // 2)
+    rows = torch.arange(side)
+    for offset, tap in zip(range(-2, 3), _PYRAMID, strict=True):
+        source = rows + offset
+        inside = source % 2 == 0
+        matrix[rows[inside], (source[inside] // 2).clamp(0, matrix.shape[1] - 1)] += 2 * tap
+    return matrix.to(device)
+
+
+@lru_cache(maxsize=64)
+def _blurring(side: int, device: torch.device) -> Tensor:
+    """side x side: the Gaussian of the masking, mirrored at the borders."""
+    steps = torch.arange(-MASK_RADIUS, MASK_RADIUS + 1)
+    taps = torch.exp(-0.5 * (steps / MASK_SIGMA) ** 2)
+    matrix = torch.zeros(side, side)
+    rows = torch.arange(side)
+    for offset, tap in zip(steps.tolist(), taps / taps.sum(), strict=True):
+        matrix[rows, _mirrored(rows + offset, side)] += tap
+    return matrix.to(device)
+
+
+def _mirrored(places: Tensor, side: int) -> Tensor:
+    places = places % (2 * side)
+    return torch.where(places < side, places, 2 * side - 1 - places)
+
+
+def _both_ways(
+    planes: Tensor, matrix: Callable[[int, torch.device], Tensor], sides: tuple[int, int]
+) -> Tensor:
+    height, width = (matrix(side, planes.device) for side in sides)
+    return height @ planes @ width.T
+
+
+def lost_contrast(wanted: Tensor, found: Tensor) -> Tensor:
+    """Just-objectionable differences (JOD, 0: none seen) of the lightness of N pictures, given as
+    linear light, N x 3 x H x W each."""
+    weights = torch.tensor(_LUMINANCE, device=wanted.device).view(3, 1, 1)
+    both = torch.stack((wanted, found))
+    planes = (both * weights).sum(dim=2) * (WHITE - BLACK) + BLACK + REFLECTED
+    total = planes.new_zeros(planes.shape[1])
+    for band, sensitivity in enumerate(SENSITIVITIES):
+        sides = planes.shape[-2], planes.shape[-1]
+        if min(sides) < 2 * MASK_RADIUS:
+            break
+        smaller = _both_ways(planes, _halving, sides)
+        around = _both_ways(smaller, _doubling, sides)
+        contrast = (planes - around) / around * (2 if band else 1)
+        log = around[0].log10()
+        constant, linear, square = sensitivity
+        seen, seen_found = contrast * 10 ** (constant + log * (linear + log * square)) * CORRECTION
+        shared = _both_ways(torch.minimum(seen.abs(), seen_found.abs()), _blurring, sides) * MASK_SCALE
+        masking = 1 + MASK_WEIGHT * ((shared + FLOOR) ** MASK_EXPONENT)
+        difference = ((seen - seen_found).abs() + FLOOR) ** EXPONENT / masking
+        limited = LIMIT * difference / (LIMIT + difference)
+        total = total + limited.square().mean(dim=(1, 2)).square()
+        planes = smaller
+    norm = STILL * (total + FLOOR**4) ** 0.25
+    return JOD_SCALE * norm**JOD_EXPONENT

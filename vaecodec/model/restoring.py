@@ -1,0 +1,90 @@
+"""An analysis transform for noisy pictures and for those that were JPEG: to the latent they had before.
+
+The encoder takes it in the place of the model's own, if asked to; what it writes is read as any file
+is. One network does for all strengths, because it is told how strong the degradation is (as FFDNet:
+Zhang et al., 2018). Training begins with a copy of the model's own (`vaecodec.train.restoring`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from bitstream.errors import VaeError
+from vaecodec.model.config import ModelConfig
+from vaecodec.model.registry import ModelEntry
+from vaecodec.model.transforms import Analysis, space_to_depth, with_details
+from vaecodec.quality import LOWEST_JPEG, MAX_NOISE, NEVER_JPEG, Degradation
+
+#: Of each kind, strengths above none between which what is learned is interpolated.
+KNOTS = 8
+
+
+def described(noise: Tensor, jpeg: Tensor) -> Tensor:
+    """Strengths of N degradations (float, N each, in the units of `Degradation`) as the network reads
+    them, float N x 2 * KNOTS: zeros where there is none."""
+    strengths = ((noise / MAX_NOISE).sqrt(), (NEVER_JPEG - jpeg) / (NEVER_JPEG - LOWEST_JPEG))
+    knots = torch.arange(1, KNOTS + 1, device=noise.device)
+    hats = [(1 - (KNOTS * x.clamp(0, 1)[:, None] - knots).abs()).clamp(min=0) for x in strengths]
+    return torch.cat(hats, dim=1)
+
+
+class RestoringAnalysis(Analysis):
+    """`Analysis` that is told of the degradation: its strengths shift what enters the trunk and the
+    gains of its branches, and weigh linear details against what the trunk makes of them.
+
+    `forward(picture, level, degradation)`: as `Analysis`, and `degradation` as `described` gives it.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        c, details = config.channels, config.detail_channels
+        self.widths = [c, details, *[2 * c] * config.analysis_blocks]
+        self.strengths = nn.Linear(2 * KNOTS, sum(self.widths), bias=False)
+        self.details = nn.Linear(4 * c, details, bias=False)
+        nn.init.zeros_(self.strengths.weight)
+        nn.init.zeros_(self.details.weight)
+
+    def forward(self, picture: Tensor, level: Tensor, degradation: Tensor | None = None) -> Tensor:
+        if degradation is None:
+            return super().forward(picture, level)
+        shifts = self.strengths(degradation)[:, None, None, :]
+        first, log_weights, *gains = shifts.split(self.widths, dim=-1)
+        x = self.trunk(self.head(space_to_depth(picture, 8)) + first, level, shifts=gains)
+        x = space_to_depth(x, 2)
+        latent = self.tail(x)
+        if self.shortcut is None:
+            return latent
+        details = self.shortcut(space_to_depth(picture, 16)) * log_weights.exp() + self.details(x)
+        return with_details(latent, details)
+
+
+def path_of(entry: ModelEntry) -> Path:
+    """Where the restoring analysis transform of a model is: in a folder beside its weights."""
+    return entry.path.parent / "restoring" / entry.path.name
+
+
+def load_restoring(entry: ModelEntry, config: ModelConfig, device: torch.device) -> RestoringAnalysis:
+    """That of a model. Raises VaeError if it has none, or the file is not one."""
+    path = path_of(entry)
+    if not path.is_file():
+        raise VaeError(f"the model {entry.name} cannot restore pictures")
+    try:
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+            network = RestoringAnalysis(config)
+            network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise VaeError(f"no restoring analysis transform ({error})").in_file(str(path)) from error
+    return network.to(device, torch.float32).eval().requires_grad_(False)
+
+
+def strengths(degradations: Sequence[Degradation], device: torch.device) -> Tensor:
+    """Those of N pictures, as `described`."""
+    noise = torch.tensor([each.noise for each in degradations], dtype=torch.float32)
+    jpeg = torch.tensor([each.jpeg for each in degradations], dtype=torch.float32)
+    return described(noise, jpeg).to(device)

@@ -1,0 +1,83 @@
+"""What noise and JPEG did to a picture, as far as it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vaecodec.quality import AUTO, LOWEST_JPEG, MAX_NOISE, NEVER_JPEG, Degradation, Restoration
+
+if TYPE_CHECKING:
+    from vaecodec.pictures.reading import Picture
+
+#: Sides of the cells that noise is measured in, the share of them with less of it that the estimate is
+#: at, and what that is of the true one in white noise.
+CELL, QUANTILE, AT_QUANTILE = 16, 0.15, 0.955
+#: Cells with a mean closer to black or white are left out: limits take noise away there.
+MARGIN = 8
+#: Of the differences, for white noise of 1 (Immerkaer, 1996): their standard deviation.
+RESPONSE = 6.0
+#: libjpeg's table of luminance at quality 50: the sum of its 64 values.
+SUM_AT_50 = 3688
+
+
+#: Noise that is left alone where its strength is to be found: textures look like 3 of it, and below 10
+#: nothing is gained at equal size (docs/latents.md).
+LEAST_NOISE = 8.0
+
+
+def to_undo(picture: Picture, restoration: Restoration) -> Degradation | None:
+    """What is to be undone of a picture, None where there is nothing."""
+    noise, quality = restoration.denoise, restoration.deblock
+    if noise == AUTO:
+        found = noise_of(picture.samples)
+        noise = found if found >= LEAST_NOISE else None
+    if quality == AUTO:
+        quality = picture.jpeg
+    if noise is None and quality is None:
+        return None
+    return Degradation(
+        noise=0.0 if noise is None else float(noise),
+        jpeg=NEVER_JPEG if quality is None else float(quality),
+    )
+
+
+def differences(samples: np.ndarray) -> np.ndarray:
+    """Second differences along rows of those along columns, which smooth surfaces and straight edges
+    hardly have: H x W x C -> float32, H - 2 x W - 2 x C."""
+    x = samples.astype(np.float32)
+    x = x[2:] - 2 * x[1:-1] + x[:-2]
+    return x[:, 2:] - 2 * x[:, 1:-1] + x[:, :-2]
+
+
+def noise_of(samples: np.ndarray) -> float:
+    """Standard deviation of the noise in a picture (uint8, H x W x C), as far as it is white: that of
+    its smoother cells, since textures look like noise (Immerkaer, 1996). 0 for pictures too small to
+    tell."""
+    found = np.abs(differences(samples)).mean(axis=2)
+    rows, columns = (side // CELL for side in found.shape)
+    if not rows or not columns:
+        return 0.0
+    inner = samples[1 : 1 + rows * CELL, 1 : 1 + columns * CELL].mean(axis=2)
+    cells, means = (
+        x[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL).mean(axis=(1, 3))
+        for x in (found, inner)
+    )
+    usable = cells[(means > MARGIN) & (means < 255 - MARGIN)]
+    if not usable.size:
+        return 0.0
+    deviation = float(np.quantile(usable, QUANTILE)) * np.sqrt(np.pi / 2) / RESPONSE
+    return min(float(deviation) / AT_QUANTILE, MAX_NOISE)
+
+
+def quality_of(tables: Mapping[int, Sequence[int]]) -> float | None:
+    """The quality of a JPEG file, in libjpeg's terms, from its quantisation tables; None if there is
+    none of luminance."""
+    luminance = tables.get(0)
+    if not luminance:
+        return None
+    scale = 100 * sum(luminance) / SUM_AT_50
+    quality = (200 - scale) / 2 if scale <= 100 else 5000 / scale
+    return float(min(max(quality, LOWEST_JPEG), NEVER_JPEG))

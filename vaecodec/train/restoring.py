@@ -1,0 +1,143 @@
+"""Training a model's restoring analysis transform (`vaecodec.model.restoring`).
+
+From a degraded crop to the latent that the model's own analysis transform finds for the crop before.
+Errors of the latent count as what they do to the decoded picture, by the curvature stored with the
+model; so nothing is synthesised, and the model itself stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from bitstream.errors import VaeError
+from vaecodec.files import write_whole
+from vaecodec.model.load import LoadedModel, load_model
+from vaecodec.model.registry import ModelEntry
+from vaecodec.model.restoring import RestoringAnalysis, described, path_of
+from vaecodec.train.data import Pictures, load, shared
+from vaecodec.train.degradations import SPARE, Degraded, degraded
+from vaecodec.train.gradients import stratified_levels
+from vaecodec.train.loop import AVERAGE_DECAY, WARM_UP_STEPS
+from vaecodec.train.optimizers import Optimizers, clip_gradients, multiplies_in_bfloat16
+from vaecodec.train.workers import Workers
+
+#: Share of the time after which the learning rate falls, linearly, to 0, and after which nothing is
+#: computed in bfloat16 any more.
+DECAY_FROM, FINISH_FROM = 0.3, 0.9
+#: Of the squared error that noise is: about what of it remains. It keeps the worst crops from having
+#: all the weight.
+REMAINS = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoringStage:
+    """What the user chooses. `patch`: side of the crops, a multiple of 64."""
+
+    data: Path
+    out: Path
+    minutes: float
+    batch: int = 48
+    patch: int = 128
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+
+def latent_error(
+    model: LoadedModel, network: RestoringAnalysis, crops: Degraded, level: Tensor
+) -> Tensor:
+    """Distortion (N) that the error of the network's latent brings, relative to what is usual at the
+    level and for the noise."""
+    with torch.no_grad():
+        wanted = model.transforms.analysis(crops.clean.float() / 255 - 0.5, level)
+    found = network(crops.picture.float() / 255 - 0.5, level, described(crops.noise, crops.jpeg))
+    steps = (found - wanted) * model.transforms.latent_gain(level)
+    worth = model.curvature[level][:, None, None, :]
+    error = (worth * steps.square()).sum(dim=(1, 2, 3)) / crops.clean[0].numel()
+    return error / (model.distortion[level] + REMAINS * crops.noise.square())
+
+
+def train_restoring(
+    entry: ModelEntry, stage: RestoringStage, progress: Callable[[float, str], None]
+) -> Path | None:
+    """Train that of a registered model; returns the path of the weights (None in all but the first of
+    several workers). Raises VaeError."""
+    device = torch.device("cpu")
+    workers = Workers(device)
+    stage.out.mkdir(parents=True, exist_ok=True)
+    path = stage.out / path_of(entry).name
+    if path.exists():
+        raise VaeError(f"{path} exists already; choose another folder")
+    read: Pictures | None = None
+    side = stage.patch + SPARE
+    if workers.first:
+        read, _, _ = load(stage.data, device, side, lambda n: progress(0.0, f"reading pictures: {n}"))
+    pictures = shared(read, workers, stage.out)
+    del read
+    torch.manual_seed(stage.seed * workers.count + workers.rank)
+    generator = torch.Generator().manual_seed(stage.seed * workers.count + workers.rank)
+    chance = np.random.default_rng([stage.seed, workers.rank])
+    model = load_model(entry, device)
+    network = RestoringAnalysis(model.config)
+    network.load_state_dict(model.transforms.analysis.state_dict(), strict=False)
+    averaged = {name: x.detach().clone() for name, x in network.state_dict().items()}
+    for trunk in (network.trunk, model.transforms.analysis.trunk):
+        trunk.mixed_precision = multiplies_in_bfloat16(device)
+    optimizers = Optimizers(network)
+    share = max(1, stage.batch // workers.count)
+    start = logged = time.monotonic()
+    step, done, errors = 0, 0.0, []
+    log = (stage.out / "log.jsonl").open("a", encoding="utf-8")
+    while done < 1:
+        if done >= FINISH_FROM:
+            network.trunk.mixed_precision = model.transforms.analysis.trunk.mixed_precision = False
+        crops = degraded(pictures.crops(share, side, generator), chance, generator)
+        loss = latent_error(model, network, crops, stratified_levels(share, device)).mean()
+        loss.backward()
+        clock = (time.monotonic() - start) / (60 * stage.minutes)
+        done = workers.average(network.parameters(), clock)
+        clip_gradients(network.parameters())
+        falling = min(1.0, (1 - done) / (1 - DECAY_FROM))
+        optimizers.step(stage.learning_rate * max(falling, 0.0) * min(1.0, (step + 1) / WARM_UP_STEPS))
+        with torch.no_grad():
+            decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
+            for name, x in network.state_dict().items():
+                averaged[name].lerp_(x, 1 - decay)
+        step += 1
+        errors.append(float(loss.detach()))
+        if workers.first and time.monotonic() - logged > 15:
+            row = {
+                "step": step,
+                "minutes": round((time.monotonic() - start) / 60, 2),
+                "loss": round(float(np.mean(errors)), 4),
+                "pictures_per_second": round(
+                    len(errors) * share * workers.count / (time.monotonic() - logged), 1
+                ),
+            }
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            progress(row["minutes"], f"step {step}, loss {row['loss']}")
+            logged, errors = time.monotonic(), []
+    log.close()
+    if workers.first:
+        record = {
+            "model": entry.name,
+            "steps": step,
+            "minutes": stage.minutes,
+            "batch": stage.batch,
+            "patch": stage.patch,
+            "learning_rate": stage.learning_rate,
+            "torch": torch.__version__,
+        }
+        halves = {name: x.half().contiguous() for name, x in averaged.items()}
+        write_whole(path, save(halves, {"record": json.dumps(record)}), force=False)
+    workers.close()
+    return path if workers.first else None
