@@ -199,6 +199,9 @@ def test_from_the_command_line(tmp_path: Path, clean: np.ndarray, run: Run) -> N
         ("old", vaecodec.encode(tmp_path / "old.jpg", denoise=AUTO, deblock=AUTO)),
     ):
         assert (out / f"{name}.vae").read_bytes() == expected
+    code, _, error = run(*command, "--denoise", "10", "--target-psnr", "30", "--force")
+    assert code == 2
+    assert "--target-psnr asks for the picture as it is" in error
     for option, value in (("--denoise", "x"), ("--denoise", "60"), ("--deblock", "5")):
         code, _, error = run(*command, option, value)
         assert code == 2

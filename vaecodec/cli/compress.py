@@ -116,6 +116,13 @@ def command(
     if given + (quality_from is click.core.ParameterSource.COMMANDLINE) > 1:
         names = ", ".join("--" + name.replace("_", "-") for name in targets)
         raise click.UsageError(f"give one of -q, {names}")
+    as_it_is = {"effort": effort, "lossless": lossless}
+    as_it_is |= {name: targets[name] for name in ("target_psnr", "target_ssimulacra2")}
+    if denoise or deblock:
+        for name in (name.replace("_", "-") for name, value in as_it_is.items() if value):
+            raise click.UsageError(
+                f"--{name} asks for the picture as it is, --denoise and --deblock for another"
+            )
     registry.find(model, tune)  # what there is none of is said once, before any file
     pick_device(device)
 
