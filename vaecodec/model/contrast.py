@@ -43,7 +43,7 @@ _PYRAMID = (0.05, 0.25, 0.4, 0.25, 0.05)
 @lru_cache(maxsize=64)
 def _halving(side: int, device: torch.device) -> Tensor:
     """ceil(side / 2) x side: every other sample of a blur, mirrored at the borders."""
-    matrix = torch.zeros((side + 1) // 2, side)
+    matrix = torch.zeros((side + 1) // 2, side, dtype=torch.float32)
     rows = torch.arange(len(matrix))
     for offset, tap in zip(range(-2, 3), _PYRAMID, strict=True):
         matrix[rows, _mirrored(2 * rows + offset, side)] += tap
@@ -53,7 +53,7 @@ def _halving(side: int, device: torch.device) -> Tensor:
 @lru_cache(maxsize=64)
 def _doubling(side: int, device: torch.device) -> Tensor:
     """side x ceil(side / 2): interpolation, with the borders repeated."""
-    matrix = torch.zeros(side, (side + 1) // 2)
+    matrix = torch.zeros(side, (side + 1) // 2, dtype=torch.float32)
     rows = torch.arange(side)
     for offset, tap in zip(range(-2, 3), _PYRAMID, strict=True):
         source = rows + offset
@@ -65,11 +65,11 @@ def _doubling(side: int, device: torch.device) -> Tensor:
 @lru_cache(maxsize=64)
 def _blurring(side: int, device: torch.device) -> Tensor:
     """side x side: the Gaussian of the masking, mirrored at the borders."""
-    steps = torch.arange(-MASK_RADIUS, MASK_RADIUS + 1)
+    steps = torch.arange(-MASK_RADIUS, MASK_RADIUS + 1, dtype=torch.float32)
     taps = torch.exp(-0.5 * (steps / MASK_SIGMA) ** 2)
-    matrix = torch.zeros(side, side)
+    matrix = torch.zeros(side, side, dtype=torch.float32)
     rows = torch.arange(side)
-    for offset, tap in zip(steps.tolist(), taps / taps.sum(), strict=True):
+    for offset, tap in zip(range(-MASK_RADIUS, MASK_RADIUS + 1), taps / taps.sum(), strict=True):
         matrix[rows, _mirrored(rows + offset, side)] += tap
     return matrix.to(device)
 
@@ -89,7 +89,7 @@ def _both_ways(
 def lost_contrast(wanted: Tensor, found: Tensor) -> Tensor:
     """Just-objectionable differences (JOD, 0: none seen) of the lightness of N pictures, given as
     linear light, N x 3 x H x W each."""
-    weights = torch.tensor(_LUMINANCE, device=wanted.device).view(3, 1, 1)
+    weights = torch.tensor(_LUMINANCE, dtype=torch.float32, device=wanted.device).view(3, 1, 1)
     both = torch.stack((wanted, found))
     planes = (both * weights).sum(dim=2) * (WHITE - BLACK) + BLACK + REFLECTED
     total = planes.new_zeros(planes.shape[1])
