@@ -12,6 +12,7 @@ from bitstream.errors import BadValue, VaeError
 from vaecodec.cli import options
 from vaecodec.cli.convert import Converted, Manner, Pair, convert, with_manner
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
+from vaecodec.quality import Restoration
 from vaecodec.targets import check_target
 
 
@@ -116,13 +117,17 @@ def command(
     if given + (quality_from is click.core.ParameterSource.COMMANDLINE) > 1:
         names = ", ".join("--" + name.replace("_", "-") for name in targets)
         raise click.UsageError(f"give one of -q, {names}")
-    as_it_is = {"effort": effort, "lossless": lossless}
-    as_it_is |= {name: targets[name] for name in ("target_psnr", "target_ssimulacra2")}
-    if denoise or deblock:
-        for name in (name.replace("_", "-") for name, value in as_it_is.items() if value):
-            raise click.UsageError(
-                f"--{name} asks for the picture as it is, --denoise and --deblock for another"
-            )
+    try:
+        Restoration(denoise=denoise, deblock=deblock).check_beside(
+            {
+                "--effort": effort,
+                "--lossless": lossless,
+                "--target-psnr": targets["target_psnr"],
+                "--target-ssimulacra2": targets["target_ssimulacra2"],
+            }
+        )
+    except BadValue as error:
+        raise click.UsageError(str(error)) from error
     registry.find(model, tune)  # what there is none of is said once, before any file
     pick_device(device)
 

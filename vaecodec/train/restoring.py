@@ -25,13 +25,10 @@ from vaecodec.model.registry import ModelEntry
 from vaecodec.model.restoring import RestoringAnalysis, described, path_of
 from vaecodec.train.data import Pictures, load, shared
 from vaecodec.train.degradations import SPARE, Degraded, degraded
-from vaecodec.train.loop import AVERAGE_DECAY, WARM_UP_STEPS, stratified_levels
+from vaecodec.train.loop import AVERAGE_DECAY, FINISH_FROM, learning_rate, stratified_levels
 from vaecodec.train.optimizers import Optimizers, clip_gradients, multiplies_in_bfloat16
 from vaecodec.train.workers import Workers
 
-#: Share of the time after which the learning rate falls, linearly, to 0, and after which nothing is
-#: computed in bfloat16 any more.
-DECAY_FROM, FINISH_FROM = 0.3, 0.9
 #: Of the squared error that noise is: about what of it remains. It keeps the worst crops from having
 #: all the weight.
 REMAINS = 0.15
@@ -39,7 +36,8 @@ REMAINS = 0.15
 
 @dataclass(frozen=True, kw_only=True)
 class RestoringStage:
-    """What the user chooses. `patch`: side of the crops, a multiple of 64."""
+    """What the user chooses. `patch`: side of the crops, a multiple of 64. `decay_from`: the share of
+    the time after which the learning rate falls, linearly, to 0."""
 
     data: Path
     out: Path
@@ -47,6 +45,7 @@ class RestoringStage:
     batch: int = 48
     patch: int = 128
     learning_rate: float = 1e-3
+    decay_from: float = 0.3
     seed: int = 0
 
 
@@ -104,8 +103,7 @@ def train_restoring(
         clock = (time.monotonic() - start) / (60 * stage.minutes)
         done = workers.average(network.parameters(), clock)
         clip_gradients(network.parameters())
-        falling = min(1.0, (1 - done) / (1 - DECAY_FROM))
-        optimizers.step(stage.learning_rate * max(falling, 0.0) * min(1.0, (step + 1) / WARM_UP_STEPS))
+        optimizers.step(learning_rate(stage, done, step))
         with torch.no_grad():
             decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
             for name, x in network.state_dict().items():
