@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from vaecodec.sources import Source
     from vaecodec.uses.embedding import embed
     from vaecodec.uses.latents import latents
+    from vaecodec.uses.repair import repair
     from vaecodec.uses.sampling import sample
 
 __version__ = "0.1.0"
@@ -64,6 +65,7 @@ __all__ = [
     "info",
     "latents",
     "models",
+    "repair",
     "sample",
 ]
 
@@ -76,6 +78,7 @@ _LAZY = {
     "models": "vaecodec.describe",
     "embed": "vaecodec.uses.embedding",
     "latents": "vaecodec.uses.latents",
+    "repair": "vaecodec.uses.repair",
     "sample": "vaecodec.uses.sampling",
 }
 
@@ -106,6 +109,7 @@ def encode(
     strip: bool = False,
     denoise: float | str | None = None,
     deblock: float | str | None = None,
+    mask: ImageLike | None = None,
     target_size: int | None = None,
     target_bpp: float | None = None,
     target_psnr: float | None = None,
@@ -124,6 +128,7 @@ def encode(
     - `strip`: leave out colour profile, EXIF and XMP.
     - `denoise`: undo noise of this standard deviation (above 0, at most 50), or "auto" to find it.
     - `deblock`: undo JPEG of this quality (10 to 99), or "auto" for that of the file.
+    - `mask`: a picture of the same size, white where new content is wanted.
     - `target_size` (bytes), `target_bpp`, `target_psnr` (dB), `target_ssimulacra2`: what to reach, in
       place of a quality.
     - `model`, `device`: see `Codec`; loaded models are kept.
@@ -140,6 +145,7 @@ def encode(
         strip=strip,
         denoise=denoise,
         deblock=deblock,
+        mask=mask,
         target_size=target_size,
         target_bpp=target_bpp,
         target_psnr=target_psnr,

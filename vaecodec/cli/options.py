@@ -125,7 +125,8 @@ def _strength(_: object, option: click.Parameter, value: str | None) -> float | 
         return None
     try:
         wish = value if value == AUTO else float(value)
-        Restoration(**{str(option.name): wish})
+        asked: dict[str, Any] = {str(option.name): wish}
+        Restoration(**asked)
     except BadValue as error:
         raise click.BadParameter(str(error)) from error
     except ValueError as error:

@@ -22,22 +22,23 @@ from bitstream.errors import VaeError
 from vaecodec.files import write_whole
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.registry import ModelEntry
-from vaecodec.model.restoring import RestoringAnalysis, described, path_of
+from vaecodec.model.restoring import RestoringAnalysis, described, load_restoring, path_of
 from vaecodec.train.data import Pictures, load, shared
 from vaecodec.train.degradations import SPARE, Degraded, degraded
 from vaecodec.train.loop import AVERAGE_DECAY, FINISH_FROM, learning_rate, stratified_levels
 from vaecodec.train.optimizers import Optimizers, clip_gradients, multiplies_in_bfloat16
 from vaecodec.train.workers import Workers
 
-#: Of the squared error that noise is: about what of it remains. It keeps the worst crops from having
-#: all the weight.
+#: Of the squared error that a degradation is: about what of it remains. It keeps the worst crops from
+#: having all the weight.
 REMAINS = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestoringStage:
     """What the user chooses. `patch`: side of the crops, a multiple of 64. `decay_from`: the share of
-    the time after which the learning rate falls, linearly, to 0."""
+    the time after which the learning rate falls, linearly, to 0. `resume`: weights of an earlier stage
+    to begin with."""
 
     data: Path
     out: Path
@@ -47,20 +48,24 @@ class RestoringStage:
     learning_rate: float = 1e-3
     decay_from: float = 0.3
     seed: int = 0
+    resume: Path | None = None
 
 
 def latent_error(
     model: LoadedModel, network: RestoringAnalysis, crops: Degraded, level: Tensor
 ) -> Tensor:
     """Distortion (N) that the error of the network's latent brings, relative to what is usual at the
-    level and for the noise."""
+    level and for the degradation."""
     with torch.no_grad():
         wanted = model.transforms.analysis(crops.clean.float() / 255 - 0.5, level)
-    found = network(crops.picture.float() / 255 - 0.5, level, described(crops.noise, crops.jpeg))
+    told = described(crops.noise, crops.jpeg)
+    missing = crops.missing.float()[..., None]
+    found = network(crops.picture.float() / 255 - 0.5, level, told, missing)
     steps = (found - wanted) * model.transforms.latent_gain(level)
     worth = model.curvature[level][:, None, None, :]
     error = (worth * steps.square()).sum(dim=(1, 2, 3)) / crops.clean[0].numel()
-    return error / (model.distortion[level] + REMAINS * crops.noise.square())
+    before = (crops.picture.float() - crops.clean).square().mean(dim=(1, 2, 3))
+    return error / (model.distortion[level] + REMAINS * before)
 
 
 def train_restoring(
@@ -85,7 +90,10 @@ def train_restoring(
     chance = np.random.default_rng([stage.seed, workers.rank])
     model = load_model(entry, device)
     network = RestoringAnalysis(model.config)
-    network.load_state_dict(model.transforms.analysis.state_dict(), strict=False)
+    if stage.resume is None:
+        network.load_state_dict(model.transforms.analysis.state_dict(), strict=False)
+    else:
+        network = load_restoring(entry, model.config, device, stage.resume).requires_grad_()
     averaged = {name: x.detach().clone() for name, x in network.state_dict().items()}
     for trunk in (network.trunk, model.transforms.analysis.trunk):
         trunk.mixed_precision = multiplies_in_bfloat16(device)
