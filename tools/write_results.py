@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from collections.abc import Sequence
 from itertools import chain, pairwise
 from pathlib import Path
@@ -591,9 +592,9 @@ def repaired(figures: dict[str, Any]) -> list[str]:
     lines = [
         "## Parts of pictures made new",
         "",
-        f"Middles (512 x 384) of {figures['pictures']} Kodak pictures that lost what the first column says. PSNR within it,",
-        "in dB, and in brackets SSIMULACRA2 of the whole picture; means. Last the median of the milliseconds,",
-        f"on {figures['machine']}.",
+        f"Middles (512 x 384) of {figures['pictures']} Kodak pictures that lost what the first column",
+        "says. PSNR within it, in dB, and in brackets SSIMULACRA2 of the whole picture; means. Last",
+        f"the median of the milliseconds, on {figures['machine']}.",
         "",
         "    python tools/repair.py KODAK FILE",
         "",
