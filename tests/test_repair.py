@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import skimage.data
+import torch
 from PIL import Image, ImageDraw
 
 import vaecodec
 from bitstream.errors import BadImage, BadType, BadValue
 from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
+from vaecodec.model import registry
 from vaecodec.pictures.inpaint import fill
 from vaecodec.pictures.masks import to_mask
+from vaecodec.pictures.metadata import without_thumbnail
 from vaecodec.quality import TUNES
 
 if TYPE_CHECKING:
@@ -43,61 +47,64 @@ def without(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask[:, :, None], np.uint8(255), picture)
 
 
+def inside(photo: np.ndarray, found: np.ndarray, mask: np.ndarray) -> float:
+    """PSNR where it is marked."""
+    return psnr(photo[mask][None], found[mask][None])
+
+
 @pytest.mark.parametrize("tune", TUNES)
 def test_scratches_go(photo: np.ndarray, scratches: np.ndarray, tune: str) -> None:
     """Better than by push-pull, and nothing else is touched."""
     damaged = without(photo, scratches)
-    found = np.asarray(vaecodec.repair(damaged, scratches, tune=tune))
+    codec = Codec(registry.find(None, tune).name)
+    found = np.asarray(vaecodec.repair(damaged, scratches, codec=codec))
     assert np.array_equal(found[~scratches], photo[~scratches])
     filled = fill(damaged, ~scratches)
-    before, after = (psnr(photo[scratches][None], x[scratches][None]) for x in (filled, found))
-    assert after > before + 0.5
+    assert inside(photo, found, scratches) > inside(photo, filled, scratches) + 2
 
 
 def test_what_was_there_does_not_matter(photo: np.ndarray, scratches: np.ndarray) -> None:
-    one, other = (vaecodec.encode(x, mask=scratches) for x in (photo, without(photo, scratches)))
-    assert one == other
-    assert one != vaecodec.encode(photo)
+    one, other = (vaecodec.repair(x, scratches) for x in (photo, without(photo, scratches)))
+    assert np.array_equal(np.asarray(one), np.asarray(other))
 
 
-def test_encoding_fills_in(photo: np.ndarray, scratches: np.ndarray) -> None:
-    """The file holds the picture without the scratches, and is smaller than that of one with them."""
-    damaged = without(photo, scratches)
-    data, plain = vaecodec.encode(damaged, 80, mask=scratches), vaecodec.encode(damaged, 80)
-    assert len(data) < 0.9 * len(plain)
-    assert psnr(photo, np.asarray(vaecodec.decode(data))) > 30
-    small = vaecodec.encode(damaged, mask=scratches, target_size=3000)
-    assert 0.96 * 3000 <= len(small) <= 3000
-
-
-@pytest.mark.parametrize("other", [{"effort": 1}, {"lossless": True}, {"target_psnr": 30.0}])
-def test_what_asks_for_the_picture_as_it_is(
-    photo: np.ndarray, scratches: np.ndarray, other: dict[str, object]
-) -> None:
-    with pytest.raises(BadValue, match=f"{next(iter(other))} asks for the picture as it is, mask for"):
-        vaecodec.encode(photo, mask=scratches, **other)  # type: ignore[arg-type]
-
-
-def test_noise_and_scratches_at_once(photo: np.ndarray, scratches: np.ndarray) -> None:
-    noise = np.random.default_rng(0).normal(0, 20, photo.shape)
-    noisy = (photo + noise).clip(0, 255).astype(np.uint8)
-
-    def found(**options: object) -> float:
-        data = vaecodec.encode(without(noisy, scratches), 70, mask=scratches, **options)  # type: ignore[arg-type]
-        return psnr(photo, np.asarray(vaecodec.decode(data)))
-
-    assert found(denoise=20) > found() + 1
+def test_hidden_colours_do_not_show(photo: np.ndarray) -> None:
+    """What lies under full transparency is not drawn on for what is visible, and stays."""
+    alpha = np.full((192, 256, 1), 255, np.uint8)
+    alpha[40:80] = 0
+    mask = np.zeros((192, 256), bool)
+    mask[80:86, 50:200] = True
+    results = []
+    for colour in ((0, 255, 0), (255, 0, 255)):
+        picture = np.concatenate((photo, alpha), axis=2)
+        picture[40:80, :, :3] = colour
+        found = np.asarray(vaecodec.repair(picture, mask))
+        assert np.array_equal(found[~mask], picture[~mask])
+        results.append(found[mask])
+    assert np.array_equal(*results)
 
 
 def test_across_groups() -> None:
-    """Each group has its part of the mask; large and odd pictures too."""
+    """What lies across the edge of a group, and at the edge of a large picture of odd size."""
     picture = np.tile(skimage.data.coffee()[:200, :261], (1, 4, 1))
     mask = np.zeros(picture.shape[:2], bool)
     mask[60:64, 900:1040] = True
     mask[-3:, -20:] = True
-    found = np.asarray(vaecodec.repair(without(picture, mask), mask))
+    damaged = without(picture, mask)
+    found = np.asarray(vaecodec.repair(damaged, mask))
     assert np.array_equal(found[~mask], picture[~mask])
-    assert psnr(picture[mask][None], found[mask][None]) > 20
+    assert inside(picture, found, mask) > inside(picture, fill(damaged, ~mask), mask) + 0.5
+
+
+def test_only_what_is_marked_is_looked_at() -> None:
+    """Far from a mark, nothing changes the result."""
+    picture = skimage.data.coffee()
+    mask = np.zeros(picture.shape[:2], bool)
+    mask[200:204, 250:300] = True
+    other = picture.copy()
+    other[:, 450:] = 0
+    one, two = (np.asarray(vaecodec.repair(x, mask)) for x in (picture, other))
+    assert np.array_equal(one[mask], two[mask])
 
 
 def test_masks(tmp_path: Path) -> None:
@@ -109,7 +116,17 @@ def test_masks(tmp_path: Path) -> None:
     painted = np.full((5, 7, 4), 255, np.uint8)
     painted[..., 3] = bright
     Image.fromarray(bright).save(tmp_path / "mask.png")
-    for mask in (marked, bright, colour, painted, tmp_path / "mask.png", Image.fromarray(marked)):
+    for mask in (
+        marked,
+        marked[:, :, None],
+        torch.from_numpy(marked),
+        torch.from_numpy(marked)[None],
+        bright,
+        colour,
+        painted,
+        tmp_path / "mask.png",
+        Image.fromarray(marked),
+    ):
         assert np.array_equal(to_mask(mask), marked)
 
 
@@ -118,17 +135,18 @@ def test_masks(tmp_path: Path) -> None:
     [
         (np.zeros((192, 256), bool), BadValue, "the mask marks nothing"),
         (np.ones((192, 256), bool), BadValue, "the mask marks the whole picture"),
+        (np.eye(192, 256, dtype=np.uint8), BadValue, r"the mask marks nothing; .* \(255, or True\)"),
         (np.eye(100, dtype=bool), BadValue, "the mask has 100 x 100 pixels, the picture 256 x 192"),
-        (np.zeros((192, 256)), BadImage, "an array must be uint8"),
-        (7, BadType, "not int"),
+        (np.zeros((192, 256)), BadImage, "the mask: an array must be uint8"),
+        (np.zeros((2, 192, 256), bool), BadType, "a mask of bool must be H x W, not of 3 dimensions"),
+        (None, BadType, "the mask: a picture, an array"),
     ],
 )
 def test_masks_that_are_none(
     photo: np.ndarray, mask: np.ndarray, error: type[Exception], text: str
 ) -> None:
-    for call in (vaecodec.repair, lambda picture, mask: vaecodec.encode(picture, mask=mask)):
-        with pytest.raises(error, match=text):
-            call(photo, mask)
+    with pytest.raises(error, match=text):
+        vaecodec.repair(photo, mask)
 
 
 def test_every_mode_comes_back(photo: np.ndarray, scratches: np.ndarray, codec: Codec) -> None:
@@ -153,6 +171,27 @@ def test_metadata_stays(photo: np.ndarray, scratches: np.ndarray) -> None:
     assert vaecodec.repair(file.getvalue(), scratches).getexif()[0x010E] == "a photograph"
 
 
+def test_the_thumbnail_does_not_stay(photo: np.ndarray, scratches: np.ndarray) -> None:
+    """It shows the picture as it was. Little- and big-endian; what comes after it stays."""
+    for order, head in (("<", b"II*\0"), (">", b"MM\0*")):
+        first = struct.pack(order + "IHHHII", 8, 1, 0x0112, 3, 1, 1) + struct.pack(order + "I", 26)
+        if order == ">":
+            first = struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 1, 0, 26)
+        second = struct.pack(order + "H", 2)
+        second += struct.pack(order + "HHII", 0x0201, 4, 1, 56)
+        second += struct.pack(order + "HHII", 0x0202, 4, 1, 5)
+        second += struct.pack(order + "I", 0)
+        exif = head + first + second + b"small" + b"after"
+        cleaned = without_thumbnail(exif)
+        assert cleaned == head + first[:-4] + bytes(4) + second + bytes(5) + b"after"
+        assert without_thumbnail(cleaned) == cleaned
+        for length in range(len(exif)):
+            assert len(without_thumbnail(exif[:length])) == length
+        file = io.BytesIO()
+        Image.fromarray(photo).save(file, "PNG", exif=exif)
+        assert vaecodec.repair(file.getvalue(), scratches).info["exif"] == b"Exif\0\0" + cleaned
+
+
 def test_from_the_command_line(
     tmp_path: Path, photo: np.ndarray, scratches: np.ndarray, run: Run
 ) -> None:
@@ -163,11 +202,41 @@ def test_from_the_command_line(
     expected = np.asarray(vaecodec.repair(photo, scratches))
     assert np.array_equal(np.asarray(Image.open(tmp_path / "scan-repaired.png")), expected)
     assert run("repair", source, "--mask", mask, "-o", tmp_path / "out.vae", "-q", "40")[0] == 0
-    coded = vaecodec.encode(photo, 40, mask=scratches)
-    assert (tmp_path / "out.vae").read_bytes() == coded
-    assert run("repair", tmp_path / "out.vae", "--mask", mask, "-o", tmp_path / "again.png")[0] == 0
-    assert Image.open(tmp_path / "again.png").size == (256, 192)
+    assert (tmp_path / "out.vae").read_bytes() == vaecodec.encode(expected, 40)
+    (tmp_path / "other name").write_bytes((tmp_path / "out.vae").read_bytes())
+    out = tmp_path / "folder"
+    out.mkdir()
+    assert run("repair", tmp_path / "other name", "--mask", mask, "-o", out)[0] == 0
+    again = vaecodec.repair(vaecodec.decode(tmp_path / "out.vae"), scratches)
+    found = np.asarray(Image.open(out / "other name-repaired.png"))
+    assert np.array_equal(found, np.asarray(again))
+    visual = registry.find(None).name
+    assert run("repair", source, "--mask", mask, "-o", tmp_path / "v.png", "--model", visual)[0] == 0
+    by_visual = vaecodec.repair(photo, scratches, codec=Codec(visual))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "v.png")), np.asarray(by_visual))
     assert run("repair", source, "--mask", mask, "-o", tmp_path / "out.jpg")[2].endswith("(see -q)\n")
+
+
+def test_what_is_not_kept_is_said(tmp_path: Path, photo: np.ndarray, run: Run) -> None:
+    source, mask = tmp_path / "scan.png", tmp_path / "mask.png"
+    Image.fromarray(photo[:, :, 0].astype(np.uint16) * 257).save(source, dpi=(300, 300))
+    Image.fromarray(np.eye(192, 256, dtype=bool)).save(mask)
+    error = run("repair", source, "--mask", mask)[2]
+    assert error == f"vaecodec: {source}: not kept: 16 bits per sample (reduced to 8), pixel density\n"
+    assert run("repair", source, "--mask", mask, "--force", "--quiet") == (0, "", "")
+
+
+def test_a_side_that_a_format_has_no_room_for(tmp_path: Path, run: Run) -> None:
+    source, mask = tmp_path / "long.png", tmp_path / "mask.png"
+    Image.new("L", (70000, 1), 90).save(source)
+    marked = np.zeros((1, 70000), bool)
+    marked[0, 5] = True
+    Image.fromarray(marked).save(mask)
+    for extension in ("gif", "tga", "sgi"):
+        target = tmp_path / f"out.{extension}"
+        code, _, error = run("repair", source, "--mask", mask, "-o", target)
+        assert (code, error.count("\n")) == (1, 1), error
+        assert error.startswith(f"vaecodec: {target}: cannot be written in this format")
 
 
 def test_errors_on_the_command_line(tmp_path: Path, photo: np.ndarray, run: Run) -> None:
@@ -184,7 +253,10 @@ def test_errors_on_the_command_line(tmp_path: Path, photo: np.ndarray, run: Run)
         ((source, "--mask", mask, "-o", tmp_path / "out.xyz"), 1, "out.xyz: Pillow writes no"),
         ((source, "--mask", mask, "-o", source), 1, "exists already"),
         (("-", "--mask", "-", "-o", tmp_path / "out.png"), 2, "only one of PICTURE and MASK"),
-        (("-", "--mask", mask), 2, "needs a name"),
+        (("-", "--mask", mask), 2, "needs the name of a file"),
+        ((tmp_path, "--mask", mask), 1, f"{tmp_path}: is a folder"),
+        ((source, "--mask", mask, "--model", "none"), 2, "none"),
+        (("", "--mask", mask), 2, "a name of a file is empty"),
     ):
         found, _, error = run("repair", *arguments)
         assert (found, text in error) == (code, True), (arguments, error)

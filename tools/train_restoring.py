@@ -1,4 +1,4 @@
-"""Train what `vaecodec compress --denoise` and `--deblock` and `vaecodec repair` need of a model.
+"""Train what `vaecodec compress --denoise` and `--deblock` need of a model.
 
     torchrun --nproc-per-node 2 tools/train_restoring.py DATA MODEL OUT --minutes 30
 

@@ -109,7 +109,6 @@ def encode(
     strip: bool = False,
     denoise: float | str | None = None,
     deblock: float | str | None = None,
-    mask: ImageLike | None = None,
     target_size: int | None = None,
     target_bpp: float | None = None,
     target_psnr: float | None = None,
@@ -128,7 +127,6 @@ def encode(
     - `strip`: leave out colour profile, EXIF and XMP.
     - `denoise`: undo noise of this standard deviation (above 0, at most 50), or "auto" to find it.
     - `deblock`: undo JPEG of this quality (10 to 99), or "auto" for that of the file.
-    - `mask`: a picture of the same size, white where new content is wanted.
     - `target_size` (bytes), `target_bpp`, `target_psnr` (dB), `target_ssimulacra2`: what to reach, in
       place of a quality.
     - `model`, `device`: see `Codec`; loaded models are kept.
@@ -145,7 +143,6 @@ def encode(
         strip=strip,
         denoise=denoise,
         deblock=deblock,
-        mask=mask,
         target_size=target_size,
         target_bpp=target_bpp,
         target_psnr=target_psnr,

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -31,8 +31,6 @@ from vaecodec.model.restoring import load_restoring
 from vaecodec.pictures import alpha, finishing, reading
 from vaecodec.pictures import lossless as exact
 from vaecodec.pictures.degradation import to_undo
-from vaecodec.pictures.inpaint import fill
-from vaecodec.pictures.masks import to_mask
 from vaecodec.pictures.reading import ImageLike, Picture
 from vaecodec.quality import (
     DEFAULT_EFFORT,
@@ -130,7 +128,6 @@ class Codec:
         strip: bool = False,
         denoise: float | str | None = None,
         deblock: float | str | None = None,
-        mask: ImageLike | None = None,
         target_size: int | None = None,
         target_bpp: float | None = None,
         target_psnr: float | None = None,
@@ -154,8 +151,6 @@ class Codec:
           most 50, on the scale 0..255), or "auto" to find it.
         - `deblock`: encode the picture as it was before JPEG of this quality (10 to 99, as libjpeg
           counts), or "auto" for that of its file; what is no JPEG file stays as it is.
-        - `mask`: encode the picture with new content where this one, of its size, is brighter than
-          half, or where an array (bool, H x W) is True.
 
         At most one target in place of `quality`:
 
@@ -164,11 +159,9 @@ class Codec:
         - `target_psnr` (dB) or `target_ssimulacra2` (points) for the smallest level that reaches it.
 
         Raises BadImage or VaeError (the latter also for another tune than the model's, and a target
-        that cannot be met). With `denoise`, `deblock` and `mask` there is no `effort`, no `lossless`,
-        and no target of quality: they ask for the picture as it is.
+        that cannot be met). With `denoise` and `deblock` there is no `effort`, no `lossless`, and no
+        target of quality: they ask for the picture as it is.
         """
-        marked = None if mask is None else to_mask(mask)
-        restoration = Restoration(denoise=denoise, deblock=deblock, mask=marked)
         targets = {
             name: value
             for name, value in (
@@ -180,9 +173,18 @@ class Codec:
             if value is not None
         }
         if targets:
+            restoration = Restoration(denoise=denoise, deblock=deblock)
             return self._to_target(image, targets, effort, tune, lossless, strip, restoration)
-        (file,) = self._each([image], quality, effort, tune, lossless, strip, restoration, "raise")
-        return bytes(file)
+        return self.encode_batch(
+            [image],
+            quality,
+            effort=effort,
+            tune=tune,
+            lossless=lossless,
+            strip=strip,
+            denoise=denoise,
+            deblock=deblock,
+        )[0]
 
     def decode(
         self,
@@ -267,26 +269,11 @@ class Codec:
 
         Pictures are taken from `images` as they are needed, a few ahead of the file that is asked for.
         """
-        restoration = Restoration(denoise=denoise, deblock=deblock)
-        pictures = bulk.several(images, "pictures")
-        return self._each(pictures, quality, effort, tune, lossless, strip, restoration, on_error)
-
-    def _each(
-        self,
-        images: Iterable[ImageLike],
-        quality: int,
-        effort: int,
-        tune: str | None,
-        lossless: bool | None,
-        strip: bool,
-        restoration: Restoration,
-        on_error: OnError,
-    ) -> Iterator[Any]:
-        """The files of pictures, in their order."""
         level = level_of(quality)
         check_effort(effort)
         _check_flags(lossless=False if lossless is None else lossless, strip=strip)
         entry = self.of_tune(tune)
+        restoration = Restoration(denoise=denoise, deblock=deblock)
         restoration.check_beside({"effort": effort, "lossless": lossless})
 
         def encode(items: Sequence[_Prepared]) -> list[bytes]:
@@ -298,7 +285,7 @@ class Codec:
             return _prepared(image, strip, restoration)
 
         steps = Steps(take=reading.taken, read=read, shape=_Prepared.shape, work=encode)
-        return bulk.each(images, steps, self.device, on_error)
+        return bulk.each(bulk.several(images, "pictures"), steps, self.device, on_error)
 
     def _coded(
         self,
@@ -511,7 +498,7 @@ class _Parsed:
 
 @dataclass(frozen=True, kw_only=True)
 class _Prepared:
-    """A picture, what is missing filled in, and what is to be undone of it."""
+    """A picture, and what is to be undone of it."""
 
     picture: Picture
     degradation: Degradation | None
@@ -523,10 +510,10 @@ class _Prepared:
 
 def _prepared(image: ImageLike, strip: bool, restoration: Restoration) -> _Prepared:
     picture = reading.to_picture(image)
-    degradation = to_undo(picture, restoration)
-    if degradation is not None and degradation.missing is not None:
-        picture = replace(picture, samples=fill(picture.samples, ~degradation.missing))
-    return _Prepared(picture=picture.stripped() if strip else picture, degradation=degradation)
+    return _Prepared(
+        picture=picture.stripped() if strip else picture,
+        degradation=to_undo(picture, restoration),
+    )
 
 
 def _samples(picture: Picture) -> np.ndarray:

@@ -1,9 +1,9 @@
 """From samples to the streams of all groups: the walk down that every picture takes.
 
 Group by group: analysis of the group and of what surrounds it (`vaecodec.model.load`; to what the
-picture was before noise and JPEG, and with what is missing, if asked to: `vaecodec.model.restoring`), a
-check of what comes out (`vaecodec.model.damping`), rounding (`vaecodec.model.latents`) or a search for
-something better (`vaecodec.model.search`), entropy coding (`bitstream.entropy`).
+picture was before noise and JPEG, if asked to: `vaecodec.model.restoring`), a check of what comes out
+(`vaecodec.model.damping`), rounding (`vaecodec.model.latents`) or a search for something better
+(`vaecodec.model.search`), entropy coding (`bitstream.entropy`).
 """
 
 from __future__ import annotations
@@ -45,8 +45,7 @@ def encode(
     for window in windows(*latent_size(*pictures[0].shape[:2]), model.analysis_halo):
         outer = window.outer.scaled(LATENT_STRIDE).slices()
         samples = [picture[outer] for picture in pictures]
-        undone = [each.within(outer) for each in degradations]
-        analysed = _analysed(model, samples, setting.level, window, undone)
+        analysed = _analysed(model, samples, setting.level, window, degradations)
         symbols = _symbols(model, analysed, setting, effort)
         for item, found, blocks in zip(encoded, analysed, symbols, strict=True):
             item.sound &= found.sound

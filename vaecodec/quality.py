@@ -4,14 +4,10 @@ undone of the picture."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
 
 from bitstream.errors import BadType, BadValue
-
-if TYPE_CHECKING:
-    import numpy as np
 
 DEFAULT_QUALITY = 60
 #: Rounds of search in the encoder (`vaecodec.model.search`).
@@ -44,12 +40,10 @@ class Setting:
 class Restoration:
     """What is to be undone of a picture. `denoise`: standard deviation of its noise, above 0, at most
     MAX_NOISE; `deblock`: quality at which it was JPEG, from LOWEST_JPEG to below NEVER_JPEG; either
-    AUTO, or None for nothing. `mask`: bool, H x W, True where samples are to be filled in, or None.
-    Raises BadType or BadValue for strengths that are none."""
+    AUTO, or None for nothing. Raises BadType or BadValue for what is neither."""
 
     denoise: float | str | None = None
     deblock: float | str | None = None
-    mask: np.ndarray | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         noise = _strength("denoise", self.denoise)
@@ -60,35 +54,24 @@ class Restoration:
             raise BadValue(f"deblock must be from {LOWEST_JPEG} to {NEVER_JPEG - 1}, not {quality:g}")
 
     def __bool__(self) -> bool:
-        return bool(self._asked)
-
-    @property
-    def _asked(self) -> list[str]:
-        return [name for name in ("denoise", "deblock", "mask") if getattr(self, name) is not None]
+        return self.denoise is not None or self.deblock is not None
 
     def check_beside(self, options: Mapping[str, object]) -> None:
         """Raises BadValue if something is to be undone, and one of `options`, by their names, is set:
         they ask for the picture as it is."""
         for name, value in options.items():
             if self and value:
-                asked = " and ".join(self._asked)
-                raise BadValue(f"{name} asks for the picture as it is, {asked} for another")
+                raise BadValue(f"{name} asks for the picture as it is, denoise and deblock for another")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Degradation:
     """What happened to a picture. `noise`: standard deviation, 0..MAX_NOISE, on the scale 0..255, as
     `vaecodec.pictures.degradation` finds it. `jpeg`: quality at which it was a JPEG file,
-    LOWEST_JPEG..NEVER_JPEG. `missing`: bool, H x W, which samples were lost and filled in; None if none
-    were."""
+    LOWEST_JPEG..NEVER_JPEG."""
 
     noise: float = 0.0
     jpeg: float = NEVER_JPEG
-    missing: np.ndarray | None = field(default=None, compare=False)
-
-    def within(self, part: tuple[slice, slice]) -> Degradation:
-        """That of a part of the picture."""
-        return self if self.missing is None else replace(self, missing=self.missing[part])
 
 
 def _strength(name: str, value: object) -> float | None:

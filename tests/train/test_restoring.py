@@ -25,7 +25,6 @@ from vaecodec.model.restoring import RestoringAnalysis
 from vaecodec.pictures.degradation import noise_of
 from vaecodec.quality import NEVER_JPEG
 from vaecodec.train.degradations import SPARE, degraded
-from vaecodec.train.masks import drawn
 from vaecodec.train.restoring import RestoringStage, latent_error, train_restoring
 
 
@@ -53,14 +52,8 @@ def test_what_is_done_to_crops_is_told() -> None:
     found = degraded(crops(24), np.random.default_rng(0), torch.Generator().manual_seed(0))
     assert found.picture.shape == found.clean.shape == (24, 64, 64, 3)
     changed = (found.picture != found.clean).flatten(1).any(dim=1)
-    missing = found.missing.flatten(1).any(dim=1)
-    degraded_all_over = (found.noise > 0) | (found.jpeg < NEVER_JPEG)
-    assert torch.equal(changed, degraded_all_over | missing)
+    assert torch.equal(changed, (found.noise > 0) | (found.jpeg < NEVER_JPEG))
     assert 0 < int(changed.sum()) < 24
-    alone = missing & ~degraded_all_over
-    assert alone.any()
-    kept = (found.picture == found.clean).all(dim=3)
-    assert bool((kept | found.missing)[alone].all())
     for picture, noise, jpeg in zip(found.picture, found.noise, found.jpeg, strict=True):
         if noise > 10 and jpeg == NEVER_JPEG:
             assert 0.5 * float(noise) < noise_of(picture.numpy()) < 1.5 * float(noise) + 3
@@ -80,17 +73,9 @@ def test_a_copy_of_the_models_own_has_no_error_where_nothing_was_done() -> None:
     found = degraded(crops(24), np.random.default_rng(0), torch.Generator().manual_seed(0))
     with torch.no_grad():
         error = latent_error(model, network, found, torch.arange(24) * 2)
-    none = (found.noise == 0) & (found.jpeg == NEVER_JPEG) & ~found.missing.flatten(1).any(dim=1)
+    none = (found.noise == 0) & (found.jpeg == NEVER_JPEG)
     assert float(error[none].max()) < 1e-6
     assert float(error[~none].max()) > 1
-
-
-def test_masks_are_of_all_kinds_and_leave_most() -> None:
-    chance = np.random.default_rng(0)
-    shares = [float(drawn(80, 100, chance).mean()) for _ in range(200)]
-    assert drawn(80, 100, chance).shape == (80, 100)
-    assert np.mean(shares) == pytest.approx(0.1, abs=0.08)
-    assert max(shares) < 0.9
 
 
 def test_a_stage(data: Path, tmp_path: Path) -> None:
@@ -101,7 +86,6 @@ def test_a_stage(data: Path, tmp_path: Path) -> None:
     weights = load_file(path)
     assert all(x.dtype == torch.float16 and bool(x.isfinite().all()) for x in weights.values())
     assert bool(weights["strengths.weight"].any())
-    assert bool(weights["missing.weight"].any())
     network = RestoringAnalysis(load_model(entry, torch.device("cpu")).config)
     network.load_state_dict(weights)
     size = int.from_bytes(path.read_bytes()[:8], "little")

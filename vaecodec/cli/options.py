@@ -125,8 +125,7 @@ def _strength(_: object, option: click.Parameter, value: str | None) -> float | 
         return None
     try:
         wish = value if value == AUTO else float(value)
-        asked: dict[str, Any] = {str(option.name): wish}
-        Restoration(**asked)
+        Restoration(**{str(option.name): wish})
     except BadValue as error:
         raise click.BadParameter(str(error)) from error
     except ValueError as error:

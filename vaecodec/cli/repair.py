@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from bitstream.chunks import SIGNATURE
 from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.report import notice
 from vaecodec.cli.saving import file_bytes, format_of
 from vaecodec.files import STANDARD_STREAM, check_output, make_parents, source_of, write_whole
 from vaecodec.quality import DEFAULT_QUALITY
-from vaecodec.sources import naming
+from vaecodec.sources import NamedBytes, naming, read_source
+
+if TYPE_CHECKING:
+    from vaecodec.codec import Codec
+    from vaecodec.pictures.reading import Picture
 
 
 @click.command("repair")
@@ -29,10 +36,9 @@ from vaecodec.sources import naming
     "--output",
     type=options.PATH,
     metavar="OUT",
-    help="Output file, an image format or .vae. [default: NAME-repaired.png beside PICTURE]",
+    help="Output file, an image format or .vae, or folder. [default: NAME-repaired.png beside PICTURE]",
 )
 @click.option("-q", "--quality", type=click.IntRange(1, 100), help="Of OUT, where it loses something.")
-@options.tune
 @options.model
 @options.device
 @options.force
@@ -42,7 +48,6 @@ def command(
     mask: str,
     output: str | None,
     quality: int | None,
-    tune: str | None,
     model: str | None,
     device: str,
     force: bool,
@@ -51,8 +56,9 @@ def command(
     """Fill in what is scratched, written over or torn out.
 
     What MASK marks is made new from what surrounds it; the rest stays as it is,
-    to the last bit if OUT is PNG. Wide holes become soft shades: nothing is
-    invented.
+    if OUT is PNG to the last bit. Large holes become soft shades: nothing is
+    invented. PICTURE and MASK: image or .vae files, one of them - for standard
+    input.
 
     Examples:
 
@@ -62,36 +68,56 @@ def command(
     """
     from vaecodec.codec import Codec
     from vaecodec.pictures.masks import to_mask
-    from vaecodec.pictures.reading import read_picture, set_limit_of_pillow
-    from vaecodec.uses.repair import repair
+    from vaecodec.pictures.reading import set_limit_of_pillow
+    from vaecodec.uses.repair import default_model, repair
 
-    if "" in (picture, mask, output):
-        raise VaeError("a name of a file is empty")
-    source = Path(picture)
-    if output is None and source == STANDARD_STREAM:
-        raise click.UsageError("what comes from standard input needs a name: use -o")
-    target = source.with_name(f"{source.stem}-repaired.png") if output is None else Path(output)
+    target = _target(picture, mask, output)
     coded = target.suffix.lower() == ".vae"
+    check_output(target, force=force)
     if not coded:
         format_of(target)
-    if source == STANDARD_STREAM == Path(mask):
-        raise click.UsageError("only one of PICTURE and MASK can come from standard input")
+    codec = Codec(model or default_model(), device)
     set_limit_of_pillow()
-    codec = Codec(model, device)
-    notices: list[str] = []
-    check_output(target, force=force)
     with naming(mask):
-        marked = to_mask(source_of(Path(mask)))
+        marked = to_mask(_read(mask, codec))
     with naming(picture):
-        before = source_of(source)
-        image = codec.decode(before) if source.suffix.lower() == ".vae" else read_picture(before)
-        if coded:
-            data = codec.encode(image, quality or DEFAULT_QUALITY, tune=tune, mask=marked)
-        else:
-            made = repair(image, marked, tune=tune, codec=codec)
-            data, notices = file_bytes(made, source, target, quality)
+        before = _read(picture, codec)
+        made = repair(before, marked, codec=codec)
+    notices = [f"{picture}: not kept: {', '.join(before.notices)}"] if before.notices else []
+    if coded:
+        data = Codec(model, device).encode(made, quality or DEFAULT_QUALITY)
+    else:
+        data, more = file_bytes(made, Path(picture), target, quality)
+        notices += more
     for text in () if quiet else notices:
         notice(text)
     make_parents(target)
     write_whole(target, data, force=force)
     return 0
+
+
+def _target(picture: str, mask: str, output: str | None) -> Path:
+    """Where the result goes. Raises VaeError or UsageError for names that do not fit together."""
+    if "" in (picture, mask, output):
+        raise VaeError("a name of a file is empty")
+    source = Path(picture)
+    if source == STANDARD_STREAM == Path(mask):
+        raise click.UsageError("only one of PICTURE and MASK can come from standard input")
+    if output is not None and not output.endswith(("/", os.sep)) and not os.path.isdir(output):
+        return Path(output)
+    if source == STANDARD_STREAM:
+        raise click.UsageError("what comes from standard input needs the name of a file: use -o")
+    if os.path.isdir(source):
+        raise VaeError("is a folder, a file was expected").in_file(picture)
+    name = f"{source.stem}-repaired.png"
+    return source.with_name(name) if output is None else Path(output) / name
+
+
+def _read(name: str, codec: Codec) -> Picture:
+    """An image or a `.vae` file. Raises VaeError."""
+    from vaecodec.pictures.reading import read_picture, to_picture
+
+    data, _ = read_source(source_of(Path(name)))
+    if data.startswith(SIGNATURE):
+        return to_picture(codec.decode(NamedBytes(data, name)))
+    return read_picture(NamedBytes(data, name))

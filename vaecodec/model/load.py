@@ -88,22 +88,11 @@ class LoadedModel:
         levels = self.levels(len(x), level)
         if degradations:
             assert self.restoring is not None
-            told = strengths(degradations, self.device)
-            natural = self.restoring(x, levels, told, self._missing(padded, degradations))
+            natural = self.restoring(x, levels, strengths(degradations, self.device))
         else:
             natural = self.transforms.latent(x, levels)
         hyper = self.transforms.hyper_latent(natural, levels)
         return natural * self.transforms.latent_gain(levels), hyper
-
-    def _missing(self, padded: np.ndarray, degradations: Sequence[Degradation]) -> Tensor | None:
-        """Where samples are, for the restoring analysis transform; None if none are in any picture."""
-        if all(each.missing is None for each in degradations):
-            return None
-        missing = torch.zeros(padded.shape[:3])
-        for into, each in zip(missing, degradations, strict=True):
-            if each.missing is not None:
-                into.copy_(torch.from_numpy(_padded(each.missing)))
-        return missing.to(self.device)[..., None]
 
     @torch.no_grad()
     def natural(self, latent: Tensor, level: int) -> Tensor:
@@ -141,10 +130,9 @@ def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
 
 
 def _padded(picture: np.ndarray) -> np.ndarray:
-    """H x W x ... to whole positions of the hyper-latent, going on as it ends."""
+    """H x W x 3 to whole positions of the hyper-latent, going on as it ends."""
     bottom, right = (-side % HYPER_STRIDE for side in picture.shape[:2])
-    beyond = ((0, bottom), (0, right), (0, 0))
-    return np.pad(picture, beyond[: picture.ndim], mode="edge")
+    return np.pad(picture, ((0, bottom), (0, right), (0, 0)), mode="edge")
 
 
 def _section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

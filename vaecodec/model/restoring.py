@@ -1,10 +1,8 @@
-"""An analysis transform for pictures that are noisy, were JPEG or lack parts: to the latent they had
-before.
+"""An analysis transform for noisy pictures and for those that were JPEG: to the latent they had before.
 
 The encoder takes it in the place of the model's own, if asked to; what it writes is read as any file
 is. One network does for all strengths, because it is told how strong the degradation is (as FFDNet:
-Zhang et al., 2018), and which samples are missing. Training begins with a copy of the model's own
-(`vaecodec.train.restoring`).
+Zhang et al., 2018). Training begins with a copy of the model's own (`vaecodec.train.restoring`).
 """
 
 from __future__ import annotations
@@ -38,12 +36,9 @@ def described(noise: Tensor, jpeg: Tensor) -> Tensor:
 
 class RestoringAnalysis(Analysis):
     """`Analysis` that is told of the degradation: its strengths shift what enters the trunk and the
-    gains of its branches, and weigh linear details against what the trunk makes of them; what is
-    missing, where, shifts what enters the trunk.
+    gains of its branches, and weigh linear details against what the trunk makes of them.
 
-    `forward(picture, level, degradation, missing)`: as `Analysis`, `degradation` as `described` gives
-    it, and `missing` float N x H x W x 1, 1 where samples were filled in by
-    `vaecodec.pictures.inpaint.fill`, else 0.
+    `forward(picture, level, degradation)`: as `Analysis`, and `degradation` as `described` gives it.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -51,26 +46,16 @@ class RestoringAnalysis(Analysis):
         c, details = config.channels, config.detail_channels
         self.widths = [c, details, *[2 * c] * config.analysis_blocks]
         self.strengths = nn.Linear(2 * KNOTS, sum(self.widths), bias=False)
-        self.missing = nn.Linear(8 * 8, c, bias=False)
         self.details = nn.Linear(4 * c, details, bias=False)
-        for added in (self.strengths, self.missing, self.details):
-            nn.init.zeros_(added.weight)
+        nn.init.zeros_(self.strengths.weight)
+        nn.init.zeros_(self.details.weight)
 
-    def forward(
-        self,
-        picture: Tensor,
-        level: Tensor,
-        degradation: Tensor | None = None,
-        missing: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, picture: Tensor, level: Tensor, degradation: Tensor | None = None) -> Tensor:
         if degradation is None:
             return super().forward(picture, level)
         shifts = self.strengths(degradation)[:, None, None, :]
         first, log_weights, *gains = shifts.split(self.widths, dim=-1)
-        x = self.head(space_to_depth(picture, 8)) + first
-        if missing is not None:
-            x = x + self.missing(space_to_depth(missing, 8))
-        x = self.trunk(x, level, gains)
+        x = self.trunk(self.head(space_to_depth(picture, 8)) + first, level, gains)
         x = space_to_depth(x, 2)
         latent = self.tail(x)
         if self.shortcut is None:

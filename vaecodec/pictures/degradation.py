@@ -1,4 +1,4 @@
-"""What happened to a picture: noise and JPEG, as far as they show, and what is missing."""
+"""What noise and JPEG did to a picture, as far as it shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitstream.errors import BadValue
 from vaecodec.quality import AUTO, LOWEST_JPEG, MAX_NOISE, NEVER_JPEG, Degradation, Restoration
 
 if TYPE_CHECKING:
@@ -28,23 +27,18 @@ LEAST_NOISE = 8.0
 
 
 def to_undo(picture: Picture, restoration: Restoration) -> Degradation | None:
-    """What is to be undone of a picture, None where there is nothing. Raises BadValue for a mask of
-    another size."""
-    noise, quality, mask = restoration.denoise, restoration.deblock, restoration.mask
-    if mask is not None and mask.shape != picture.samples.shape[:2]:
-        (height, width), (rows, columns) = mask.shape, picture.samples.shape[:2]
-        raise BadValue(f"the mask has {width} x {height} pixels, the picture {columns} x {rows}")
+    """What is to be undone of a picture, None where there is nothing."""
+    noise, quality = restoration.denoise, restoration.deblock
     if noise == AUTO:
         found = noise_of(picture.samples)
         noise = found if found >= LEAST_NOISE else None
     if quality == AUTO:
         quality = picture.jpeg
-    if noise is None and quality is None and mask is None:
+    if noise is None and quality is None:
         return None
     return Degradation(
         noise=0.0 if noise is None else float(noise),
         jpeg=NEVER_JPEG if quality is None else float(quality),
-        missing=mask,
     )
 
 

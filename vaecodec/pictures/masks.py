@@ -1,10 +1,10 @@
-"""Masks in: which samples of a picture are to be filled in."""
+"""Masks in: which samples of a picture are to be made new."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from bitstream.errors import BadValue
+from bitstream.errors import BadType, BadValue, VaeError
 from vaecodec.pictures.reading import ImageLike, to_picture
 
 #: Samples above it are marked.
@@ -12,21 +12,44 @@ HALF = 127
 
 
 def to_mask(mask: ImageLike) -> np.ndarray:
-    """A mask as bool, H x W, True where a sample is marked: `mask` itself if it is such an array, else
-    where it, a picture, is brighter than half in any colour, and not transparent.
+    """A mask as bool, H x W, True where a sample is marked: `mask` itself if it is an array or tensor
+    of bool, H x W or with one channel; else where it, a picture, is brighter than half in any colour,
+    and not transparent.
 
     Raises as `to_picture`, and BadValue for a mask that marks everything or nothing.
     """
-    as_it_is = isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.ndim == 2
-    marked = np.asarray(mask) if as_it_is else _bright(mask)
+    marked = _of_bool(mask)
+    if marked is None:
+        marked = _bright(mask)
     if not marked.any():
-        raise BadValue("the mask marks nothing; what is to be filled in is white in it")
+        raise BadValue("the mask marks nothing; what is to be made new is white in it (255, or True)")
     if marked.all():
         raise BadValue("the mask marks the whole picture; what is to be kept is black in it")
     return marked
 
 
+def _of_bool(mask: object) -> np.ndarray | None:
+    """None for what is no array of bool."""
+    values = mask
+    if str(getattr(mask, "dtype", None)) == "torch.bool":
+        values = mask.detach().cpu().numpy()  # type: ignore[attr-defined]
+        values = values[0] if values.ndim == 3 and len(values) == 1 else values
+    if not isinstance(values, np.ndarray) or values.dtype != np.bool_:
+        return None
+    values = np.asarray(values)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.ndim != 2:
+        raise BadType(f"a mask of bool must be H x W, not of {values.ndim} dimensions")
+    return values
+
+
 def _bright(mask: ImageLike) -> np.ndarray:
-    picture = to_picture(mask)
+    try:
+        picture = to_picture(mask)
+    except VaeError as error:
+        if error.filename is not None:
+            raise
+        raise type(error)(f"the mask: {error}") from error
     marked = picture.samples.max(axis=2) > HALF
     return marked if picture.alpha is None else marked & (picture.alpha > HALF)

@@ -1,7 +1,7 @@
 """What a picture carries beside its samples: colour profile, EXIF and XMP, kept byte for byte.
 
 Only the orientation changes: it is applied to the samples, so both places that may name one are set
-to "upright" in place.
+to "upright" in place; and of a picture that was repaired the thumbnail, which shows it as it was.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from PIL.PngImagePlugin import PngInfo
 
 EXIF_PREFIX = b"Exif\0\0"
 _ORIENTATION_TAG = 0x0112
+#: Where the small copy of the picture is, and how long.
+_THUMBNAIL_TAGS = 0x0201, 0x0202
 #: TIFF's types of integers: BYTE, SHORT, LONG, and the signed ones.
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|\s*>\s*))[1-8]")
@@ -149,6 +151,34 @@ def upright_exif(exif: bytes) -> bytes:
             if tag == _ORIENTATION_TAG and number == 1 and kind in _INTEGER_TYPES:
                 struct.pack_into(order + _INTEGER_TYPES[kind], changed, entry + 8, 1)
     except struct.error:  # the data ends inside a field: nothing more to set
+        return bytes(changed)
+    return bytes(changed)
+
+
+def without_thumbnail(exif: bytes) -> bytes:
+    """EXIF data without its small copy of the picture, which lies in a second directory: nothing leads
+    there any more, and its bytes are 0. What is no EXIF data is returned as it came."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    changed = bytearray(exif)
+    try:
+        if order is None:
+            return exif
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, start)
+        link = start + 2 + 12 * count
+        (second,) = struct.unpack_from(order + "I", exif, link)
+        if not second:
+            return exif
+        struct.pack_into(order + "I", changed, link, 0)
+        found = {}
+        (count,) = struct.unpack_from(order + "H", exif, second)
+        for entry in range(second + 2, second + 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from(order + "HHII", exif, entry)
+            found[tag] = value
+        offset, length = (found.get(tag, 0) for tag in _THUMBNAIL_TAGS)
+        end = min(offset + length, len(exif))
+        changed[offset:end] = bytes(max(0, end - offset))
+    except struct.error:  # the data ends inside a field
         return bytes(changed)
     return bytes(changed)
 

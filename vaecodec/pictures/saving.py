@@ -37,7 +37,9 @@ def saved(image: Image.Image, kind: str, quality: int) -> tuple[bytes, list[str]
         options["quality"] = quality
     try:
         return _saved(image, kind, options), dropped
-    except (OSError, ValueError, SyntaxError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # plugins raise anything
         raise VaeError(f"cannot be written in this format ({error})") from error
 
 
@@ -46,7 +48,7 @@ def _saved(image: Image.Image, kind: str, options: dict[str, object]) -> bytes:
     *others, last = _MODES[image.mode]
     for mode in others:
         file = io.BytesIO()
-        with contextlib.suppress(OSError, ValueError):  # what is refused is tried in the next
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # is tried in the next
             image.convert(mode).save(file, kind, **options)
             return file.getvalue()
     file = io.BytesIO()

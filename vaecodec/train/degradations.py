@@ -1,4 +1,4 @@
-"""Pictures made worse: noise as sensors and cameras leave it, JPEG, and parts that are missing."""
+"""Pictures made worse: noise as sensors and cameras leave it, and JPEG."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaecodec.pictures.degradation import RESPONSE, differences
-from vaecodec.pictures.inpaint import fill
 from vaecodec.quality import LOWEST_JPEG, MAX_NOISE, NEVER_JPEG
-from vaecodec.train.masks import drawn
 
-#: Shares of the crops that get noise, go through JPEG and lack parts, each whatever the others.
-NOISE, JPEG, MISSING = 0.55, 0.25, 0.35
+#: Shares of the crops that get noise alone, JPEG alone, and both; the rest stay as they are.
+NOISE, JPEG, BOTH = 0.5, 0.3, 0.1
 #: The highest quality of JPEG.
 BEST_JPEG = 90
 #: JPEG's blocks lie anywhere on a crop cut from one this much larger, as on pictures that were cut.
@@ -32,40 +30,35 @@ PHOTONS, READ_NOISE = 0.5, 0.003
 
 @dataclass(frozen=True, kw_only=True)
 class Degraded:
-    """Crops before and after (uint8, N x H x W x 3), and what was done, in the units of
-    `vaecodec.quality.Degradation`: strengths (float, N) and what is missing (bool, N x H x W)."""
+    """Crops before and after (uint8, N x H x W x 3), and the strengths (float, N) of what was done, in
+    the units of `vaecodec.quality.Degradation`."""
 
     clean: Tensor
     picture: Tensor
     noise: Tensor
     jpeg: Tensor
-    missing: Tensor
 
 
 def degraded(crops: Tensor, chance: np.random.Generator, generator: torch.Generator) -> Degraded:
     """Crops (uint8, N x H + SPARE x W + SPARE x 3), each degraded in its own way and cut to H x W."""
     count = len(crops)
-    noisy = torch.from_numpy(chance.random(count) < NOISE)
+    kind = chance.random(count)
+    noisy = torch.from_numpy((kind < NOISE) | (kind >= 1 - BOTH))
     # Faint noise is the more usual one.
     wanted = torch.from_numpy(MAX_NOISE * chance.random(count) ** 1.5).float() * noisy
     unit, measured = _unit_noise(crops, chance, generator)
     picture = (crops.float() + wanted.view(-1, 1, 1, 1) * unit).round().clamp(0, 255).to(torch.uint8)
     quality = chance.integers(LOWEST_JPEG, BEST_JPEG + 1, count).astype(np.float32)
-    quality[chance.random(count) >= JPEG] = NEVER_JPEG
+    quality[kind < NOISE] = NEVER_JPEG
+    quality[(kind >= NOISE + JPEG) & (kind < 1 - BOTH)] = NEVER_JPEG
     for i in np.flatnonzero(quality < NEVER_JPEG):
         picture[i] = _through_jpeg(picture[i], int(quality[i]), chance)
-    missing = torch.zeros(crops.shape[:3], dtype=torch.bool)
-    for i in np.flatnonzero(chance.random(count) < MISSING):
-        mask = drawn(crops.shape[1], crops.shape[2], chance)
-        missing[i] = torch.from_numpy(mask)
-        picture[i] = torch.from_numpy(fill(picture[i].numpy(), ~mask).copy())
     y, x = (slice(start, start - SPARE or None) for start in _corner(chance))
     return Degraded(
         clean=crops[:, y, x].contiguous(),
         picture=picture[:, y, x].contiguous(),
         noise=(wanted * measured).clamp(max=MAX_NOISE),
         jpeg=torch.from_numpy(quality),
-        missing=missing[:, y, x].contiguous(),
     )
 
 

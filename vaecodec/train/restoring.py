@@ -58,9 +58,7 @@ def latent_error(
     level and for the degradation."""
     with torch.no_grad():
         wanted = model.transforms.analysis(crops.clean.float() / 255 - 0.5, level)
-    told = described(crops.noise, crops.jpeg)
-    missing = crops.missing.float()[..., None]
-    found = network(crops.picture.float() / 255 - 0.5, level, told, missing)
+    found = network(crops.picture.float() / 255 - 0.5, level, described(crops.noise, crops.jpeg))
     steps = (found - wanted) * model.transforms.latent_gain(level)
     worth = model.curvature[level][:, None, None, :]
     error = (worth * steps.square()).sum(dim=(1, 2, 3)) / crops.clean[0].numel()

@@ -1,52 +1,101 @@
 """Parts of a picture made new: scratches, writing and small holes filled in by what surrounds them.
 
-The restoring analysis transform finds the latent of the picture without them, synthesis what that looks
-like; of this only what was marked is taken.
+Of all pictures that agree with what is known, one that the model takes for likely is looked for by
+alternating projections: encode and decode, put back what is known, again at a higher quality. At a low
+one only coarse shapes survive, at a higher one what goes with them (as other denoisers are used:
+Venkatakrishnan et al., 2013; Zhang et al., 2021).
 """
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 
-from vaecodec.codec import Codec, chosen
+from bitstream.errors import BadValue
+from vaecodec.codec import Codec, chosen, kept_codec
+from vaecodec.geometry import Rectangle, pixel_groups
+from vaecodec.model import registry
+from vaecodec.pictures.inpaint import fill
 from vaecodec.pictures.masks import to_mask
-from vaecodec.pictures.reading import ImageLike, to_picture
+from vaecodec.pictures.metadata import to_info, without_thumbnail
+from vaecodec.pictures.reading import ImageLike, Picture, to_picture
 
-#: At which what is new is encoded on the way.
-QUALITY = 95
+#: Of the model that is taken by itself.
+TUNE = "psnr"
+#: At which it is encoded, one after the other.
+QUALITIES = range(1, 96, 6)
+#: Pixels around what is marked that are looked at.
+MARGIN = 64
 
 
-def repair(
-    image: ImageLike, mask: ImageLike, *, tune: str | None = None, codec: Codec | None = None
-) -> Image.Image:
-    """The picture with new content where it is marked; everywhere else, and its transparency and
-    metadata, as it was. Mode "RGB", "L", "RGBA" or "LA".
+def repair(image: ImageLike, mask: ImageLike, *, codec: Codec | None = None) -> Image.Image:
+    """The picture, of 8 bits, with new content where it is marked; everywhere else, and its
+    transparency and metadata, as it was. Mode "RGB", "L", "RGBA" or "LA".
 
     - `image`: anything that `encode` takes.
     - `mask`: a picture of the same size, brighter than half where `image` is to be made new, or an
-      array (bool, H x W).
-    - `tune`: "visual", or "psnr", which is a little nearer and softer; None is the model's own.
-    - `codec`: whose models and device to use, by default those of `vaecodec.encode`.
+      array or tensor (bool, H x W).
+    - `codec`: whose model and device to use, by default the model of tune "psnr": it knows best what
+      belongs together, also as people see it.
 
-    Raises BadImage or VaeError, BadValue for a mask of another size, or one that marks everything or
-    nothing.
+    Takes about sixteen times as long as to encode and decode what is marked, with 64 pixels around it.
+    Of EXIF data the thumbnail is left out. Raises BadImage or VaeError, BadValue for a mask of another
+    size, or one that marks everything or nothing.
     """
+    codec = kept_codec(default_model(), None) if codec is None else chosen(codec)
     picture, marked = to_picture(image), to_mask(mask)
-    codec = chosen(codec)
-    data = codec.encode(picture, QUALITY, tune=tune, lossless=False, mask=marked)
-    made = codec.decode(data, max_pixels=sys.maxsize)
-    return _where(marked, made, picture.samples)
+    if marked.shape != picture.samples.shape[:2]:
+        (rows, columns), (height, width) = marked.shape, picture.samples.shape[:2]
+        raise BadValue(f"the mask has {columns} x {rows} pixels, the picture {width} x {height}")
+    # Colours that nobody sees say nothing of those around them.
+    unknown = marked if picture.alpha is None else marked | (picture.alpha == 0)
+    samples = fill(picture.samples, ~unknown).copy()
+    for part in _parts(marked):
+        place = part.slices()
+        samples[place] = _made(codec, samples[place], unknown[place], picture.grey)
+    return _image(picture, np.where(marked[:, :, None], samples, picture.samples))
 
 
-def _where(marked: np.ndarray, made: Image.Image, samples: np.ndarray) -> Image.Image:
-    """`made` where it is marked, elsewhere `samples` (uint8, H x W x 3)."""
-    colours = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3}[made.mode]
+def default_model() -> str:
+    """The name of the model that `repair` takes by itself."""
+    return registry.find(None, TUNE).name
+
+
+def _parts(marked: np.ndarray) -> Iterator[Rectangle]:
+    """What is marked, with what surrounds it, in parts of bounded size."""
     height, width = marked.shape
-    result = np.asarray(made).reshape(height, width, -1).copy()
-    result[~marked, :colours] = samples[~marked, :colours]
-    repaired = Image.fromarray(result.squeeze(2) if result.shape[2] == 1 else result, made.mode)
-    repaired.info = made.info
-    return repaired
+    for group in pixel_groups(height, width):
+        found = [np.flatnonzero(marked[group.slices()].any(axis=axis)) for axis in (1, 0)]
+        if not all(len(where) for where in found):
+            continue
+        (top, bottom), (left, right) = ((where[0], where[-1] + 1) for where in found)
+        yield Rectangle(
+            max(0, group.top + int(top) - MARGIN),
+            max(0, group.left + int(left) - MARGIN),
+            min(height, group.top + int(bottom) + MARGIN),
+            min(width, group.left + int(right) + MARGIN),
+        )
+
+
+def _made(codec: Codec, samples: np.ndarray, unknown: np.ndarray, grey: bool) -> np.ndarray:
+    """Samples (uint8, H x W x 3) with new ones where they are unknown (bool, H x W)."""
+    for quality in QUALITIES:
+        picture = Picture(samples=samples, grey=grey)
+        data = codec.encode(picture, quality, lossless=False)
+        decoded = np.asarray(codec.decode(data).convert("RGB"))
+        samples = np.where(unknown[:, :, None], decoded, samples)
+    return samples
+
+
+def _image(picture: Picture, samples: np.ndarray) -> Image.Image:
+    """As a PIL image, with what else belongs to the picture."""
+    image = Image.fromarray(samples[:, :, 0].copy() if picture.grey else samples)
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(picture.alpha))
+    metadata = dict(picture.metadata)
+    if "exif" in metadata:
+        metadata["exif"] = without_thumbnail(metadata["exif"])
+    image.info.update(to_info(metadata))
+    return image
