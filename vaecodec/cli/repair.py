@@ -64,7 +64,7 @@ def command(
 
     \b
         vaecodec repair scan.png --mask scratches.png
-        vaecodec repair photo.jpg --mask date.png -o photo.vae -q 70
+        vaecodec repair photo.jpg --mask date.png -o undated.vae -q 70
     """
     from vaecodec.codec import Codec
     from vaecodec.pictures.masks import to_mask

@@ -21,7 +21,7 @@ MARGIN = 8
 RESPONSE = 6.0
 #: libjpeg's table of luminance at quality 50: the sum of its 64 values.
 SUM_AT_50 = 3688
-#: Noise that is left alone where its strength is to be found: textures look like 3 of it, and below 10
+#: Noise that is left alone where its strength is to be found: textures look like 3 of it, and at 5
 #: nothing is gained at equal size (docs/latents.md).
 LEAST_NOISE = 8.0
 
