@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from restoration import middle
+from restoration import middles
 
 from vaecodec.bench.metrics import psnr, ssimulacra2
 from vaecodec.bench.run import machine
@@ -101,9 +101,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, metavar="OUT.json")
     parser.add_argument("--count", type=int, default=8)
     given = parser.parse_args()
-    paths = sorted(given.pictures.glob("*.png"))
-    paths = [paths[(2 * k + 1) * len(paths) // (2 * given.count)] for k in range(given.count)]
-    originals = [middle(Image.open(path).convert("RGB")) for path in paths]
+    originals = middles(given.pictures, given.count)
     methods = ways()
     for way in methods.values():
         way(originals[0], np.eye(*originals[0].shape[:2], dtype=bool))  # loads the weights

@@ -6,6 +6,7 @@ to "upright" in place; and of a picture that was repaired the thumbnail, which s
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 from math import isfinite
@@ -15,6 +16,7 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 EXIF_PREFIX = b"Exif\0\0"
+_BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _ORIENTATION_TAG = 0x0112
 #: Where the small copy of the picture is, and how long.
 _THUMBNAIL_TAGS = 0x0201, 0x0202
@@ -139,48 +141,48 @@ def upright_exif(exif: bytes) -> bytes:
 
     Everything else stays where it is; what is no EXIF data is returned as it came.
     """
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    order = _BYTE_ORDERS.get(exif[:4])
+    if order is None:
+        return exif
     changed = bytearray(exif)
-    try:
-        if order is None:
-            return exif
+    with contextlib.suppress(struct.error):  # the data ends inside a field: nothing more to set
         (start,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
+        for entry in _entries(exif, order, start):
             tag, kind, number = struct.unpack_from(order + "HHI", exif, entry)
             if tag == _ORIENTATION_TAG and number == 1 and kind in _INTEGER_TYPES:
                 struct.pack_into(order + _INTEGER_TYPES[kind], changed, entry + 8, 1)
-    except struct.error:  # the data ends inside a field: nothing more to set
-        return bytes(changed)
     return bytes(changed)
 
 
 def without_thumbnail(exif: bytes) -> bytes:
     """EXIF data without its small copy of the picture, which lies in a second directory: nothing leads
     there any more, and its bytes are 0. What is no EXIF data is returned as it came."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    order = _BYTE_ORDERS.get(exif[:4])
+    if order is None:
+        return exif
     changed = bytearray(exif)
-    try:
-        if order is None:
-            return exif
+    with contextlib.suppress(struct.error):  # the data ends inside a field: nothing more to take out
         (start,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, start)
-        link = start + 2 + 12 * count
+        link = _entries(exif, order, start).stop
         (second,) = struct.unpack_from(order + "I", exif, link)
         if not second:
             return exif
         struct.pack_into(order + "I", changed, link, 0)
         found = {}
-        (count,) = struct.unpack_from(order + "H", exif, second)
-        for entry in range(second + 2, second + 2 + 12 * count, 12):
-            tag, _, _, value = struct.unpack_from(order + "HHII", exif, entry)
+        for entry in _entries(exif, order, second):
+            tag, value = struct.unpack_from(order + "H6xI", exif, entry)
             found[tag] = value
         offset, length = (found.get(tag, 0) for tag in _THUMBNAIL_TAGS)
         end = min(offset + length, len(exif))
         changed[offset:end] = bytes(max(0, end - offset))
-    except struct.error:  # the data ends inside a field
-        return bytes(changed)
     return bytes(changed)
+
+
+def _entries(exif: bytes, order: str, directory: int) -> range:
+    """Where the entries of a directory begin; it ends with where the next one is. Raises
+    struct.error."""
+    (count,) = struct.unpack_from(order + "H", exif, directory)
+    return range(directory + 2, directory + 2 + 12 * count, 12)
 
 
 def to_info(metadata: dict[str, bytes]) -> dict[str, bytes]:
