@@ -214,7 +214,13 @@ def test_from_the_command_line(
     assert run("repair", source, "--mask", mask, "-o", tmp_path / "v.png", "--model", visual)[0] == 0
     by_visual = vaecodec.repair(photo, scratches, codec=Codec(visual))
     assert np.array_equal(np.asarray(Image.open(tmp_path / "v.png")), np.asarray(by_visual))
-    assert run("repair", source, "--mask", mask, "-o", tmp_path / "out.jpg")[2].endswith("(see -q)\n")
+    for name in ("out.jpg", "again.vae"):
+        assert run("repair", source, "--mask", mask, "-o", tmp_path / name)[2].endswith("(see -q)\n")
+    negative = tmp_path / "negative.png"
+    Image.fromarray(~scratches).save(negative)
+    error = run("repair", source, "--mask", negative, "--force")[2]
+    share = np.mean(~scratches)
+    assert error == f"vaecodec: {negative}: {share:.0%} of the picture were marked; is it the mask?\n"
 
 
 def test_what_is_not_kept_is_said(tmp_path: Path, photo: np.ndarray, run: Run) -> None:

@@ -61,7 +61,7 @@ class Restoration:
         they ask for the picture as it is."""
         for name, value in options.items():
             if self and value:
-                raise BadValue(f"{name} asks for the picture as it is, denoise and deblock for another")
+                raise BadValue(f"{name} asks for the picture as it is: not with denoise or deblock")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,8 +13,11 @@ from bitstream.errors import BadValue, VaeError
 from vaecodec.cli import options
 from vaecodec.cli.convert import Converted, Manner, Pair, convert, with_manner
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
-from vaecodec.quality import Restoration
+from vaecodec.quality import AUTO, Restoration
 from vaecodec.targets import check_target
+
+if TYPE_CHECKING:
+    from vaecodec.pictures.reading import Picture
 
 
 def _above_zero(_: object, option: click.Parameter, value: float | None) -> float | None:
@@ -182,6 +186,23 @@ class _Compress:
             device=self.device,
             **self.targets,
         )
-        notices = (f"{source}: not kept in the .vae file: {lost}",) if lost else ()
+        notices = [f"{source}: not kept in the .vae file: {lost}"] if lost else []
+        notices += [f"{source}: {found}" for found in _found(picture, self.denoise, self.deblock)]
         height, width, _ = picture.samples.shape
-        return Converted(data=data, pixels=height * width, notices=notices)
+        return Converted(data=data, pixels=height * width, notices=tuple(notices))
+
+
+def _found(picture: Picture, denoise: float | str | None, deblock: float | str | None) -> Iterator[str]:
+    """In words, what `AUTO` came to."""
+    from vaecodec.pictures.degradation import to_undo
+
+    if denoise == AUTO:
+        undone = to_undo(picture, Restoration(denoise=AUTO))
+        yield f"noise of about {undone.noise:.0f} undone" if undone else "no noise found"
+    if deblock == AUTO:
+        undone = to_undo(picture, Restoration(deblock=AUTO))
+        yield (
+            f"JPEG of quality about {undone.jpeg:.0f} undone"
+            if undone
+            else "no JPEG file: nothing undone"
+        )

@@ -11,15 +11,19 @@ import click
 from bitstream.chunks import SIGNATURE
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.report import notice
+from vaecodec.cli.report import ProgressBar, notice
 from vaecodec.cli.saving import file_bytes, format_of
 from vaecodec.files import STANDARD_STREAM, check_output, make_parents, source_of, write_whole
-from vaecodec.quality import DEFAULT_QUALITY
+from vaecodec.quality import DEFAULT_QUALITY, LOSSY_QUALITY
 from vaecodec.sources import NamedBytes, naming, read_source
 
 if TYPE_CHECKING:
     from vaecodec.codec import Codec
     from vaecodec.pictures.reading import Picture
+
+
+#: A larger share that is marked may be a slip.
+MOST_USUAL = 0.25
 
 
 @click.command("repair")
@@ -38,7 +42,12 @@ if TYPE_CHECKING:
     metavar="OUT",
     help="Output file, an image format or .vae, or folder. [default: NAME-repaired.png beside PICTURE]",
 )
-@click.option("-q", "--quality", type=click.IntRange(1, 100), help="Of OUT, where it loses something.")
+@click.option(
+    "-q",
+    "--quality",
+    type=click.IntRange(1, 100),
+    help=f"Of OUT. [default: {DEFAULT_QUALITY} for .vae, {LOSSY_QUALITY} for what loses something]",
+)
 @options.model
 @options.device
 @options.force
@@ -56,9 +65,9 @@ def command(
     """Fill in what is scratched, written over or torn out.
 
     What MASK marks is made new from what surrounds it; the rest stays as it is,
-    if OUT is PNG to the last bit. Large holes become soft shades: nothing is
-    invented. PICTURE and MASK: image or .vae files, one of them - for standard
-    input.
+    if OUT is PNG to the last bit. Mark strokes with a pixel or two around them,
+    no boxes around words: of wide holes soft shades become, nothing is invented.
+    PICTURE and MASK: image or .vae files, one of them - for standard input.
 
     Examples:
 
@@ -82,10 +91,18 @@ def command(
         marked = to_mask(_read(mask, codec))
     with naming(picture):
         before = _read(picture, codec)
-        made = repair(before, marked, codec=codec)
+        with ProgressBar(100, "%", silent=quiet) as bar:
+            made = repair(
+                before, marked, codec=codec, progress=lambda share: bar.update(round(100 * share))
+            )
     notices = [f"{picture}: not kept: {', '.join(before.notices)}"] if before.notices else []
+    if (share := marked.mean()) > MOST_USUAL:
+        notices.append(f"{mask}: {share:.0%} of the picture were marked; is it the mask?")
     if coded:
-        data = Codec(model, device).encode(made, quality or DEFAULT_QUALITY)
+        if quality is None:
+            quality = DEFAULT_QUALITY
+            notices.append(f"{target}: encoded anew, with quality {quality} (see -q)")
+        data = Codec(model, device).encode(made, quality)
     else:
         data, more = file_bytes(made, Path(picture), target, quality)
         notices += more

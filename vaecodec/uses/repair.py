@@ -8,7 +8,7 @@ Venkatakrishnan et al., 2013; Zhang et al., 2021).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -30,7 +30,13 @@ QUALITIES = range(1, 96, 6)
 MARGIN = 64
 
 
-def repair(image: ImageLike, mask: ImageLike, *, codec: Codec | None = None) -> Image.Image:
+def repair(
+    image: ImageLike,
+    mask: ImageLike,
+    *,
+    codec: Codec | None = None,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Image.Image:
     """The picture, of 8 bits, with new content where it is marked; everywhere else, and its
     transparency and metadata, as it was. Mode "RGB", "L", "RGBA" or "LA".
 
@@ -39,10 +45,14 @@ def repair(image: ImageLike, mask: ImageLike, *, codec: Codec | None = None) -> 
       array or tensor (bool, H x W).
     - `codec`: whose model and device to use, by default the model of tune "psnr": it knows best what
       belongs together, also as people see it.
+    - `progress`: called with the share, 0..1, of the work that is done.
 
-    Takes about sixteen times as long as to encode and decode what is marked, with 64 pixels around it.
-    Of EXIF data the thumbnail is left out. Raises BadImage or VaeError, BadValue for a mask of another
-    size, or one that marks everything or nothing.
+    Of every 1024 x 1024 pixels the rectangle is looked at that holds what is marked there, with 64
+    pixels around it: that takes sixteen times as long as to encode and decode it. Of EXIF data the
+    thumbnail is left out.
+
+    Raises BadImage or VaeError, BadValue for a mask of another size, or one that marks everything or
+    nothing.
     """
     codec = kept_codec(default_model(), None) if codec is None else chosen(codec)
     picture, marked = to_picture(image), to_mask(mask)
@@ -52,9 +62,12 @@ def repair(image: ImageLike, mask: ImageLike, *, codec: Codec | None = None) -> 
     # Colours that nobody sees say nothing of those around them.
     unknown = marked if picture.alpha is None else marked | (picture.alpha == 0)
     samples = fill(picture.samples, ~unknown).copy()
-    for part in _parts(marked):
+    parts = list(_parts(marked))
+    for number, part in enumerate(parts):
         place = part.slices()
-        samples[place] = _made(codec, samples[place], unknown[place], picture.grey)
+        for done, made in enumerate(_made(codec, samples[place], unknown[place], picture.grey), 1):
+            samples[place] = made
+            progress((number + done / len(QUALITIES)) / len(parts))
     return _image(picture, np.where(marked[:, :, None], samples, picture.samples))
 
 
@@ -79,14 +92,15 @@ def _parts(marked: np.ndarray) -> Iterator[Rectangle]:
         )
 
 
-def _made(codec: Codec, samples: np.ndarray, unknown: np.ndarray, grey: bool) -> np.ndarray:
-    """Samples (uint8, H x W x 3) with new ones where they are unknown (bool, H x W)."""
+def _made(codec: Codec, samples: np.ndarray, unknown: np.ndarray, grey: bool) -> Iterator[np.ndarray]:
+    """Samples (uint8, H x W x 3) with new ones where they are unknown (bool, H x W), better and
+    better."""
     for quality in QUALITIES:
         picture = Picture(samples=samples, grey=grey)
         data = codec.encode(picture, quality, lossless=False)
         decoded = np.asarray(codec.decode(data).convert("RGB"))
         samples = np.where(unknown[:, :, None], decoded, samples)
-    return samples
+        yield samples
 
 
 def _image(picture: Picture, samples: np.ndarray) -> Image.Image:
