@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageCms, ImageDraw
 
 import vaecodec
 from bitstream.errors import BadImage, BadType, BadValue
@@ -22,6 +23,7 @@ from vaecodec.pictures.inpaint import fill
 from vaecodec.pictures.masks import to_mask
 from vaecodec.pictures.metadata import without_thumbnail
 from vaecodec.quality import TUNES
+from vaecodec.uses.repair import QUALITIES
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -139,6 +141,9 @@ def test_masks(tmp_path: Path) -> None:
         (np.eye(100, dtype=bool), BadValue, "the mask has 100 x 100 pixels, the picture 256 x 192"),
         (np.zeros((192, 256)), BadImage, "the mask: an array must be uint8"),
         (np.zeros((2, 192, 256), bool), BadType, "a mask of bool must be H x W, not of 3 dimensions"),
+        (torch.ones(192, 256, dtype=torch.bool, device="meta"), BadImage, "the mask: a tensor must be"),
+        (torch.ones(192, 256, dtype=torch.bool).to_sparse(), BadImage, "the mask: a tensor must be"),
+        (torch.ones(256, dtype=torch.bool), BadImage, "the mask: a tensor must be C x H x W"),
         (None, BadType, "the mask: a picture, an array"),
     ],
 )
@@ -167,29 +172,85 @@ def test_metadata_stays(photo: np.ndarray, scratches: np.ndarray) -> None:
     file = io.BytesIO()
     exif = Image.Exif()
     exif[0x010E] = "a photograph"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    xmp = b"<x:xmpmeta/>"
+    Image.fromarray(photo).save(file, "WEBP", exif=exif, icc_profile=profile, xmp=xmp)
+    found = vaecodec.repair(file.getvalue(), scratches)
+    assert found.getexif()[0x010E] == "a photograph"
+    assert (found.info["icc_profile"], found.info["xmp"]) == (profile, xmp)
+
+
+def exif_with(order: str, second: list[tuple[int, str, int]]) -> tuple[bytes, int]:
+    """EXIF data of orientation 1 and a second directory of so many tags (each of a type as `struct`
+    names it), and where that ends."""
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", 8)
+    first = struct.pack(order + "HHHIHHI", 1, 0x0112, 3, 1, 1, 0, 26)
+    entries = struct.pack(order + "H", len(second))
+    for tag, kind, value in second:
+        number = {"H": 3, "I": 4}[kind]
+        entries += struct.pack(order + "HHI" + kind, tag, number, 1, value).ljust(12, b"\0")
+    whole = head + first + entries + bytes(4)
+    return whole, len(whole)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("tags", [(0x0201, 0x0202), (0x0111, 0x0117)])
+@pytest.mark.parametrize("kind", ["H", "I"])
+def test_the_thumbnail_does_not_stay(order: str, tags: tuple[int, int], kind: str) -> None:
+    """It shows the picture as it was. What comes after it stays."""
+    start = exif_with(order, [(tags[0], "I", 0), (tags[1], kind, 0)])[1]
+    described, _ = exif_with(order, [(tags[0], "I", start), (tags[1], kind, 5)])
+    exif = described + b"small" + b"after"
+    cleaned = without_thumbnail(exif)
+    assert cleaned == described[:22] + bytes(4) + described[26:] + bytes(5) + b"after"
+    assert without_thumbnail(cleaned) == cleaned
+    for length in range(len(exif)):
+        assert len(without_thumbnail(exif[:length])) == length
+
+
+@pytest.mark.parametrize("tags", [[(0x0202, "I", 50)], [(0x0201, "I", 8), (0x0202, "I", 50)]])
+def test_a_thumbnail_that_is_none_takes_nothing_along(tags: list[tuple[int, str, int]]) -> None:
+    exif = exif_with("<", tags)[0] + b"else"
+    assert without_thumbnail(exif) == exif[:22] + bytes(4) + exif[26:]
+
+
+def test_a_repaired_picture_has_none(photo: np.ndarray, scratches: np.ndarray) -> None:
+    start = exif_with("<", [(0x0201, "I", 0), (0x0202, "I", 0)])[1]
+    exif = exif_with("<", [(0x0201, "I", start), (0x0202, "I", 5)])[0] + b"small"
+    file = io.BytesIO()
     Image.fromarray(photo).save(file, "PNG", exif=exif)
-    assert vaecodec.repair(file.getvalue(), scratches).getexif()[0x010E] == "a photograph"
+    found = vaecodec.repair(file.getvalue(), scratches)
+    assert found.info["exif"] == b"Exif\0\0" + without_thumbnail(exif)
 
 
-def test_the_thumbnail_does_not_stay(photo: np.ndarray, scratches: np.ndarray) -> None:
-    """It shows the picture as it was. Little- and big-endian; what comes after it stays."""
-    for order, head in (("<", b"II*\0"), (">", b"MM\0*")):
-        first = struct.pack(order + "IHHHII", 8, 1, 0x0112, 3, 1, 1) + struct.pack(order + "I", 26)
-        if order == ">":
-            first = struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 1, 0, 26)
-        second = struct.pack(order + "H", 2)
-        second += struct.pack(order + "HHII", 0x0201, 4, 1, 56)
-        second += struct.pack(order + "HHII", 0x0202, 4, 1, 5)
-        second += struct.pack(order + "I", 0)
-        exif = head + first + second + b"small" + b"after"
-        cleaned = without_thumbnail(exif)
-        assert cleaned == head + first[:-4] + bytes(4) + second + bytes(5) + b"after"
-        assert without_thumbnail(cleaned) == cleaned
-        for length in range(len(exif)):
-            assert len(without_thumbnail(exif[:length])) == length
-        file = io.BytesIO()
-        Image.fromarray(photo).save(file, "PNG", exif=exif)
-        assert vaecodec.repair(file.getvalue(), scratches).info["exif"] == b"Exif\0\0" + cleaned
+def test_what_is_made_is_known_to_the_groups_that_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so is not made again, with less around it."""
+    calls: list[int] = []
+
+    def made(
+        codec: Codec, samples: np.ndarray, unknown: np.ndarray, grey: bool
+    ) -> Iterator[np.ndarray]:
+        calls.append(int(unknown.sum()))
+        yield np.where(unknown[:, :, None], np.uint8(len(calls)), samples)
+
+    monkeypatch.setattr("vaecodec.uses.repair._made", made)
+    mask = np.zeros((20, 1200), bool)
+    mask[8, 1000:1048] = True
+    found = np.asarray(vaecodec.repair(np.full((20, 1200), 99, np.uint8), mask))
+    assert set(found[8, 1000:1024]) == {1}
+    assert set(found[8, 1024:1048]) == {2}
+    assert calls == [48, 24]
+
+
+def test_progress_rises_to_one(photo: np.ndarray) -> None:
+    wide = np.concatenate((np.zeros((192, 900, 3), np.uint8), photo), axis=1)
+    mask = np.zeros(wide.shape[:2], bool)
+    mask[10:12, 1000:1040] = True
+    shares: list[float] = []
+    vaecodec.repair(wide, mask, progress=shares.append)
+    assert shares == sorted(set(shares))
+    assert len(shares) == 2 * len(QUALITIES)
+    assert shares[-1] == 1
 
 
 def test_from_the_command_line(
@@ -220,7 +281,7 @@ def test_from_the_command_line(
     Image.fromarray(~scratches).save(negative)
     error = run("repair", source, "--mask", negative, "--force")[2]
     share = np.mean(~scratches)
-    assert error == f"vaecodec: {negative}: {share:.0%} of the picture were marked; is it the mask?\n"
+    assert error == f"vaecodec: {negative}: marks {share:.0%} of the picture; is it the mask?\n"
 
 
 def test_what_is_not_kept_is_said(tmp_path: Path, photo: np.ndarray, run: Run) -> None:
@@ -257,11 +318,13 @@ def test_errors_on_the_command_line(tmp_path: Path, photo: np.ndarray, run: Run)
         ((tmp_path / "none.png", "--mask", mask), 1, "none.png: "),
         ((source,), 2, "--mask"),
         ((source, "--mask", mask, "-o", tmp_path / "out.xyz"), 1, "out.xyz: Pillow writes no"),
-        ((source, "--mask", mask, "-o", source), 1, "exists already"),
+        ((source, "--mask", mask, "-o", source), 1, "would be replaced by its own output"),
+        ((source, "--mask", mask, "-o", black), 1, "exists already"),
         (("-", "--mask", "-", "-o", tmp_path / "out.png"), 2, "only one of PICTURE and MASK"),
         (("-", "--mask", mask), 2, "needs the name of a file"),
         ((tmp_path, "--mask", mask), 1, f"{tmp_path}: is a folder"),
-        ((source, "--mask", mask, "--model", "none"), 2, "none"),
+        ((source, "--mask", mask, "--model", "none"), 2, "no model is called 'none'"),
+        ((source, "--mask", mask, "-o", mask, "--force"), 1, f"{mask}: would be replaced by its own"),
         (("", "--mask", mask), 2, "a name of a file is empty"),
     ):
         found, _, error = run("repair", *arguments)

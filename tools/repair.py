@@ -2,8 +2,8 @@
 
     python tools/repair.py PICTURES OUT.json [--count N]
 
-PICTURES: a folder of pictures; the middles of N, evenly spread. They lose what `cases` says; what comes
-back is compared with what was there. OpenCV's methods (Telea, Navier-Stokes) are measured if the
+PICTURES: a folder of PNG files; the middles of N, evenly spread. They lose what `cases` says; what
+comes back is compared with what was there. OpenCV's methods (Telea, Navier-Stokes) are measured if the
 package opencv-python-headless is installed.
 """
 
@@ -118,7 +118,9 @@ def main() -> None:
                 whole = way(damaged, mask)
                 seconds.append(time.perf_counter() - start)
                 decibels.append(psnr(original[mask][None], whole[mask][None]))
-                points.append(ssimulacra2(original, whole) or 0.0)
+                score = ssimulacra2(original, whole)
+                assert score is not None  # they are large enough
+                points.append(score)
             row = {
                 "psnr inside": round(statistics.mean(decibels), 3),
                 "ssimulacra2": round(statistics.mean(points), 3),

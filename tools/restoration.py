@@ -2,7 +2,7 @@
 
     python tools/restoration.py PICTURES OUT.json [--count N]
 
-PICTURES: a folder of pictures with hardly any noise; the middles of N, evenly spread. White noise of
+PICTURES: a folder of PNG files with hardly any noise; the middles of N, evenly spread. White noise of
 SIGMAS is added, or they go through JPEG of JPEG_QUALITIES; what comes back is compared with the
 picture before that. Denoisers are scikit-image's non-local means, told the strength and in its fast
 mode, and BM3D, if the package bm3d is installed.

@@ -20,8 +20,8 @@ from vaecodec.files import write_whole
 from vaecodec.pictures.saving import saved
 
 SIGMA = 25
-#: Of the file that holds the picture without noise.
-QUALITY = 70
+#: Of the file that holds the picture without noise, and of OUT.
+QUALITY, QUALITY_OUT = 70, 75
 #: Left, upper, right and lower edge of what is shown.
 BOX = (60, 0, 380, 240)
 
@@ -50,7 +50,7 @@ def main() -> None:
     written = np.where(marked[:, :, None], np.uint8(255), before)
     repaired = np.asarray(vaecodec.repair(written, marked))
     rows = [np.hstack(row) for row in ((noisy, clean, before), (written, repaired, before))]
-    data, _ = saved(Image.fromarray(np.vstack(rows)), "WEBP", QUALITY)
+    data, _ = saved(Image.fromarray(np.vstack(rows)), "WEBP", QUALITY_OUT)
     write_whole(given.out, data, force=True)
 
 

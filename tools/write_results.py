@@ -568,7 +568,7 @@ def restoration(figures: dict[str, Any]) -> list[str]:
         "scikit-image's, in its fast mode.",
         f"Measured on {figures['machine']}.",
         "",
-        "    python tools/restoration.py KODAK FILE",
+        f"    python tools/restoration.py KODAK FILE --count {figures['pictures']}",
         "",
     ]
     names = " | ".join(f"{model}: dB | points | seconds" for model in models)
@@ -596,7 +596,7 @@ def repaired(figures: dict[str, Any]) -> list[str]:
         "says. PSNR within it, in dB, and in brackets SSIMULACRA2 of the whole picture; means. Last",
         f"the median of the milliseconds, on {figures['machine']}.",
         "",
-        "    python tools/repair.py KODAK FILE",
+        f"    python tools/repair.py KODAK FILE --count {figures['pictures']}",
         "",
         f"| lost | {' | '.join(ways)} |",
         f"|---|{'---:|' * len(ways)}",

@@ -197,12 +197,8 @@ def _found(picture: Picture, denoise: float | str | None, deblock: float | str |
     from vaecodec.pictures.degradation import to_undo
 
     if denoise == AUTO:
-        undone = to_undo(picture, Restoration(denoise=AUTO))
-        yield f"noise of about {undone.noise:.0f} undone" if undone else "no noise found"
+        found = to_undo(picture, Restoration(denoise=AUTO))
+        yield f"noise of about {found.noise:.0f} found" if found else "hardly any noise found"
     if deblock == AUTO:
-        undone = to_undo(picture, Restoration(deblock=AUTO))
-        yield (
-            f"JPEG of quality about {undone.jpeg:.0f} undone"
-            if undone
-            else "no JPEG file: nothing undone"
-        )
+        found = to_undo(picture, Restoration(deblock=AUTO))
+        yield f"JPEG of quality about {found.jpeg:.0f} found" if found else "no traces of JPEG found"

@@ -140,7 +140,7 @@ denoise = click.option(
     "--denoise",
     metavar="auto|SIGMA",
     callback=_strength,
-    help=f"Undo noise of this deviation (above 0, at most {MAX_NOISE:g}, of 255); auto: as measured.",
+    help=f"Undo noise of this standard deviation (up to {MAX_NOISE:g} of 255); auto: as measured.",
 )
 deblock = click.option(
     "--deblock",

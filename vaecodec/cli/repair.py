@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING
 import click
 
 from bitstream.chunks import SIGNATURE
+from bitstream.container import parse
 from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar, notice
 from vaecodec.cli.saving import file_bytes, format_of
-from vaecodec.files import STANDARD_STREAM, check_output, make_parents, source_of, write_whole
+from vaecodec.files import (
+    STANDARD_STREAM,
+    check_apart,
+    check_output,
+    make_parents,
+    source_of,
+    write_whole,
+)
 from vaecodec.quality import DEFAULT_QUALITY, LOSSY_QUALITY
 from vaecodec.sources import NamedBytes, naming, read_source
 
@@ -46,7 +54,7 @@ MOST_USUAL = 0.25
     "-q",
     "--quality",
     type=click.IntRange(1, 100),
-    help=f"Of OUT. [default: {DEFAULT_QUALITY} for .vae, {LOSSY_QUALITY} for what loses something]",
+    help=f"Of OUT. [default: {DEFAULT_QUALITY} for .vae, {LOSSY_QUALITY} for JPEG, WebP and AVIF]",
 )
 @options.model
 @options.device
@@ -65,8 +73,9 @@ def command(
     """Fill in what is scratched, written over or torn out.
 
     What MASK marks is made new from what surrounds it; the rest stays as it is,
-    if OUT is PNG to the last bit. Mark strokes with a pixel or two around them,
-    no boxes around words: of wide holes soft shades become, nothing is invented.
+    of 8 bits, to the last bit if OUT is PNG. Mark strokes with a pixel or two
+    around them, no boxes around words: wide holes become soft shades.
+
     PICTURE and MASK: image or .vae files, one of them - for standard input.
 
     Examples:
@@ -82,32 +91,39 @@ def command(
 
     target = _target(picture, mask, output)
     coded = target.suffix.lower() == ".vae"
+    for source in (Path(picture), Path(mask)):
+        check_apart(source, target)
     check_output(target, force=force)
     if not coded:
         format_of(target)
-    codec = Codec(model or default_model(), device)
+    codec = Codec(default_model() if model is None else model, device)
     set_limit_of_pillow()
+
+    def tell(text: str) -> None:
+        if not quiet:
+            notice(text)
+
     with naming(mask):
         marked = to_mask(_read(mask, codec))
+    if (share := marked.mean()) > MOST_USUAL:
+        tell(f"{mask}: marks {share:.0%} of the picture; is it the mask?")
     with naming(picture):
         before = _read(picture, codec)
+        if before.notices:
+            tell(f"{picture}: not kept: {', '.join(before.notices)}")
         with ProgressBar(100, "%", silent=quiet) as bar:
             made = repair(
-                before, marked, codec=codec, progress=lambda share: bar.update(round(100 * share))
+                before, marked, codec=codec, progress=lambda done: bar.update(round(100 * done))
             )
-    notices = [f"{picture}: not kept: {', '.join(before.notices)}"] if before.notices else []
-    if (share := marked.mean()) > MOST_USUAL:
-        notices.append(f"{mask}: {share:.0%} of the picture were marked; is it the mask?")
     if coded:
-        if quality is None:
-            quality = DEFAULT_QUALITY
-            notices.append(f"{target}: encoded anew, with quality {quality} (see -q)")
-        data = Codec(model, device).encode(made, quality)
+        encoder = Codec(None, device) if model is None else codec
+        data = encoder.encode(made, quality or DEFAULT_QUALITY)
+        if quality is None and not parse(data).header.lossless:
+            tell(f"{target}: encoded anew, with quality {DEFAULT_QUALITY} (see -q)")
     else:
-        data, more = file_bytes(made, Path(picture), target, quality)
-        notices += more
-    for text in () if quiet else notices:
-        notice(text)
+        data, notices = file_bytes(made, Path(picture), target, quality)
+        for text in notices:
+            tell(text)
     make_parents(target)
     write_whole(target, data, force=force)
     return 0

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import numpy as np
 
 from bitstream.errors import BadType, BadValue, VaeError
 from vaecodec.pictures.reading import ImageLike, to_picture
+
+if TYPE_CHECKING:
+    import torch
 
 #: Samples above it are marked.
 HALF = 127
@@ -18,9 +23,9 @@ def to_mask(mask: ImageLike) -> np.ndarray:
 
     Raises as `to_picture`, and BadValue for a mask that marks everything or nothing.
     """
-    marked = _of_bool(mask)
-    if marked is None:
-        marked = _bright(mask)
+    if str(getattr(mask, "dtype", None)) == "torch.bool":
+        mask = _planes(cast("torch.Tensor", mask))
+    marked = _of_bool(mask) if getattr(mask, "dtype", None) == np.bool_ else _bright(mask)
     if not marked.any():
         raise BadValue("the mask marks nothing; what is to be made new is white in it (255, or True)")
     if marked.all():
@@ -28,15 +33,14 @@ def to_mask(mask: ImageLike) -> np.ndarray:
     return marked
 
 
-def _of_bool(mask: object) -> np.ndarray | None:
-    """None for what is no array of bool."""
-    values = mask
-    if str(getattr(mask, "dtype", None)) == "torch.bool":
-        values = mask.detach().cpu().numpy()  # type: ignore[attr-defined]
-        values = values[0] if values.ndim == 3 and len(values) == 1 else values
-    if not isinstance(values, np.ndarray) or values.dtype != np.bool_:
-        return None
-    values = np.asarray(values)
+def _planes(mask: torch.Tensor) -> torch.Tensor:
+    """A tensor of bool, H x W or with more dimensions, as one of a picture."""
+    white = mask.byte() * 255
+    return white[None] if white.ndim == 2 else white
+
+
+def _of_bool(mask: ImageLike) -> np.ndarray:
+    values = np.asarray(mask)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if values.ndim != 2:

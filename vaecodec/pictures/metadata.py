@@ -18,8 +18,8 @@ from PIL.PngImagePlugin import PngInfo
 EXIF_PREFIX = b"Exif\0\0"
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _ORIENTATION_TAG = 0x0112
-#: Where the small copy of the picture is, and how long.
-_THUMBNAIL_TAGS = 0x0201, 0x0202
+#: Where the small copy of the picture is and how long, as JPEG and uncompressed.
+_THUMBNAIL_TAGS = (0x0201, 0x0202), (0x0111, 0x0117)
 #: TIFF's types of integers: BYTE, SHORT, LONG, and the signed ones.
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|\s*>\s*))[1-8]")
@@ -155,8 +155,11 @@ def upright_exif(exif: bytes) -> bytes:
 
 
 def without_thumbnail(exif: bytes) -> bytes:
-    """EXIF data without its small copy of the picture, which lies in a second directory: nothing leads
-    there any more, and its bytes are 0. What is no EXIF data is returned as it came."""
+    """EXIF data without its small copy of the picture, which a second directory describes: nothing
+    leads there any more, and the bytes of the copy are 0, as far as they lie behind that directory.
+
+    Copies elsewhere (in a camera maker's notes) stay. What is no EXIF data is returned as it came.
+    """
     order = _BYTE_ORDERS.get(exif[:4])
     if order is None:
         return exif
@@ -168,19 +171,23 @@ def without_thumbnail(exif: bytes) -> bytes:
         if not second:
             return exif
         struct.pack_into(order + "I", changed, link, 0)
+        entries = _entries(exif, order, second)
         found = {}
-        for entry in _entries(exif, order, second):
-            tag, value = struct.unpack_from(order + "H6xI", exif, entry)
-            found[tag] = value
-        offset, length = (found.get(tag, 0) for tag in _THUMBNAIL_TAGS)
-        end = min(offset + length, len(exif))
-        changed[offset:end] = bytes(max(0, end - offset))
+        for entry in entries:
+            tag, kind, number = struct.unpack_from(order + "HHI", exif, entry)
+            if number == 1 and kind in _INTEGER_TYPES:
+                (found[tag],) = struct.unpack_from(order + _INTEGER_TYPES[kind], exif, entry + 8)
+        for where, length in _THUMBNAIL_TAGS:
+            offset = found.get(where, 0)
+            end = min(offset + found.get(length, 0), len(exif))
+            if max(link, entries.stop) + 4 <= offset < end:
+                changed[offset:end] = bytes(end - offset)
     return bytes(changed)
 
 
 def _entries(exif: bytes, order: str, directory: int) -> range:
-    """Where the entries of a directory begin; it ends with where the next one is. Raises
-    struct.error."""
+    """Where the entries of a directory begin; its `stop` is where the offset of the next directory is.
+    Raises struct.error."""
     (count,) = struct.unpack_from(order + "H", exif, directory)
     return range(directory + 2, directory + 2 + 12 * count, 12)
 

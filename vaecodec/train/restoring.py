@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -66,6 +67,15 @@ def latent_error(
     return error / (model.distortion[level] + REMAINS * before)
 
 
+def _record(path: Path) -> dict[str, object]:
+    """How the weights in a file came about. Raises VaeError."""
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(json.loads((file.metadata() or {})["record"]))
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise VaeError(f"no weights of a restoring stage ({error})").in_file(str(path)) from error
+
+
 def train_restoring(
     entry: ModelEntry, stage: RestoringStage, progress: Callable[[float, str], None]
 ) -> Path | None:
@@ -88,9 +98,13 @@ def train_restoring(
     chance = np.random.default_rng([stage.seed, workers.rank])
     model = load_model(entry, device)
     network = RestoringAnalysis(model.config)
+    earlier: dict[str, object] = {}
     if stage.resume is None:
         network.load_state_dict(model.transforms.analysis.state_dict(), strict=False)
     else:
+        earlier = _record(stage.resume)
+        if earlier.get("model") != entry.name:
+            raise VaeError(f"belongs to {earlier.get('model')}").in_file(str(stage.resume))
         network = load_restoring(entry, model.config, device, stage.resume).requires_grad_()
     averaged = {name: x.detach().clone() for name, x in network.state_dict().items()}
     for trunk in (network.trunk, model.transforms.analysis.trunk):
@@ -139,6 +153,7 @@ def train_restoring(
             "patch": stage.patch,
             "learning_rate": stage.learning_rate,
             "torch": torch.__version__,
+            "after": earlier,
         }
         halves = {name: x.half().contiguous() for name, x in averaged.items()}
         write_whole(path, save(halves, {"record": json.dumps(record)}), force=False)

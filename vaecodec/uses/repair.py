@@ -1,9 +1,9 @@
 """Parts of a picture made new: scratches, writing and small holes filled in by what surrounds them.
 
-Of all pictures that agree with what is known, one that the model takes for likely is looked for by
-alternating projections: encode and decode, put back what is known, again at a higher quality. At a low
-one only coarse shapes survive, at a higher one what goes with them (as other denoisers are used:
-Venkatakrishnan et al., 2013; Zhang et al., 2021).
+Of all pictures that agree with what is known, one that the model takes for likely is looked for:
+encode and decode, put back what is known, again at a higher quality. At a low one only coarse shapes
+survive, at a higher one what goes with them. So the codec is what a denoiser is in plug-and-play
+methods (Venkatakrishnan et al., 2013; Zhang et al., 2021).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from vaecodec.pictures.masks import to_mask
 from vaecodec.pictures.metadata import to_info, without_thumbnail
 from vaecodec.pictures.reading import ImageLike, Picture, to_picture
 
-#: Of the model that is taken by itself.
+#: Tune of the default model.
 TUNE = "psnr"
-#: At which it is encoded, one after the other.
+#: Of the rounds, rising.
 QUALITIES = range(1, 96, 6)
-#: Pixels around what is marked that are looked at.
+#: Pixels of context around the marks.
 MARGIN = 64
 
 
@@ -41,15 +41,14 @@ def repair(
     transparency and metadata, as it was. Mode "RGB", "L", "RGBA" or "LA".
 
     - `image`: anything that `encode` takes.
-    - `mask`: a picture of the same size, brighter than half where `image` is to be made new, or an
-      array or tensor (bool, H x W).
+    - `mask`: a picture of the same size as `image` when that is upright, brighter than half where it is
+      to be made new, or an array or tensor (bool, H x W).
     - `codec`: whose model and device to use, by default the model of tune "psnr": it knows best what
       belongs together, also as people see it.
     - `progress`: called with the share, 0..1, of the work that is done.
 
-    Of every 1024 x 1024 pixels the rectangle is looked at that holds what is marked there, with 64
-    pixels around it: that takes sixteen times as long as to encode and decode it. Of EXIF data the
-    thumbnail is left out.
+    In each group of 1024 x 1024 pixels the bounding box of the marks, with 64 pixels around it, is
+    encoded and decoded 16 times. The thumbnail in EXIF data is left out.
 
     Raises BadImage or VaeError, BadValue for a mask of another size, or one that marks everything or
     nothing.
@@ -60,14 +59,17 @@ def repair(
         (rows, columns), (height, width) = marked.shape, picture.samples.shape[:2]
         raise BadValue(f"the mask has {columns} x {rows} pixels, the picture {width} x {height}")
     # Colours that nobody sees say nothing of those around them.
-    unknown = marked if picture.alpha is None else marked | (picture.alpha == 0)
+    hidden = np.zeros_like(marked) if picture.alpha is None else picture.alpha == 0
+    unknown = marked | hidden
     samples = fill(picture.samples, ~unknown).copy()
-    parts = list(_parts(marked))
-    for number, part in enumerate(parts):
-        place = part.slices()
+    groups = [group for group in pixel_groups(*marked.shape) if marked[group.slices()].any()]
+    for number, group in enumerate(groups):
+        place = _around(marked, group).slices()
         for done, made in enumerate(_made(codec, samples[place], unknown[place], picture.grey), 1):
             samples[place] = made
-            progress((number + done / len(QUALITIES)) / len(parts))
+            progress((number + done / len(QUALITIES)) / len(groups))
+        inside = group.slices()
+        unknown[inside] = hidden[inside]  # what is made is known to the groups that follow
     return _image(picture, np.where(marked[:, :, None], samples, picture.samples))
 
 
@@ -76,20 +78,16 @@ def default_model() -> str:
     return registry.find(None, TUNE).name
 
 
-def _parts(marked: np.ndarray) -> Iterator[Rectangle]:
-    """What is marked, with what surrounds it, in parts of bounded size."""
+def _around(marked: np.ndarray, group: Rectangle) -> Rectangle:
+    """The bounding box of a group's marks, with what surrounds it."""
     height, width = marked.shape
-    for group in pixel_groups(height, width):
-        found = [np.flatnonzero(marked[group.slices()].any(axis=axis)) for axis in (1, 0)]
-        if not all(len(where) for where in found):
-            continue
-        (top, bottom), (left, right) = ((where[0], where[-1] + 1) for where in found)
-        yield Rectangle(
-            max(0, group.top + int(top) - MARGIN),
-            max(0, group.left + int(left) - MARGIN),
-            min(height, group.top + int(bottom) + MARGIN),
-            min(width, group.left + int(right) + MARGIN),
-        )
+    rows, columns = (np.flatnonzero(marked[group.slices()].any(axis=axis)) for axis in (1, 0))
+    return Rectangle(
+        max(0, group.top + int(rows[0]) - MARGIN),
+        max(0, group.left + int(columns[0]) - MARGIN),
+        min(height, group.top + int(rows[-1]) + 1 + MARGIN),
+        min(width, group.left + int(columns[-1]) + 1 + MARGIN),
+    )
 
 
 def _made(codec: Codec, samples: np.ndarray, unknown: np.ndarray, grey: bool) -> Iterator[np.ndarray]:
