@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -193,12 +194,25 @@ def test_from_the_command_line(tmp_path: Path, clean: np.ndarray, run: Run) -> N
     (tmp_path / "old.jpg").write_bytes(jpeg(clean, 15))
     out = tmp_path / "out"
     command = ("compress", tmp_path / "noisy.png", tmp_path / "old.jpg", "-o", out)
-    assert run(*command, "--denoise", "auto", "--deblock", "auto")[0] == 0
+    code, _, said = run(*command, "--denoise", "auto", "--deblock", "auto")
+    assert code == 0
+    found = [line.removeprefix(f"vaecodec: {tmp_path}/") for line in sorted(said.splitlines())]
+    expected_words = (
+        r"noisy\.png: no traces of JPEG found",
+        r"noisy\.png: noise of about 2\d found",
+        r"old\.jpg: JPEG of quality about 1\d found",
+        r"old\.jpg: hardly any noise found",
+    )
+    assert all(map(re.fullmatch, expected_words, found)), found
+    assert len(found) == len(expected_words)
     for name, expected in (
         ("noisy", vaecodec.encode(tmp_path / "noisy.png", denoise=AUTO)),
         ("old", vaecodec.encode(tmp_path / "old.jpg", denoise=AUTO, deblock=AUTO)),
     ):
         assert (out / f"{name}.vae").read_bytes() == expected
+    code, _, error = run(*command, "--denoise", "10", "--target-psnr", "30", "--force")
+    assert code == 2
+    assert "--target-psnr asks for the picture as it is" in error
     for option, value in (("--denoise", "x"), ("--denoise", "60"), ("--deblock", "5")):
         code, _, error = run(*command, option, value)
         assert code == 2

@@ -58,7 +58,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, codec: Codec) -> Path:
     exif[0x0110] = "a camera"
     image.save(folder / "photo.jpg", quality=95, exif=exif)
     shutil.copy(folder / "photo.jpg", folder / "portrait.jpg")
-    image.save(folder / "photo.png")
+    for name in ("photo", "scan"):
+        image.save(folder / f"{name}.png")
+    marked = np.zeros(photo.shape[:2], bool)
+    marked[90:93, 20:60] = True
+    for name in ("scratches", "date"):
+        Image.fromarray(marked).save(folder / f"{name}.png")
     page = np.where(np.arange(64)[None, :, None] // 4 % 2, 255, 30).astype(np.uint8)
     Image.fromarray(np.repeat(np.repeat(page, 48, axis=0), 3, axis=2)).save(folder / "screenshot.png")
     (folder / "holiday" / "beach").mkdir(parents=True)

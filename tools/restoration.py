@@ -2,7 +2,7 @@
 
     python tools/restoration.py PICTURES OUT.json [--count N]
 
-PICTURES: a folder of pictures with hardly any noise; the middles of N, evenly spread. White noise of
+PICTURES: a folder of PNG files with hardly any noise; the middles of N, evenly spread. White noise of
 SIGMAS is added, or they go through JPEG of JPEG_QUALITIES; what comes back is compared with the
 picture before that. Denoisers are scikit-image's non-local means, told the strength and in its fast
 mode, and BM3D, if the package bm3d is installed.
@@ -100,6 +100,13 @@ def jpeg(quality: int) -> Case:
     return Case(name=f"JPEG, quality {quality}", degrade=degrade, ways=ways)
 
 
+def middles(folder: Path, count: int) -> list[np.ndarray]:
+    """Of so many PNG files of a folder, evenly spread."""
+    paths = sorted(folder.glob("*.png"))
+    chosen = [paths[(2 * k + 1) * len(paths) // (2 * count)] for k in range(count)]
+    return [middle(Image.open(path).convert("RGB")) for path in chosen]
+
+
 def middle(image: Image.Image) -> np.ndarray:
     """At most WIDTH x HEIGHT."""
     width, height = min(WIDTH, image.width), min(HEIGHT, image.height)
@@ -174,9 +181,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, metavar="OUT.json")
     parser.add_argument("--count", type=int, default=4)
     given = parser.parse_args()
-    paths = sorted(given.pictures.glob("*.png"))
-    paths = [paths[(2 * k + 1) * len(paths) // (2 * given.count)] for k in range(given.count)]
-    originals = [middle(Image.open(path).convert("RGB")) for path in paths]
+    originals = middles(given.pictures, given.count)
     codecs = [Codec(registry.find(None, tune).name, "cpu") for tune in TUNES]
     for codec in codecs:
         codec.encode(originals[0], denoise=10)  # loads the weights

@@ -2,8 +2,9 @@
 
     torchrun --nproc-per-node 2 tools/train_restoring.py DATA MODEL OUT --minutes 30
 
-DATA: a folder of pictures or of tar shards of them. MODEL: a registered model. Writes
-OUT/MODEL.safetensors, which belongs into vaecodec/weights/restoring/.
+DATA: a folder of pictures or of tar shards of them. MODEL: a registered model. `--resume`: begin with
+the weights of an earlier stage. Writes OUT/MODEL.safetensors, which belongs into
+vaecodec/weights/restoring/.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--resume", type=Path, metavar="FILE")
     given = parser.parse_args(arguments)
     stage = RestoringStage(
         data=given.data,
@@ -31,10 +33,13 @@ def main(arguments: list[str]) -> None:
         minutes=given.minutes,
         batch=given.batch,
         learning_rate=given.learning_rate,
+        resume=given.resume,
     )
-    path = train_restoring(
-        registry.find(given.model), stage, lambda minutes, text: print(f"{minutes:.1f} min: {text}")
-    )
+
+    def progress(minutes: float, text: str) -> None:
+        print(f"{minutes:.1f} min: {text}", end="\n" if minutes else "\r", flush=True)
+
+    path = train_restoring(registry.find(given.model), stage, progress)
     if path is not None:
         print(path)
 

@@ -23,7 +23,7 @@ from bitstream.errors import VaeError
 from vaecodec.bench import plots
 from vaecodec.files import write_whole
 from vaecodec.model import registry
-from vaecodec.model.objective import described
+from vaecodec.model.objective import formula
 from vaecodec.quality import TUNES
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +43,7 @@ def stage_of(path: Path) -> dict[str, Any]:
             "size": about["size"],
             "generation": 2 if "index_width" in about["config"] else 1,
             "tune": about["tune"],
-            "objective": described(about["tune"]),
+            "objective": formula(about["tune"]),
             "steps": about["steps"],
             "minutes": about["minutes"],
             "stage": {name: last[name] for name in ("minutes", "steps", "batch", "patch", "hardware")},
@@ -61,7 +61,7 @@ def draw(stages: list[dict[str, Any]]) -> Figure:
     """One panel per tune, one line per size and generation, of the stages with today's objective:
     others cannot be compared with the shipped model."""
     figure = Figure((8, 3.6), layout="constrained")
-    stages = [stage for stage in stages if stage["objective"] == described(stage["tune"])]
+    stages = [stage for stage in stages if stage["objective"] == formula(stage["tune"])]
     stages = sorted(stages, key=lambda stage: stage["minutes"])
     names = sorted({(stage["generation"], stage["size"]) for stage in stages})
     for axes, tune in zip(figure.subplots(1, len(TUNES)), TUNES, strict=True):

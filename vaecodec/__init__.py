@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from vaecodec.sources import Source
     from vaecodec.uses.embedding import embed
     from vaecodec.uses.latents import latents
+    from vaecodec.uses.repair import repair
     from vaecodec.uses.sampling import sample
 
 __version__ = "0.1.0"
@@ -64,6 +65,7 @@ __all__ = [
     "info",
     "latents",
     "models",
+    "repair",
     "sample",
 ]
 
@@ -76,6 +78,7 @@ _LAZY = {
     "models": "vaecodec.describe",
     "embed": "vaecodec.uses.embedding",
     "latents": "vaecodec.uses.latents",
+    "repair": "vaecodec.uses.repair",
     "sample": "vaecodec.uses.sampling",
 }
 

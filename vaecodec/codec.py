@@ -273,7 +273,7 @@ class Codec:
         _check_flags(lossless=False if lossless is None else lossless, strip=strip)
         entry = self.of_tune(tune)
         restoration = Restoration(denoise=denoise, deblock=deblock)
-        _check_restoration(restoration, effort, lossless)
+        restoration.check_beside({"effort": effort, "lossless": lossless})
 
         def encode(items: Sequence[_Prepared]) -> list[bytes]:
             if lossless:
@@ -328,13 +328,12 @@ class Codec:
     ) -> bytes:
         check_effort(effort)
         _check_flags(lossless=False if lossless is None else lossless, strip=strip)
-        _check_restoration(restoration, effort, lossless)
+        figures_asked = {name: name in targets for name in ("target_psnr", "target_ssimulacra2")}
+        restoration.check_beside({"effort": effort > 0, "lossless": lossless, **figures_asked})
         if len(targets) > 1:
             raise BadValue(f"one target at most, not {' and '.join(targets)}")
         ((name, goal),) = targets.items()
         goal = check_target(name, goal)
-        if restoration and name in ("target_psnr", "target_ssimulacra2"):
-            raise BadValue(f"{name} asks for the picture as it is, denoise and deblock for another")
         prepared = _prepared(image, strip, restoration)
         picture, entry = prepared.picture, self.of_tune(tune)
         height, width, _ = picture.samples.shape
@@ -513,13 +512,6 @@ def _prepared(image: ImageLike, strip: bool, restoration: Restoration) -> _Prepa
         picture=picture.stripped() if strip else picture,
         degradation=to_undo(picture, restoration),
     )
-
-
-def _check_restoration(restoration: Restoration, effort: int, lossless: bool | None) -> None:
-    """Raises BadValue where a picture is wanted as it is, and not."""
-    other = "effort" if effort else "lossless" if lossless else None
-    if restoration and other:
-        raise BadValue(f"{other} asks for the picture as it is, denoise and deblock for another")
 
 
 def _samples(picture: Picture) -> np.ndarray:

@@ -21,6 +21,13 @@ AnyPath = TypeVar("AnyPath", bound=PurePath)
 STANDARD_STREAM = Path("-")
 
 
+def check_apart(source: Path, target: Path) -> None:
+    """Raise VaeError if an output would take the place of an input."""
+    # os.path answers False where pathlib raises: names that are too long.
+    if os.path.exists(target) and os.path.exists(source) and source.samefile(target):
+        raise VaeError("would be replaced by its own output").in_file(str(source))
+
+
 def check_output(path: Path, *, force: bool) -> None:
     """Raise VaeError if `path` is a folder, a file that may not be replaced, or a terminal."""
     # os.path answers False where pathlib raises: in folders that may not be searched.

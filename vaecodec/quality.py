@@ -3,6 +3,7 @@ undone of the picture."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -54,6 +55,13 @@ class Restoration:
 
     def __bool__(self) -> bool:
         return self.denoise is not None or self.deblock is not None
+
+    def check_beside(self, options: Mapping[str, object]) -> None:
+        """Raises BadValue if something is to be undone, and one of `options`, by their names, is set:
+        they ask for the picture as it is."""
+        for name, value in options.items():
+            if self and value:
+                raise BadValue(f"{name} asks for the picture as it is: not with denoise or deblock")
 
 
 @dataclass(frozen=True, kw_only=True)

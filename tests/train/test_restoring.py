@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,12 @@ def test_a_copy_of_the_models_own_has_no_error_where_nothing_was_done() -> None:
     assert float(error[~none].max()) > 1
 
 
+def record_of(path: Path) -> dict[str, object]:
+    data = path.read_bytes()
+    metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    return dict(json.loads(metadata["record"]))
+
+
 def test_a_stage(data: Path, tmp_path: Path) -> None:
     entry = registry.find(None)
     stage = RestoringStage(data=data, out=tmp_path, minutes=0.05, batch=4, patch=64)
@@ -87,8 +94,19 @@ def test_a_stage(data: Path, tmp_path: Path) -> None:
     assert bool(weights["strengths.weight"].any())
     network = RestoringAnalysis(load_model(entry, torch.device("cpu")).config)
     network.load_state_dict(weights)
-    size = int.from_bytes(path.read_bytes()[:8], "little")
-    metadata = json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"]
-    assert json.loads(metadata["record"])["model"] == entry.name
+    assert record_of(path)["model"] == entry.name
     with pytest.raises(VaeError, match="exists already"):
         train_restoring(entry, stage, lambda *_: None)
+    further = replace(stage, out=tmp_path / "further", minutes=1e-6, resume=path)
+    second = train_restoring(entry, further, lambda *_: None)
+    assert second is not None
+    assert all(torch.equal(x, weights[name]) for name, x in load_file(second).items())
+    assert record_of(second)["after"] == record_of(path)
+    other = registry.find(None, "psnr")
+    for source, error in (
+        (path, f"belongs to {entry.name}"),
+        (tmp_path / "none", "no weights of a restoring stage"),
+    ):
+        wrong = replace(stage, out=tmp_path / "wrong", resume=source)
+        with pytest.raises(VaeError, match=error):
+            train_restoring(other, wrong, lambda *_: None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +13,11 @@ from bitstream.errors import BadValue, VaeError
 from vaecodec.cli import options
 from vaecodec.cli.convert import Converted, Manner, Pair, convert, with_manner
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
+from vaecodec.quality import AUTO, Restoration
 from vaecodec.targets import check_target
+
+if TYPE_CHECKING:
+    from vaecodec.pictures.reading import Picture
 
 
 def _above_zero(_: object, option: click.Parameter, value: float | None) -> float | None:
@@ -116,6 +121,17 @@ def command(
     if given + (quality_from is click.core.ParameterSource.COMMANDLINE) > 1:
         names = ", ".join("--" + name.replace("_", "-") for name in targets)
         raise click.UsageError(f"give one of -q, {names}")
+    try:
+        Restoration(denoise=denoise, deblock=deblock).check_beside(
+            {
+                "--effort": effort,
+                "--lossless": lossless,
+                "--target-psnr": targets["target_psnr"],
+                "--target-ssimulacra2": targets["target_ssimulacra2"],
+            }
+        )
+    except BadValue as error:
+        raise click.UsageError(str(error)) from error
     registry.find(model, tune)  # what there is none of is said once, before any file
     pick_device(device)
 
@@ -170,6 +186,19 @@ class _Compress:
             device=self.device,
             **self.targets,
         )
-        notices = (f"{source}: not kept in the .vae file: {lost}",) if lost else ()
+        notices = [f"{source}: not kept in the .vae file: {lost}"] if lost else []
+        notices += [f"{source}: {found}" for found in _found(picture, self.denoise, self.deblock)]
         height, width, _ = picture.samples.shape
-        return Converted(data=data, pixels=height * width, notices=notices)
+        return Converted(data=data, pixels=height * width, notices=tuple(notices))
+
+
+def _found(picture: Picture, denoise: float | str | None, deblock: float | str | None) -> Iterator[str]:
+    """In words, what `AUTO` came to."""
+    from vaecodec.pictures.degradation import to_undo
+
+    if denoise == AUTO:
+        found = to_undo(picture, Restoration(denoise=AUTO))
+        yield f"noise of about {found.noise:.0f} found" if found else "hardly any noise found"
+    if deblock == AUTO:
+        found = to_undo(picture, Restoration(deblock=AUTO))
+        yield f"JPEG of quality about {found.jpeg:.0f} found" if found else "no traces of JPEG found"

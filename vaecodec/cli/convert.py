@@ -20,7 +20,7 @@ from vaecodec.cli import options
 from vaecodec.cli.outcome import Outcomes, Report
 from vaecodec.cli.report import ProgressBar, notice
 from vaecodec.cores import usable_cores
-from vaecodec.files import STANDARD_STREAM, check_output, make_parents, write_whole
+from vaecodec.files import STANDARD_STREAM, check_apart, check_output, make_parents, write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,9 +206,7 @@ class _Conversion:
             raise VaeError(
                 f"its output {target} is already that of {other}; choose another with -o"
             ).in_file(str(source))
-        # os.path answers False where pathlib raises: names that are too long.
-        if os.path.exists(target) and os.path.exists(source) and source.samefile(target):
-            raise VaeError("would be replaced by its own output").in_file(str(source))
+        check_apart(source, target)
         check_output(target, force=self._manner.force)
 
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.convert import Converted, Manner, Pair, convert, with_manner
-from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
+from vaecodec.cli.saving import file_bytes, format_of
+from vaecodec.files import expand, output_paths, source_of
 from vaecodec.quality import LOSSY_QUALITY
-
-if TYPE_CHECKING:
-    from PIL.Image import Image as PilImage
 
 #: Argument of --scale -> samples averaged into one, along each axis.
 SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
@@ -80,7 +74,7 @@ def command(
     """
     pairs = output_paths(expand(inputs, {".vae"}, recursive=recursive), output, ".png", {".vae"})
     for _, target in pairs:
-        _format_of(target)
+        format_of(target)
     from vaecodec.codec import pick_device
     from vaecodec.model import registry
 
@@ -131,7 +125,7 @@ class _Decompress:
             lost = "; ".join(f"{r - x} x {b - y} at {x},{y}" for x, y, r, b in image.info["lost"])
             outcome = f"filled in from around: {lost}" if lost else "the picture is whole"
             notices.append(f"{source}: recovered, although {image.info['damage']}; {outcome}")
-        data, more = _file_bytes(image, source, target, self.quality)
+        data, more = file_bytes(image, source, target, self.quality)
         return Converted(data=data, pixels=image.width * image.height, notices=(*notices, *more))
 
 
@@ -142,43 +136,3 @@ def _region(text: str) -> tuple[int, int, int, int]:
         message = f"{text!r} is not four whole numbers: left, top, width, height"
         raise click.BadParameter(message, param_hint="--region") from None
     return left, top, left + width, top + height
-
-
-def _format_of(target: Path) -> str:
-    from vaecodec.pictures.saving import format_of
-
-    if target == STANDARD_STREAM:
-        return "PNG"
-    try:
-        return format_of(target.suffix)
-    except VaeError as error:
-        raise error.in_file(str(target)) from error
-
-
-def _file_bytes(
-    image: PilImage, source: Path, target: Path, quality: int | None
-) -> tuple[bytes, list[str]]:
-    """A picture in the format of `target`, and in words, what that loses."""
-    from PIL import Image
-
-    from vaecodec.pictures.saving import LOSSY_FORMATS, saved
-
-    notices = []
-    kind = _format_of(target)
-    try:
-        data, dropped = saved(image, kind, quality or LOSSY_QUALITY)
-    except VaeError as error:
-        raise error.in_file(str(target)) from error
-    if dropped:
-        notices.append(f"{source}: {target.suffix or kind} files keep no {', no '.join(dropped)}")
-    if kind in LOSSY_FORMATS and quality is None:
-        notices.append(f"{target}: encoded anew, as {kind} of quality {LOSSY_QUALITY} (see -q)")
-    if kind in Image.OPEN:  # Pillow leaves out without a word what a format has no room for
-        written, files = Image.open(io.BytesIO(data)), f"{source}: {target.suffix or kind} files"
-        if image.has_transparency_data and not written.has_transparency_data:
-            notices.append(f"{files} keep no transparency")
-        if written.mode == "P" and image.getcolors(256) is None:
-            notices.append(f"{files} keep no more than 256 colours")
-        if written.size != image.size:
-            notices.append(f"{target}: written as {written.width} x {written.height} pixels")
-    return data, notices

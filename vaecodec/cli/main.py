@@ -20,6 +20,7 @@ COMMANDS = {
     "info": "Show what a .vae file holds.",
     "models": "List the installed models.",
     "compare": "Show an image beside JPEG, WebP and AVIF of the same size, in one page.",
+    "repair": "Fill in what is scratched, written over or torn out.",
     "sample": "Draw pictures from the model: what it takes photographs to be like.",
     "similar": "Find .vae files whose pictures look alike, without decoding them.",
     "serve": "Try the codec in the browser, on this machine only.",

@@ -16,7 +16,10 @@ from vaecodec.quality import (
     DEFAULT_EFFORT,
     DEFAULT_QUALITY,
     DEFAULT_TUNE,
+    LOWEST_JPEG,
     MAX_EFFORT,
+    MAX_NOISE,
+    NEVER_JPEG,
     TUNES,
     Restoration,
 )
@@ -137,13 +140,13 @@ denoise = click.option(
     "--denoise",
     metavar="auto|SIGMA",
     callback=_strength,
-    help="Undo noise of this standard deviation (of 255), or find it.",
+    help=f"Undo noise of this standard deviation (up to {MAX_NOISE:g} of 255); auto: as measured.",
 )
 deblock = click.option(
     "--deblock",
     metavar="auto|QUALITY",
     callback=_strength,
-    help="Undo what JPEG of this quality did, or of the file's if it is JPEG.",
+    help=f"Undo JPEG of this quality ({LOWEST_JPEG} to {NEVER_JPEG - 1}); auto: of the file's own.",
 )
 strip = click.option("--strip", is_flag=True, help="Leave out colour profile, EXIF and XMP.")
 inputs = click.argument("inputs", type=PATH, metavar="INPUT...", nargs=-1, required=True)

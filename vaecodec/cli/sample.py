@@ -11,6 +11,7 @@ import click
 from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar
+from vaecodec.cli.saving import format_of
 from vaecodec.files import STANDARD_STREAM, check_output, make_parents, source_of, write_whole
 from vaecodec.quality import LOSSY_QUALITY
 from vaecodec.sources import naming
@@ -84,7 +85,7 @@ def command(
         vaecodec sample --like photo.vae -o variation.png
     """
     from vaecodec.codec import Codec
-    from vaecodec.pictures.saving import format_of, saved
+    from vaecodec.pictures.saving import saved
     from vaecodec.uses.sampling import sample
 
     if "" in (output, like):
@@ -95,8 +96,7 @@ def command(
     if count > 1 and target == STANDARD_STREAM:
         raise click.UsageError("several pictures do not fit into standard output; use -n 1")
     coded = target.suffix.lower() == ".vae"
-    with naming(str(target)):
-        kind = "PNG" if coded or target == STANDARD_STREAM else format_of(target.suffix)
+    kind = "PNG" if coded else format_of(target)
     codec = Codec(model, device)
     source = None if like is None else source_of(Path(like))
     files = sample(size, level=level, tune=tune, like=source, seed=seed, count=count, codec=codec)

@@ -9,11 +9,12 @@ from 1.5 cycles per degree on, on the display of the benchmark.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+from vaecodec.model.filters import filter_matrix, gaussian
 
 #: Luminance of white and black, and what the room's light adds, in cd/m2 (`standard_fhd`).
 WHITE, BLACK, REFLECTED = 200.0, 0.2, 250 * 0.005 / torch.pi
@@ -38,22 +39,13 @@ FLOOR = 1e-5
 
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 _PYRAMID = (0.05, 0.25, 0.4, 0.25, 0.05)
-
-
-@lru_cache(maxsize=64)
-def _halving(side: int, device: torch.device) -> Tensor:
-    """ceil(side / 2) x side: every other sample of a blur, mirrored at the borders."""
-    matrix = torch.zeros((side + 1) // 2, side)
-    rows = torch.arange(len(matrix))
-    for offset, tap in zip(range(-2, 3), _PYRAMID, strict=True):
-        matrix[rows, _mirrored(2 * rows + offset, side)] += tap
-    return matrix.to(device)
+_MASK_TAPS = gaussian(MASK_SIGMA, MASK_RADIUS)
 
 
 @lru_cache(maxsize=64)
 def _doubling(side: int, device: torch.device) -> Tensor:
     """side x ceil(side / 2): interpolation, with the borders repeated."""
-    matrix = torch.zeros(side, (side + 1) // 2)
+    matrix = torch.zeros(side, (side + 1) // 2, dtype=torch.float32)
     rows = torch.arange(side)
     for offset, tap in zip(range(-2, 3), _PYRAMID, strict=True):
         source = rows + offset
@@ -62,48 +54,33 @@ def _doubling(side: int, device: torch.device) -> Tensor:
     return matrix.to(device)
 
 
-@lru_cache(maxsize=64)
-def _blurring(side: int, device: torch.device) -> Tensor:
-    """side x side: the Gaussian of the masking, mirrored at the borders."""
-    steps = torch.arange(-MASK_RADIUS, MASK_RADIUS + 1)
-    taps = torch.exp(-0.5 * (steps / MASK_SIGMA) ** 2)
-    matrix = torch.zeros(side, side)
-    rows = torch.arange(side)
-    for offset, tap in zip(steps.tolist(), taps / taps.sum(), strict=True):
-        matrix[rows, _mirrored(rows + offset, side)] += tap
-    return matrix.to(device)
-
-
-def _mirrored(places: Tensor, side: int) -> Tensor:
-    places = places % (2 * side)
-    return torch.where(places < side, places, 2 * side - 1 - places)
-
-
-def _both_ways(
-    planes: Tensor, matrix: Callable[[int, torch.device], Tensor], sides: tuple[int, int]
-) -> Tensor:
-    height, width = (matrix(side, planes.device) for side in sides)
-    return height @ planes @ width.T
+def _filtered(planes: Tensor, taps: tuple[float, ...], stride: int = 1) -> Tensor:
+    """... x H x W, both ways."""
+    rows, columns = (
+        filter_matrix(side, taps, planes.device, stride=stride) for side in planes.shape[-2:]
+    )
+    return rows @ planes @ columns.T
 
 
 def lost_contrast(wanted: Tensor, found: Tensor) -> Tensor:
     """Just-objectionable differences (JOD, 0: none seen) of the lightness of N pictures, given as
     linear light, N x 3 x H x W each."""
-    weights = torch.tensor(_LUMINANCE, device=wanted.device).view(3, 1, 1)
+    weights = torch.tensor(_LUMINANCE, dtype=torch.float32, device=wanted.device).view(3, 1, 1)
     both = torch.stack((wanted, found))
     planes = (both * weights).sum(dim=2) * (WHITE - BLACK) + BLACK + REFLECTED
     total = planes.new_zeros(planes.shape[1])
     for band, sensitivity in enumerate(SENSITIVITIES):
-        sides = planes.shape[-2], planes.shape[-1]
-        if min(sides) < 2 * MASK_RADIUS:
+        height, width = planes.shape[-2:]
+        if min(height, width) < 2 * MASK_RADIUS:
             break
-        smaller = _both_ways(planes, _halving, sides)
-        around = _both_ways(smaller, _doubling, sides)
+        smaller = _filtered(planes, _PYRAMID, stride=2)
+        around = _doubling(height, planes.device) @ smaller @ _doubling(width, planes.device).T
         contrast = (planes - around) / around * (2 if band else 1)
         log = around[0].log10()
         constant, linear, square = sensitivity
         seen, seen_found = contrast * 10 ** (constant + log * (linear + log * square)) * CORRECTION
-        shared = _both_ways(torch.minimum(seen.abs(), seen_found.abs()), _blurring, sides) * MASK_SCALE
+        both_have = torch.minimum(seen.abs(), seen_found.abs())
+        shared = _filtered(both_have, _MASK_TAPS) * MASK_SCALE
         masking = 1 + MASK_WEIGHT * ((shared + FLOOR) ** MASK_EXPONENT)
         difference = ((seen - seen_found).abs() + FLOOR) ** EXPONENT / masking
         limited = LIMIT * difference / (LIMIT + difference)

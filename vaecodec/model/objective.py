@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from vaecodec.model.contrast import lost_contrast
-from vaecodec.model.ssimulacra2 import linear_light, visual_error
+from vaecodec.model.ssimulacra2 import error_in_light, linear_light
 
 #: Tune `visual`: shares of the mean squared error, of SSIMULACRA2's error and of ColorVideoVDP's, each
 #: times what makes their slopes against the rate about equal (docs/experiments.md).
@@ -15,7 +15,7 @@ STRUCTURE_WEIGHT, CONTRAST_WEIGHT = 7.0, 30.0
 COLOUR_WEIGHT = 5e4
 
 
-def described(tune: str) -> str:
+def formula(tune: str) -> str:
     """The distortion of a tune in letters, as docs/model.md explains them."""
     if tune == "psnr":
         return "MSE"
@@ -35,8 +35,9 @@ def distortion(tune: str, wanted: Tensor, found: Tensor) -> Tensor:
     mse = squared_error(wanted, found)
     if tune == "psnr":
         return mse
-    error = visual_error(wanted, found)
+    light = linear_light(wanted), linear_light(found)
+    error = error_in_light(*light)
     structure = STRUCTURE_WEIGHT * error.structure
-    contrast = CONTRAST_WEIGHT * lost_contrast(linear_light(wanted), linear_light(found))
+    contrast = CONTRAST_WEIGHT * lost_contrast(*light)
     seen = STRUCTURE_SHARE * structure + CONTRAST_SHARE * contrast
     return MSE_SHARE * mse + seen + COLOUR_WEIGHT * error.colour

@@ -69,11 +69,14 @@ def path_of(entry: ModelEntry) -> Path:
     return entry.path.parent / "restoring" / entry.path.name
 
 
-def load_restoring(entry: ModelEntry, config: ModelConfig, device: torch.device) -> RestoringAnalysis:
-    """That of a model. Raises VaeError if it has none, or the file is not one."""
-    path = path_of(entry)
-    if not path.is_file():
+def load_restoring(
+    entry: ModelEntry, config: ModelConfig, device: torch.device, path: Path | None = None
+) -> RestoringAnalysis:
+    """That of a model, from its own file or from `path`. Raises VaeError if it has none, or the file is
+    not one."""
+    if path is None and not path_of(entry).is_file():
         raise VaeError(f"the model {entry.name} cannot restore pictures")
+    path = path or path_of(entry)
     try:
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
             network = RestoringAnalysis(config)

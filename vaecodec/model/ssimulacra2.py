@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vaecodec.model.filters import filter_matrix, gaussian
+
 X, Y, B = range(3)
 
 
@@ -62,6 +64,7 @@ SCALES = (
 SMALLEST_SIDE = 8
 SIGMA = 1.5
 RADIUS = 5
+_TAPS = gaussian(SIGMA, RADIUS)
 STRUCTURE_CONSTANT = 0.0009
 #: Keeps the slope of a 4-norm finite where nothing differs.
 NORM_FLOOR = 1e-20
@@ -130,30 +133,12 @@ def _absorbance(device: torch.device) -> Tensor:
     return torch.tensor(_ABSORBANCE, dtype=torch.float32, device=device)
 
 
-@lru_cache(maxsize=32)
-def _blur_matrix(side: int, mirror: bool, device: torch.device) -> Tensor:
-    """side x side: a Gaussian along one axis; beyond the edge lies the mirror image, or nothing."""
-    steps = torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float32)
-    taps = torch.exp(-0.5 * (steps / SIGMA) ** 2)
-    taps = taps / taps.sum()
-    matrix = torch.zeros(side, side, dtype=torch.float32)
-    rows = torch.arange(side)
-    for offset, tap in zip(range(-RADIUS, RADIUS + 1), taps, strict=True):
-        place = (rows + offset) % (2 * side)
-        inside = place < side
-        place = torch.where(inside, place, 2 * side - 1 - place)
-        matrix[rows, place] += tap * (inside | mirror)
-    return matrix.to(device)
-
-
 def _blur(planes: Tensor) -> Tensor:
-    """... x H x W. As two matrix products: a convolution of single channels is slower on a CPU.
-
-    Edges are as in the package `ssimulacra2`: black left and right, mirrored above and below.
-    """
+    """... x H x W. Edges are as in the package `ssimulacra2`: black left and right, mirrored above and
+    below."""
     height, width = planes.shape[-2:]
-    along = planes @ _blur_matrix(width, False, planes.device).T
-    return _blur_matrix(height, True, planes.device) @ along
+    along = planes @ filter_matrix(width, _TAPS, planes.device, mirror=False).T
+    return filter_matrix(height, _TAPS, planes.device) @ along
 
 
 def _pooled(values: Tensor, weights: tuple[float, float]) -> Tensor | float:
@@ -190,9 +175,13 @@ def _channel_error(wanted: Tensor, found: Tensor, weights: Weights) -> Tensor | 
 
 def visual_error(wanted: Tensor, found: Tensor) -> VisualError:
     """Compare pictures, float N x H x W x 3, sRGB on the scale 0..1 (`found` is limited to it)."""
-    light, light_found = linear_light(wanted), linear_light(found)
-    structure = wanted.new_zeros(len(wanted))
-    colour = wanted.new_zeros(len(wanted))
+    return error_in_light(linear_light(wanted), linear_light(found))
+
+
+def error_in_light(light: Tensor, light_found: Tensor) -> VisualError:
+    """The same of linear light, N x 3 x H x W."""
+    structure = light.new_zeros(len(light))
+    colour = light.new_zeros(len(light))
     for scale, weights in enumerate(SCALES):
         if scale:
             light, light_found = _halved(light), _halved(light_found)

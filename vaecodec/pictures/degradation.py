@@ -21,9 +21,7 @@ MARGIN = 8
 RESPONSE = 6.0
 #: libjpeg's table of luminance at quality 50: the sum of its 64 values.
 SUM_AT_50 = 3688
-
-
-#: Noise that is left alone where its strength is to be found: textures look like 3 of it, and below 10
+#: Noise that is left alone where its strength is to be found: textures look like 3 of it, and at 5
 #: nothing is gained at equal size (docs/latents.md).
 LEAST_NOISE = 8.0
 
@@ -35,7 +33,7 @@ def to_undo(picture: Picture, restoration: Restoration) -> Degradation | None:
         found = noise_of(picture.samples)
         noise = found if found >= LEAST_NOISE else None
     if quality == AUTO:
-        quality = picture.jpeg
+        quality = None if picture.jpeg == NEVER_JPEG else picture.jpeg
     if noise is None and quality is None:
         return None
     return Degradation(

@@ -1,11 +1,12 @@
 """What a picture carries beside its samples: colour profile, EXIF and XMP, kept byte for byte.
 
 Only the orientation changes: it is applied to the samples, so both places that may name one are set
-to "upright" in place.
+to "upright" in place; and of a picture that was repaired the thumbnail, which shows it as it was.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 from math import isfinite
@@ -15,7 +16,10 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 EXIF_PREFIX = b"Exif\0\0"
+_BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _ORIENTATION_TAG = 0x0112
+#: Where the small copy of the picture is and how long, as JPEG and uncompressed.
+_THUMBNAIL_TAGS = (0x0201, 0x0202), (0x0111, 0x0117)
 #: TIFF's types of integers: BYTE, SHORT, LONG, and the signed ones.
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|\s*>\s*))[1-8]")
@@ -137,20 +141,55 @@ def upright_exif(exif: bytes) -> bytes:
 
     Everything else stays where it is; what is no EXIF data is returned as it came.
     """
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    order = _BYTE_ORDERS.get(exif[:4])
+    if order is None:
+        return exif
     changed = bytearray(exif)
-    try:
-        if order is None:
-            return exif
+    with contextlib.suppress(struct.error):  # the data ends inside a field: nothing more to set
         (start,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
+        for entry in _entries(exif, order, start):
             tag, kind, number = struct.unpack_from(order + "HHI", exif, entry)
             if tag == _ORIENTATION_TAG and number == 1 and kind in _INTEGER_TYPES:
                 struct.pack_into(order + _INTEGER_TYPES[kind], changed, entry + 8, 1)
-    except struct.error:  # the data ends inside a field: nothing more to set
-        return bytes(changed)
     return bytes(changed)
+
+
+def without_thumbnail(exif: bytes) -> bytes:
+    """EXIF data without its small copy of the picture, which a second directory describes: nothing
+    leads there any more, and the bytes of the copy are 0, as far as they lie behind that directory.
+
+    Copies elsewhere (in a camera maker's notes) stay. What is no EXIF data is returned as it came.
+    """
+    order = _BYTE_ORDERS.get(exif[:4])
+    if order is None:
+        return exif
+    changed = bytearray(exif)
+    with contextlib.suppress(struct.error):  # the data ends inside a field: nothing more to take out
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        link = _entries(exif, order, start).stop
+        (second,) = struct.unpack_from(order + "I", exif, link)
+        if not second:
+            return exif
+        struct.pack_into(order + "I", changed, link, 0)
+        entries = _entries(exif, order, second)
+        found = {}
+        for entry in entries:
+            tag, kind, number = struct.unpack_from(order + "HHI", exif, entry)
+            if number == 1 and kind in _INTEGER_TYPES:
+                (found[tag],) = struct.unpack_from(order + _INTEGER_TYPES[kind], exif, entry + 8)
+        for where, length in _THUMBNAIL_TAGS:
+            offset = found.get(where, 0)
+            end = min(offset + found.get(length, 0), len(exif))
+            if max(link, entries.stop) + 4 <= offset < end:
+                changed[offset:end] = bytes(end - offset)
+    return bytes(changed)
+
+
+def _entries(exif: bytes, order: str, directory: int) -> range:
+    """Where the entries of a directory begin; its `stop` is where the offset of the next directory is.
+    Raises struct.error."""
+    (count,) = struct.unpack_from(order + "H", exif, directory)
+    return range(directory + 2, directory + 2 + 12 * count, 12)
 
 
 def to_info(metadata: dict[str, bytes]) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 
 from PIL import Image
 
@@ -12,6 +13,8 @@ from vaecodec.pictures.metadata import save_options
 
 #: Formats that lose something, and so have a quality.
 LOSSY_FORMATS = ("JPEG", "WEBP", "AVIF", "MPO", "PDF")
+#: What Pillow's plugins raise for a picture that a format has no room for.
+_REFUSALS = (OSError, ValueError, SyntaxError, OverflowError, RuntimeError, struct.error)
 #: Modes to save a picture of a mode in: a format may have no transparency, or no grey.
 _MODES = {
     "L": ("L", "RGB"),
@@ -37,7 +40,7 @@ def saved(image: Image.Image, kind: str, quality: int) -> tuple[bytes, list[str]
         options["quality"] = quality
     try:
         return _saved(image, kind, options), dropped
-    except (OSError, ValueError, SyntaxError) as error:
+    except _REFUSALS as error:
         raise VaeError(f"cannot be written in this format ({error})") from error
 
 
@@ -46,7 +49,7 @@ def _saved(image: Image.Image, kind: str, options: dict[str, object]) -> bytes:
     *others, last = _MODES[image.mode]
     for mode in others:
         file = io.BytesIO()
-        with contextlib.suppress(OSError, ValueError):  # what is refused is tried in the next
+        with contextlib.suppress(*_REFUSALS):  # then the next mode is tried
             image.convert(mode).save(file, kind, **options)
             return file.getvalue()
     file = io.BytesIO()

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaecodec.pictures.degradation import RESPONSE
+from vaecodec.pictures.degradation import RESPONSE, differences
 from vaecodec.quality import LOWEST_JPEG, MAX_NOISE, NEVER_JPEG
 
 #: Shares of the crops that get noise alone, JPEG alone, and both; the rest stay as they are.
@@ -31,7 +31,7 @@ PHOTONS, READ_NOISE = 0.5, 0.003
 @dataclass(frozen=True, kw_only=True)
 class Degraded:
     """Crops before and after (uint8, N x H x W x 3), and the strengths (float, N) of what was done, in
-    the units of `vaecodec.pictures.degradation.Degradation`."""
+    the units of `vaecodec.quality.Degradation`."""
 
     clean: Tensor
     picture: Tensor
@@ -96,10 +96,8 @@ def _unit_noise(
     for dim in (1, 2):
         noise = noise + tap * (noise.roll(1, dim) + noise.roll(-1, dim))
         noise = noise / (1 + 2 * tap**2).sqrt()
-    x = noise.permute(3, 0, 1, 2)
-    x = x[:, :, 2:] - 2 * x[:, :, 1:-1] + x[:, :, :-2]
-    x = x[..., 2:] - 2 * x[..., 1:-1] + x[..., :-2]
-    measured = x.square().mean(dim=(0, 2, 3)).sqrt() / RESPONSE
+    deviations = [float(np.std(differences(each.numpy()))) for each in noise]
+    measured = torch.tensor(deviations, dtype=torch.float32) / RESPONSE
     # In linear light its variance grows with the light; sRGB stretches the dark tones.
     light = (F.avg_pool2d(crops.float().permute(0, 3, 1, 2), 3, 1, 1) / 255).permute(0, 2, 3, 1)
     stretched = (light**2.2 + READ_NOISE).sqrt() / (light**1.2 + READ_NOISE)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from bitstream.errors import VaeError
 from vaecodec.geometry import HYPER_STRIDE
 from vaecodec.model.config import SIZES, ModelConfig, level_lambda
 from vaecodec.model.contrast import lost_contrast
-from vaecodec.model.objective import described, distortion, squared_error
+from vaecodec.model.objective import distortion, formula, squared_error
 from vaecodec.model.ssimulacra2 import linear_light, visual_error
 from vaecodec.quality import DEFAULT_TUNE
 from vaecodec.train.data import Pictures, load, shared
@@ -78,7 +79,16 @@ class Stage:
     fitting: Fitting = field(default_factory=Fitting)
 
 
-def learning_rate(stage: Stage, progress: float, step: int) -> float:
+class Paced(Protocol):
+    """A stage as far as its learning rate goes."""
+
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def decay_from(self) -> float: ...
+
+
+def learning_rate(stage: Paced, progress: float, step: int) -> float:
     """Warm-up by steps, constant, then linear to zero; `progress`: share of the time passed."""
     decay = min(1.0, (1 - progress) / (1 - stage.decay_from))
     return stage.learning_rate * max(decay, 0.0) * min(1.0, (step + 1) / WARM_UP_STEPS)
@@ -336,7 +346,7 @@ def stage_record(stage: Stage, steps: int, start: float, count: int, workers: in
         "learning_rate": stage.learning_rate,
         "decay_from": round(stage.decay_from, 3),
         "tune": stage.tune,
-        "objective": described(stage.tune),
+        "objective": formula(stage.tune),
         "textures": stage.textures,
         "seed": stage.seed,
         "hardware": hardware,

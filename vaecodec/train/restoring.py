@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -22,25 +23,24 @@ from bitstream.errors import VaeError
 from vaecodec.files import write_whole
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.registry import ModelEntry
-from vaecodec.model.restoring import RestoringAnalysis, described, path_of
+from vaecodec.model.restoring import RestoringAnalysis, described, load_restoring, path_of
 from vaecodec.train.data import Pictures, load, shared
 from vaecodec.train.degradations import SPARE, Degraded, degraded
 from vaecodec.train.gradients import stratified_levels
-from vaecodec.train.loop import AVERAGE_DECAY, WARM_UP_STEPS
+from vaecodec.train.loop import AVERAGE_DECAY, FINISH_FROM, learning_rate
 from vaecodec.train.optimizers import Optimizers, clip_gradients, multiplies_in_bfloat16
 from vaecodec.train.workers import Workers
 
-#: Share of the time after which the learning rate falls, linearly, to 0, and after which nothing is
-#: computed in bfloat16 any more.
-DECAY_FROM, FINISH_FROM = 0.3, 0.9
-#: Of the squared error that noise is: about what of it remains. It keeps the worst crops from having
-#: all the weight.
+#: Of the squared error that a degradation is: about what of it remains. It keeps the worst crops from
+#: having all the weight.
 REMAINS = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestoringStage:
-    """What the user chooses. `patch`: side of the crops, a multiple of 64."""
+    """What the user chooses. `patch`: side of the crops, a multiple of 64. `decay_from`: the share of
+    the time after which the learning rate falls, linearly, to 0. `resume`: weights of an earlier stage
+    to begin with."""
 
     data: Path
     out: Path
@@ -48,21 +48,33 @@ class RestoringStage:
     batch: int = 48
     patch: int = 128
     learning_rate: float = 1e-3
+    decay_from: float = 0.3
     seed: int = 0
+    resume: Path | None = None
 
 
 def latent_error(
     model: LoadedModel, network: RestoringAnalysis, crops: Degraded, level: Tensor
 ) -> Tensor:
     """Distortion (N) that the error of the network's latent brings, relative to what is usual at the
-    level and for the noise."""
+    level and for the degradation."""
     with torch.no_grad():
         wanted = model.transforms.analysis(crops.clean.float() / 255 - 0.5, level)
     found = network(crops.picture.float() / 255 - 0.5, level, described(crops.noise, crops.jpeg))
     steps = (found - wanted) * model.transforms.latent_gain(level)
     worth = model.curvature[level][:, None, None, :]
     error = (worth * steps.square()).sum(dim=(1, 2, 3)) / crops.clean[0].numel()
-    return error / (model.distortion[level] + REMAINS * crops.noise.square())
+    before = (crops.picture.float() - crops.clean).square().mean(dim=(1, 2, 3))
+    return error / (model.distortion[level] + REMAINS * before)
+
+
+def _record(path: Path) -> dict[str, object]:
+    """How the weights in a file came about. Raises VaeError."""
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(json.loads((file.metadata() or {})["record"]))
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise VaeError(f"no weights of a restoring stage ({error})").in_file(str(path)) from error
 
 
 def train_restoring(
@@ -87,7 +99,14 @@ def train_restoring(
     chance = np.random.default_rng([stage.seed, workers.rank])
     model = load_model(entry, device)
     network = RestoringAnalysis(model.config)
-    network.load_state_dict(model.transforms.analysis.state_dict(), strict=False)
+    earlier: dict[str, object] = {}
+    if stage.resume is None:
+        network.load_state_dict(model.transforms.analysis.state_dict(), strict=False)
+    else:
+        earlier = _record(stage.resume)
+        if earlier.get("model") != entry.name:
+            raise VaeError(f"belongs to {earlier.get('model')}").in_file(str(stage.resume))
+        network = load_restoring(entry, model.config, device, stage.resume).requires_grad_()
     averaged = {name: x.detach().clone() for name, x in network.state_dict().items()}
     for trunk in (network.trunk, model.transforms.analysis.trunk):
         trunk.mixed_precision = multiplies_in_bfloat16(device)
@@ -105,8 +124,7 @@ def train_restoring(
         clock = (time.monotonic() - start) / (60 * stage.minutes)
         done = workers.average(network.parameters(), clock)
         clip_gradients(network.parameters())
-        falling = min(1.0, (1 - done) / (1 - DECAY_FROM))
-        optimizers.step(stage.learning_rate * max(falling, 0.0) * min(1.0, (step + 1) / WARM_UP_STEPS))
+        optimizers.step(learning_rate(stage, done, step))
         with torch.no_grad():
             decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
             for name, x in network.state_dict().items():
@@ -136,6 +154,7 @@ def train_restoring(
             "patch": stage.patch,
             "learning_rate": stage.learning_rate,
             "torch": torch.__version__,
+            "after": earlier,
         }
         halves = {name: x.half().contiguous() for name, x in averaged.items()}
         write_whole(path, save(halves, {"record": json.dumps(record)}), force=False)

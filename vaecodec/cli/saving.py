@@ -1,0 +1,55 @@
+"""Pictures to the files that a user named."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bitstream.errors import VaeError
+from vaecodec.files import STANDARD_STREAM
+from vaecodec.quality import LOSSY_QUALITY
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def format_of(target: Path) -> str:
+    """Pillow's name of the format that `target` is written in. Raises VaeError if it writes none."""
+    from vaecodec.pictures import saving
+
+    if target == STANDARD_STREAM:
+        return "PNG"
+    try:
+        return saving.format_of(target.suffix)
+    except VaeError as error:
+        raise error.in_file(str(target)) from error
+
+
+def file_bytes(
+    image: Image.Image, source: Path, target: Path, quality: int | None
+) -> tuple[bytes, list[str]]:
+    """A picture in the format of `target`, and in words, what that loses. Raises VaeError."""
+    from PIL import Image
+
+    from vaecodec.pictures.saving import LOSSY_FORMATS, saved
+
+    notices = []
+    kind = format_of(target)
+    try:
+        data, dropped = saved(image, kind, quality or LOSSY_QUALITY)
+    except VaeError as error:
+        raise error.in_file(str(target)) from error
+    if dropped:
+        notices.append(f"{source}: {target.suffix or kind} files keep no {', no '.join(dropped)}")
+    if kind in LOSSY_FORMATS and quality is None:
+        notices.append(f"{target}: encoded anew, as {kind} of quality {LOSSY_QUALITY} (see -q)")
+    if kind in Image.OPEN:  # Pillow leaves out without a word what a format has no room for
+        written, files = Image.open(io.BytesIO(data)), f"{source}: {target.suffix or kind} files"
+        if image.has_transparency_data and not written.has_transparency_data:
+            notices.append(f"{files} keep no transparency")
+        if written.mode == "P" and image.getcolors(256) is None:
+            notices.append(f"{files} keep no more than 256 colours")
+        if written.size != image.size:
+            notices.append(f"{target}: written as {written.width} x {written.height} pixels")
+    return data, notices
