@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
 from vaecodec.model import indices as exact
 from vaecodec.model import registry
@@ -17,6 +18,7 @@ from vaecodec.model.config import SIZES, ModelConfig
 from vaecodec.model.indices import IndexNetwork, layers, layout, magnitude
 from vaecodec.model.latents import ERROR_BITS, LatentCoder, Symbols
 from vaecodec.model.load import LoadedModel, load_model
+from vaecodec.model.precision import set_mixed_precision
 from vaecodec.model.quadtree import STEP_XOR, STEPS, by_place, of_step, places
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
@@ -144,6 +146,25 @@ def test_decoder_sees_what_the_encoder_saw(model: LoadedModel, rows: int, column
     off = (seen / scale - latent).abs()
     assert off.numel() == len(indices) > skipped
     assert int((off > 1.01).sum()) <= skipped
+
+
+@pytest.mark.parametrize("quality", [5, 60, 100])
+def test_blocks_in_bfloat16_are_near(photo: np.ndarray, quality: int) -> None:
+    """Samples of one file, with and without: within the tolerance of docs/format.md. And a file that
+    was encoded so is as good."""
+    codec = Codec(device="cpu")
+    transforms, found = codec.loaded().transforms, []
+    for enabled in (False, True):
+        set_mixed_precision(transforms, enabled)
+        data = codec.encode(photo, quality, lossless=False)
+        found.append((len(data), np.asarray(codec.decode(data))))
+    (size, _), (other_size, as_encoded) = found
+    set_mixed_precision(transforms, False)
+    exact = np.asarray(codec.decode(data))
+    assert np.abs(exact.astype(int) - as_encoded).max() <= 2
+    assert 50 < psnr(exact, as_encoded) < 90
+    assert abs(other_size / size - 1) < 0.01
+    assert abs(psnr(photo, found[0][1]) - psnr(photo, as_encoded)) < 0.05
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,11 +13,8 @@ from bitstream.errors import BadValue, VaeError
 from vaecodec.cli import options
 from vaecodec.cli.convert import Converted, Manner, Pair, convert, with_manner
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
-from vaecodec.quality import AUTO, Restoration
+from vaecodec.quality import AUTO, NEVER_JPEG, Degradation, Restoration
 from vaecodec.targets import check_target
-
-if TYPE_CHECKING:
-    from vaecodec.pictures.reading import Picture
 
 
 def _above_zero(_: object, option: click.Parameter, value: float | None) -> float | None:
@@ -167,12 +164,15 @@ class _Compress:
 
     def __call__(self, pair: Pair) -> Converted:
         import vaecodec
+        from vaecodec.pictures.degradation import to_undo
         from vaecodec.pictures.reading import read_picture, set_limit_of_pillow
 
         set_limit_of_pillow()
         source, _ = pair
         picture = read_picture(source_of(source))
         lost = ", ".join(picture.notices)
+        wished = Restoration(denoise=self.denoise, deblock=self.deblock)
+        undone = to_undo(picture, wished) or Degradation()
         data = vaecodec.encode(
             picture,
             self.quality,
@@ -180,25 +180,22 @@ class _Compress:
             tune=self.tune,
             lossless=self.lossless,
             strip=self.strip,
-            denoise=self.denoise,
-            deblock=self.deblock,
+            denoise=undone.noise or None,
+            deblock=undone.jpeg if undone.jpeg < NEVER_JPEG else None,
             model=self.model,
             device=self.device,
             **self.targets,
         )
         notices = [f"{source}: not kept in the .vae file: {lost}"] if lost else []
-        notices += [f"{source}: {found}" for found in _found(picture, self.denoise, self.deblock)]
+        notices += [f"{source}: {found}" for found in _found(wished, undone)]
         height, width, _ = picture.samples.shape
         return Converted(data=data, pixels=height * width, notices=tuple(notices))
 
 
-def _found(picture: Picture, denoise: float | str | None, deblock: float | str | None) -> Iterator[str]:
+def _found(wished: Restoration, undone: Degradation) -> Iterator[str]:
     """In words, what `AUTO` came to."""
-    from vaecodec.pictures.degradation import to_undo
-
-    if denoise == AUTO:
-        found = to_undo(picture, Restoration(denoise=AUTO))
-        yield f"noise of about {found.noise:.0f} found" if found else "hardly any noise found"
-    if deblock == AUTO:
-        found = to_undo(picture, Restoration(deblock=AUTO))
-        yield f"JPEG of quality about {found.jpeg:.0f} found" if found else "no traces of JPEG found"
+    if wished.denoise == AUTO:
+        yield f"noise of about {undone.noise:.0f} found" if undone.noise else "hardly any noise found"
+    if wished.deblock == AUTO:
+        jpeg = undone.jpeg < NEVER_JPEG
+        yield f"JPEG of quality about {undone.jpeg:.0f} found" if jpeg else "no traces of JPEG found"

@@ -19,6 +19,7 @@ from vaecodec.model.config import LEVELS, SCALES, ModelConfig
 from vaecodec.model.indices import IndexNetwork, layout
 from vaecodec.model.latents import LatentCoder
 from vaecodec.model.means import Means
+from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.restoring import RestoringAnalysis, strengths
 from vaecodec.model.transforms import Transforms
@@ -127,9 +128,11 @@ def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
         # Whatever the caller's default dtype and mode, parameters are float32 and may have gradients;
         # their initial values are not drawn from the caller's random numbers.
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
-            return LoadedModel(ModelConfig(**config), entry.tune, load(data), device)
+            model = LoadedModel(ModelConfig(**config), entry.tune, load(data), device)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise VaeError(f"not a vaecodec model ({error})").in_file(str(entry.path)) from error
+    set_mixed_precision(model.transforms, multiplies_in_bfloat16(device))
+    return model
 
 
 def _padded(picture: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bitstream.errors import VaeError
 from vaecodec.model.config import ModelConfig
+from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.transforms import Analysis, space_to_depth, with_details
 from vaecodec.quality import LOWEST_JPEG, MAX_NOISE, NEVER_JPEG, Degradation
@@ -83,6 +84,7 @@ def load_restoring(
             network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise VaeError(f"no restoring analysis transform ({error})").in_file(str(path)) from error
+    set_mixed_precision(network, multiplies_in_bfloat16(device))
     return network.to(device, torch.float32).eval().requires_grad_(False)
 
 

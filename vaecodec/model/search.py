@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaecodec.geometry import LATENT_STRIDE, Rectangle, latent_size
 from vaecodec.model.analysed import Analysed
-from vaecodec.model.config import level_lambda
+from vaecodec.model.config import LEVELS, level_lambda
 from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
@@ -26,21 +26,28 @@ from vaecodec.model.objective import distortion
 @dataclass(frozen=True, kw_only=True)
 class Caution:
     """Steps are 1 / (2 x damping x curvature) of the gradient, with the weights file's curvature and
-    the damping `first` in the first round, then with the measured one and none. After a round that did
-    not help the damping is multiplied by `after_failure`.
+    the damping `first` to `first_highest`, from the lowest level to the highest, in the first round,
+    then with the measured one and none. After a round that did not help the damping is multiplied by
+    `after_failure`.
 
-    Squared error allows bold steps, and rewards them: steps that rounding undoes lead nowhere. The
-    norms of the visual distortion follow few places of a picture, the more so the larger it is.
+    Squared error allows bold steps at high levels, and rewards them: steps that rounding undoes lead
+    nowhere. At low ones steps are long, and synthesis bends under way. The norms of the visual
+    distortion follow few places of a picture, the more so the larger it is.
     """
 
     first: float
+    first_highest: float
     after_failure: float
+
+    def at(self, level: int) -> float:
+        """Damping of the first round."""
+        return self.first * (self.first_highest / self.first) ** (level / (LEVELS - 1))
 
 
 #: By tune, measured best on held-out pictures (docs/experiments.md).
 CAUTION = {
-    "psnr": Caution(first=1.3, after_failure=1.3),
-    "visual": Caution(first=3.0, after_failure=1.5),
+    "psnr": Caution(first=3.0, first_highest=1.3, after_failure=1.3),
+    "visual": Caution(first=3.0, first_highest=3.0, after_failure=1.5),
 }
 #: Share of the last change that helped, gone on with.
 MOMENTUM = 0.3
@@ -97,7 +104,7 @@ def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift:
     error, gradient = measure(best.latent)
     lowest = model.latents.bits(best.blocks[0]) + bits_per_error * error
     caution = CAUTION[model.tune]
-    curvature, damping = caution.first * model.curvature[level], 1.0
+    curvature, damping = caution.at(level) * model.curvature[level], 1.0
     momentum = torch.zeros_like(gradient)
     for left in reversed(range(rounds)):
         strength = damping * curvature

@@ -199,8 +199,8 @@ class Trunk(nn.Module):
     the largest values that photographs reach, so that nothing else, in pictures or in files, grows
     without end.
 
-    With `mixed_precision` (training) the blocks compute in bfloat16 around a float32 residual path;
-    the layers that carry the latent itself, before and after the trunk, stay in float32.
+    With `mixed_precision` the blocks compute in bfloat16 around a float32 residual path; the layers
+    that carry the latent itself, before and after the trunk, stay in float32.
     """
 
     def __init__(

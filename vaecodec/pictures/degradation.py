@@ -33,7 +33,7 @@ def to_undo(picture: Picture, restoration: Restoration) -> Degradation | None:
         found = noise_of(picture.samples)
         noise = found if found >= LEAST_NOISE else None
     if quality == AUTO:
-        quality = None if picture.jpeg == NEVER_JPEG else picture.jpeg
+        quality = picture.jpeg
     if noise is None and quality is None:
         return None
     return Degradation(

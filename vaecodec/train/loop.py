@@ -28,6 +28,7 @@ from vaecodec.geometry import HYPER_STRIDE
 from vaecodec.model.config import SIZES, ModelConfig, level_lambda
 from vaecodec.model.contrast import lost_contrast
 from vaecodec.model.objective import distortion, formula, squared_error
+from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.ssimulacra2 import linear_light, visual_error
 from vaecodec.quality import DEFAULT_TUNE
 from vaecodec.train.data import Pictures, load, shared
@@ -40,7 +41,7 @@ from vaecodec.train.model import (
     deepened,
     initialise_from_pictures,
 )
-from vaecodec.train.optimizers import Optimizers, clip_gradients, multiplies_in_bfloat16
+from vaecodec.train.optimizers import Optimizers, clip_gradients
 from vaecodec.train.textures import draw_overlays
 from vaecodec.train.workers import Workers
 
@@ -178,7 +179,7 @@ def train(
     # A new model's values are still to grow: it gets its limits as the decay begins. From then on they
     # are part of what it computes.
     limited = has_limits(model)
-    model.mixed_precision(multiplies_in_bfloat16(device))
+    set_mixed_precision(model, multiplies_in_bfloat16(device))
     optimizers = Optimizers(model)
     current = model.weights()
     averaged = {k: v.detach().clone() for k, v in current.items()}
@@ -215,7 +216,7 @@ def train(
             phase = large, finishing
             if finishing:
                 model.indices.fake_quantise = True
-                model.mixed_precision(False)
+                set_mixed_precision(model, False)
             batch = max(1, share // 4) if large else share
             gradients = Gradients(
                 model,
@@ -290,7 +291,7 @@ def finish(
 ) -> None:
     """Evaluate the averaged weights on the held-out pictures and write them as final."""
     model.load_weights(averaged)
-    model.mixed_precision(False)
+    set_mixed_precision(model, False)
     model.indices.fake_quantise = True
     with full_precision():
         rows = held_out_table(model, held_out, stage.tune)

@@ -69,12 +69,6 @@ class TrainableCodec(nn.Module):
         for name, value in self.weights().items():
             value.copy_(weights[name])
 
-    def mixed_precision(self, enabled: bool) -> None:
-        """Compute the blocks of both transforms in bfloat16 (or stop doing so)."""
-        for module in self.transforms.modules():
-            if isinstance(module, Trunk):
-                module.mixed_precision = enabled
-
     def _bits(self, residual: Tensor, index: Tensor, noise: bool) -> Tensor:
         scales = SCALE_MIN * torch.exp(index.float() * SCALE_LOG_STEP)
         _, likelihood = self.gaussian(residual.float(), scales, training=noise)

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaecodec.model.precision import multiplies_in_bfloat16
+
 #: Matrices left to Adam: orthogonalising these few would take most of Muon's time.
 WIDE_LAYERS = (
     "transforms.hyper_analysis",
@@ -26,12 +28,6 @@ MUON_SCALE = 0.2
 # Coefficients and count of the quintic Newton-Schulz iteration of Jordan et al. (2024).
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
-
-
-def multiplies_in_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are faster than in float32: on a CPU without instructions
-    for it they take ten times as long."""
-    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:

@@ -22,13 +22,14 @@ from torch import Tensor
 from bitstream.errors import VaeError
 from vaecodec.files import write_whole
 from vaecodec.model.load import LoadedModel, load_model
+from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.restoring import RestoringAnalysis, described, load_restoring, path_of
 from vaecodec.train.data import Pictures, load, shared
 from vaecodec.train.degradations import SPARE, Degraded, degraded
 from vaecodec.train.gradients import stratified_levels
 from vaecodec.train.loop import AVERAGE_DECAY, FINISH_FROM, learning_rate
-from vaecodec.train.optimizers import Optimizers, clip_gradients, multiplies_in_bfloat16
+from vaecodec.train.optimizers import Optimizers, clip_gradients
 from vaecodec.train.workers import Workers
 
 #: Of the squared error that a degradation is: about what of it remains. It keeps the worst crops from
@@ -108,8 +109,7 @@ def train_restoring(
             raise VaeError(f"belongs to {earlier.get('model')}").in_file(str(stage.resume))
         network = load_restoring(entry, model.config, device, stage.resume).requires_grad_()
     averaged = {name: x.detach().clone() for name, x in network.state_dict().items()}
-    for trunk in (network.trunk, model.transforms.analysis.trunk):
-        trunk.mixed_precision = multiplies_in_bfloat16(device)
+    set_mixed_precision(network, multiplies_in_bfloat16(device))
     optimizers = Optimizers(network)
     share = max(1, stage.batch // workers.count)
     start = logged = time.monotonic()
@@ -117,7 +117,8 @@ def train_restoring(
     log = (stage.out / "log.jsonl").open("a", encoding="utf-8")
     while done < 1:
         if done >= FINISH_FROM:
-            network.trunk.mixed_precision = model.transforms.analysis.trunk.mixed_precision = False
+            set_mixed_precision(network, False)
+            set_mixed_precision(model.transforms, False)
         crops = degraded(pictures.crops(share, side, generator), chance, generator)
         loss = latent_error(model, network, crops, stratified_levels(share, device)).mean()
         loss.backward()
