@@ -12,7 +12,7 @@ from vaecodec.model.config import LEVELS
 from vaecodec.model.load import LoadedModel
 
 #: Ranges are this many times the largest values seen.
-MARGIN = 1.5
+MARGIN = 2.0
 
 
 def measure_ranges(
