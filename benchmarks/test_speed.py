@@ -19,6 +19,7 @@ import torch
 from bitstream import container, entropy
 from vaecodec.bench.codecs import other
 from vaecodec.codec import Codec
+from vaecodec.model.symbols import Stream
 from vaecodec.quality import level_of
 
 Benchmark = Callable[..., Any]
@@ -63,8 +64,8 @@ def test_part_entropy_decoding(
 def test_part_means(benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int) -> None:
     model, level = codec.loaded(), level_of(quality)
     (stream,) = container.parse(codec.encode(picture, quality)).streams
-    symbols = model.latents.decode_symbols([stream], level, 32, 48)
-    benchmark(model.latents.reconstruct, symbols, level)
+    symbols = model.symbols.decode(Stream(data=stream, level=level, rows=32, columns=48))
+    benchmark(model.latents.reconstruct, [symbols], level)
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
@@ -73,7 +74,7 @@ def test_part_entropy_encoding(
 ) -> None:
     model, level = codec.loaded(), level_of(quality)
     blocks = model.latents.quantise(*model.analyse(picture[None], level), level).blocks[0]
-    benchmark(entropy.encode, model.tables, blocks)
+    benchmark(entropy.encode, model.symbols.tables, blocks)
 
 
 def test_part_container(benchmark: Benchmark, codec: Codec, picture: np.ndarray) -> None:

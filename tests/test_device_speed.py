@@ -12,13 +12,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 import device_speed
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_figures(device: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("device", "processes"), [("cpu", 0), ("cpu", 1), pytest.param("cuda", 2, marks=pytest.mark.gpu)]
+)
+def test_figures(device: str, processes: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     options = ["--device", device, "--count", "3", "--size", "96x64"]
+    options += ["--entropy-processes", str(processes)]
     monkeypatch.setattr(sys, "argv", ["", str(out), *options])
     device_speed.main()
     figures = json.loads(out.read_text())
     assert figures["latents_that_differ_from_the_cpu"] == 0
+    assert figures["entropy_processes"] == processes
     assert min(figures[f"{way}_megapixels_per_second"] for way in ("encode", "decode")) > 0
     assert len(figures["decode_operations"]) == device_speed.TOP

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vaecodec.bench.metrics import psnr
@@ -16,10 +18,11 @@ from vaecodec.model import indices as exact
 from vaecodec.model import registry
 from vaecodec.model.config import SIZES, ModelConfig
 from vaecodec.model.indices import IndexNetwork, layers, layout, magnitude
-from vaecodec.model.latents import ERROR_BITS, LatentCoder, Symbols
+from vaecodec.model.latents import ERROR_BITS
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.precision import set_mixed_precision
 from vaecodec.model.quadtree import STEP_XOR, STEPS, by_place, of_step, places
+from vaecodec.model.symbols import Stream, Symbols
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 import reference_decoder
@@ -41,8 +44,15 @@ def random_latents(
     return latent, hyper * 3
 
 
-def streams_of(coder: LatentCoder, latent: Tensor, hyper: Tensor, level: int) -> list[bytes]:
-    return [coder.encode(blocks) for blocks in coder.quantise(latent, hyper, level).blocks]
+def streams_of(model: LoadedModel, latent: Tensor, hyper: Tensor, level: int) -> list[Stream]:
+    _, rows, columns, _ = latent.shape
+    blocks = model.latents.quantise(latent, hyper, level).blocks
+    coded = model.symbols.encode_each(blocks)
+    return [Stream(data=data, level=level, rows=rows, columns=columns) for data in coded]
+
+
+def symbols_of(model: LoadedModel, streams: list[Stream]) -> list[Symbols]:
+    return [model.symbols.decode(stream) for stream in streams]
 
 
 def test_steps_code_everything_once() -> None:
@@ -87,15 +97,16 @@ def test_no_sum_can_leave_the_exact_range(size: str) -> None:
             terms, largest = layer.weight[0], int(magnitude(torch.tensor(exact.SYMBOL_MAX)))
         total = terms * exact.WEIGHT_MAX * largest
         if layer.biases is not None:
-            total += exact.BIAS_MAX + half + (name == "map") * exact.OFFSET_MAX * 2**exact.SHIFT_MAX
+            offset = exact.OFFSET_MAX + 2 ** (exact.INDEX_BITS - 1)
+            total += exact.BIAS_MAX + half + (name == "map") * offset * 2**exact.SHIFT_MAX
         else:  # a head, which is added to the base
-            total += exact.BASE_MAX * 2**exact.SHIFT_MAX
+            total += (exact.BASE_MAX + 2 ** (exact.INDEX_BITS - 1)) * 2**exact.SHIFT_MAX
         assert total < 2**24
 
 
 def test_rounding_of_factors_changes_nothing(model: LoadedModel) -> None:
     """The network with all that enters products rounded to bfloat16."""
-    network = model.indices
+    network = model.symbols.indices
     for layer in (network.map, network.magnitude, *network.depthwise, *network.head):
         assert torch.equal(layer.weight, layer.weight.bfloat16().float())
     whole = torch.arange(-float(exact.ACTIVATION_MAX), exact.ACTIVATION_MAX + 1)
@@ -105,23 +116,22 @@ def test_rounding_of_factors_changes_nothing(model: LoadedModel) -> None:
 @pytest.mark.parametrize("level", [0, 31, 63])
 def test_threads_batches_and_layouts_agree(model: LoadedModel, level: int) -> None:
     latent, hyper = random_latents(model.config, 3)
-    coder, before = model.latents, torch.get_num_threads()
+    before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        batch = streams_of(coder, latent, hyper, level)
-        symbols = coder.decode_symbols(batch, level, 16, 16)
+        batch = streams_of(model, latent, hyper, level)
+        symbols = symbols_of(model, batch)
         torch.set_num_threads(4)
-        again = coder.decode_symbols(batch, level, 16, 16)
-        assert torch.equal(again.hyper, symbols.hyper)
-        assert torch.equal(again.latent, symbols.latent)
+        for again, before_it in zip(symbols_of(model, batch), symbols, strict=True):
+            assert torch.equal(again.hyper, before_it.hyper)
+            assert torch.equal(again.latent, before_it.latent)
         strided = latent.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
         apart = torch.zeros(3, 16, 16, 2 * latent.shape[3])
         apart[..., ::2] = latent
         for other in (strided, apart[..., ::2]):
-            found = coder.decode_symbols(streams_of(coder, other, hyper, level), level, 16, 16)
-            assert int((found.latent - symbols.latent).abs().max()) <= 1  # means differ in last bits
-        alone = [coder.decode_symbols([stream], level, 16, 16).latent for stream in batch]
-        assert torch.equal(torch.cat(alone), symbols.latent)
+            found = symbols_of(model, streams_of(model, other, hyper, level))
+            for its, theirs in zip(found, symbols, strict=True):
+                assert int((its.latent - theirs.latent).abs().max()) <= 1  # means differ in last bits
     finally:
         torch.set_num_threads(before)
 
@@ -130,19 +140,18 @@ def test_threads_batches_and_layouts_agree(model: LoadedModel, level: int) -> No
 def test_decoder_sees_what_the_encoder_saw(model: LoadedModel, rows: int, columns: int) -> None:
     latent, hyper = random_latents(model.config, 2, rows, columns)
     coded = model.latents.quantise(latent, hyper, 40)
-    streams = [model.latents.encode(blocks) for blocks in coded.blocks]
-    symbols = model.latents.decode_symbols(streams, 40, rows, columns)
-    for item, blocks in enumerate(coded.blocks):
-        assert np.array_equal(symbols.hyper[item].reshape(-1), blocks[0][0])
+    symbols = symbols_of(model, streams_of(model, latent, hyper, 40))
+    for item, blocks in zip(symbols, coded.blocks, strict=True):
+        assert np.array_equal(item.hyper.reshape(-1), blocks[0][0])
         for step in range(STEPS):
-            found = of_step(symbols.latent[item : item + 1], step)
+            found = of_step(item.latent[None], step)
             assert np.array_equal(found.reshape(-1), blocks[1 + step][0])
     seen = model.latents.reconstruct(symbols, 40)
     assert torch.allclose(seen, coded.latent, atol=1e-4)
     # Only values under the skip rule may be off by more than one step.
     scale = model.latent_scale[40]
     indices = np.concatenate([index for blocks in coded.blocks for _, index in blocks[1:]])
-    skipped = int((indices < model.tables.skip).sum())
+    skipped = int((indices < model.symbols.tables.skip).sum())
     off = (seen / scale - latent).abs()
     assert off.numel() == len(indices) > skipped
     assert int((off > 1.01).sum()) <= skipped
@@ -176,15 +185,14 @@ def test_means_of_another_precision_are_near(
     for level in (10, 37, 63):
         latent, hyper = model.analyse(photo[None], level)
         rows, columns = (side // 16 for side in photo.shape[:2])
-        (stream,) = streams_of(model.latents, latent[:, :rows, :columns], hyper, level)
-        symbols = model.latents.decode_symbols([stream], level, rows, columns)
+        (symbols,) = symbols_of(model, streams_of(model, latent[:, :rows, :columns], hyper, level))
         found = []
         for each, precision in ((model, torch.float32), (other, dtype)):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
                 if precision == torch.float64:
                     means = _reconstructed_in_double(each, symbols, level)
                 else:
-                    means = each.latents.reconstruct(symbols, level)
+                    means = each.latents.reconstruct([symbols], level)
             found.append(model.synthesise(means.float(), level).clamp(0, 255))
         off = (found[0] - found[1]).abs()
         assert float(off.max()) <= 2
@@ -194,9 +202,9 @@ def test_means_of_another_precision_are_near(
 def _reconstructed_in_double(model: LoadedModel, symbols: Symbols, level: int) -> Tensor:
     means = model.means.double()
     levels = torch.tensor([level])
-    latent = symbols.latent.double() * model.latent_scale[level].double()
+    latent = symbols.latent[None].double() * model.latent_scale[level].double()
     predicted = (latent.shape[-1] - model.config.detail_channels) // 4
-    group = means.start(symbols.hyper.double(), levels, *latent.shape[1:3])
+    group = means.start(symbols.hyper[None].double(), levels, *latent.shape[1:3])
     for step in range(STEPS):
         values = group.next() + of_step(latent, step, predicted)
         for place, part in by_place(values, latent, step):
@@ -207,18 +215,18 @@ def _reconstructed_in_double(model: LoadedModel, symbols: Symbols, level: int) -
 
 
 def test_rounding_saves_rate_and_moves_at_most_one_step(model: LoadedModel) -> None:
-    generator = torch.Generator().manual_seed(1)
+    generator, tables = torch.Generator().manual_seed(1), model.symbols.tables
     index = torch.randint(0, 64, (20_000,), generator=generator)
     residual = torch.randn(20_000, generator=generator)
     residual *= 0.11 * torch.exp(index * 0.112)
     symbol = model.latents._round(residual, index, ERROR_BITS["psnr"].bits)
-    nearest = torch.floor(residual + 0.5) * (index >= model.tables.skip)
+    nearest = torch.floor(residual + 0.5) * (index >= tables.skip)
     moved = nearest - symbol
     assert float(moved.abs().max()) == 1
     assert bool((symbol.abs() <= nearest.abs()).all())
     assert 0 < float((moved != 0).double().mean()) < 0.05
     indices = index.numpy().astype(np.uint8)
-    bits = [model.tables.bits(s.numpy().astype(np.int64), indices) for s in (symbol, nearest)]
+    bits = [tables.bits(s.numpy().astype(np.int64), indices) for s in (symbol, nearest)]
     assert bits[0] < bits[1]
 
 
@@ -270,8 +278,7 @@ def test_not_a_number_does_not_reach_the_file(model: LoadedModel) -> None:
         float("inf"),
         -float("inf"),
     )
-    streams = streams_of(model.latents, latent, hyper, 20)
-    symbols = model.latents.decode_symbols(streams, 20, 4, 4)
+    symbols = symbols_of(model, streams_of(model, latent, hyper, 20))
     assert torch.isfinite(model.latents.reconstruct(symbols, 20)).all()
 
 
@@ -283,3 +290,20 @@ def test_cuda_and_cpu_read_each_other(photo: np.ndarray, codec: Codec, quality: 
         assert np.array_equal(codec.decode_symbols(data), cuda.decode_symbols(data))
         here, there = np.asarray(codec.decode(data)), np.asarray(cuda.decode(data))
         assert np.abs(here.astype(int) - there.astype(int)).max() <= 2
+
+
+def test_networks_work_where_they_are(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a device without arithmetic, which like any other takes no part in what others compute."""
+    meta, entry = torch.device("meta"), registry.find(None)
+    elsewhere = LoadedModel(model.config, entry.tune, load_file(entry.path), meta)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(Tensor, "cpu", lambda x: torch.zeros(x.shape, dtype=x.dtype))
+    latent, hyper = elsewhere.analyse([np.zeros((100, 150, 3), np.uint8)] * 2, 30)
+    assert latent.device == hyper.device == meta
+    coded = elsewhere.latents.quantise(latent[:, :7, :10], hyper, 30)
+    assert coded.latent.device == meta
+    (first, *_), zeros = coded.blocks, torch.zeros(7, 10, model.config.latent_channels)
+    assert sum(len(symbols) for symbols, _ in first[1:]) == zeros.numel()
+    symbols = Symbols(hyper=torch.zeros(2, 3, model.config.hyper_channels), latent=zeros)
+    decoded = elsewhere.latents.reconstruct([symbols] * 2, 30)
+    assert elsewhere.synthesise(decoded, 30).shape == (2, 112, 160, 3)

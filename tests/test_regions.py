@@ -8,6 +8,7 @@ import skimage.data
 
 import vaecodec
 from vaecodec.codec import Codec
+from vaecodec.model.symbols import Stream, Symbols
 
 REGIONS = [
     (0, 0, 1100, 1050),
@@ -52,14 +53,14 @@ def test_only_the_groups_needed_are_touched(
     codec: Codec, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = codec.encode(np.concatenate((picture[:40], picture[:40, :60]), axis=1), 30)
-    coder = codec.loaded().latents
+    coder = codec.loaded().symbols
     sizes = []
 
-    def decode_symbols(streams: list[bytes], level: int, rows: int, columns: int) -> object:
-        sizes.append((rows, columns))
-        return type(coder).decode_symbols(coder, streams, level, rows, columns)
+    def decode(stream: Stream) -> Symbols:
+        sizes.append((stream.rows, stream.columns))
+        return type(coder).decode(coder, stream)
 
-    monkeypatch.setattr(coder, "decode_symbols", decode_symbols)
+    monkeypatch.setattr(coder, "decode", decode)
     codec.decode(data, box=(10, 10, 610, 30))
     assert sizes == [(3, 64)]
     sizes.clear()

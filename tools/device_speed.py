@@ -2,6 +2,9 @@
 goes to; and whether the device and the CPU agree on every symbol.
 
     python tools/device_speed.py FILE [--device cuda] [--count 64] [--size 1920x1080]
+        [--entropy-processes N]
+
+N: by default one for each core with a GPU, none on the CPU.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec, pick_device
+from vaecodec.cores import usable_cores
 from vaecodec.files import write_whole
 
 #: Passes of which the fastest counts, after one that does not.
@@ -78,10 +82,14 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--size", default="1920x1080")
+    parser.add_argument("--entropy-processes", type=int, metavar="N")
     arguments = parser.parse_args()
     width, height = (int(side) for side in arguments.size.split("x"))
     device = pick_device(arguments.device)
-    codec = Codec(None, device)
+    processes = arguments.entropy_processes
+    if processes is None:
+        processes = usable_cores() if device.type == "cuda" else 0
+    codec = Codec(None, device, entropy_processes=processes)
     images = pictures(arguments.count, width, height, device)
     files = codec.encode_batch(images)
     megapixels = arguments.count * width * height / 1e6
@@ -96,6 +104,7 @@ def main() -> None:
         "machine": machine(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "model": codec.entry.name,
+        "entropy_processes": processes,
         "count": arguments.count,
         "size": [width, height],
         "encode_megapixels_per_second": megapixels / fastest(encode, device),

@@ -22,6 +22,7 @@ from bitstream.errors import BadType, BadValue, VaeError
 from bitstream.recovery import salvage
 from vaecodec import bulk, decoding, encoding, figures
 from vaecodec.bulk import OnError, Steps
+from vaecodec.entropy_processes import EntropyProcesses
 from vaecodec.geometry import Rectangle, whole_positions
 from vaecodec.model import registry
 from vaecodec.model.load import LoadedModel, load_model
@@ -78,19 +79,27 @@ class Codec:
     - `model`: a name as `vaecodec models` lists it, a size, a path to a `.safetensors` file, or None
       for the default; a size or None leaves the tune to `encode`.
     - `device`: "auto", "cpu", "cuda" or a torch device.
+    - `entropy_processes`: so many processes code symbols beside the networks, 0 (the default) to 256;
+      with a GPU about as many as there are cores, on the CPU they gain nothing. A script that asks for
+      them needs its `if __name__ == "__main__":`, and 260 MB for each.
 
-    Weights are loaded on first use. Raises UnknownModel or VaeError.
+    Weights are loaded on first use. Raises UnknownModel, BadValue, BadType or VaeError.
 
     One Codec may be used from several threads, and (on the CPU) in forked processes, whose networks
-    then run on one thread each. Pickled, it takes its arguments along, not the weights.
+    then run on one thread each. Pickled, it takes its arguments along, not the weights, and no
+    processes.
     """
 
     def __init__(
         self,
         model: str | os.PathLike[str] | None = None,
         device: str | torch.device | None = None,
+        *,
+        entropy_processes: int = 0,
     ) -> None:
+        check_whole("entropy_processes", entropy_processes, 0, 256)
         self.device = pick_device(device)
+        self._processes = EntropyProcesses(entropy_processes) if entropy_processes else None
         self._name = model
         self.entry = registry.find(model)
         self._loaded: dict[bytes, LoadedModel] = {}
@@ -110,7 +119,10 @@ class Codec:
     def _load(self, entry: ModelEntry, *, restoring: bool = False) -> LoadedModel:
         with self._lock:
             if entry.id not in self._loaded:
-                self._loaded[entry.id] = load_model(entry, self.device)
+                model = load_model(entry, self.device)
+                if self._processes is not None:
+                    model.coding = self._processes.of(entry)
+                self._loaded[entry.id] = model
             model = self._loaded[entry.id]
             if restoring and model.restoring is None:
                 model.restoring = load_restoring(entry, model.config, self.device)
@@ -469,9 +481,9 @@ class Codec:
 
 
 @functools.lru_cache(maxsize=4)
-def kept_codec(model: str | None, device: str | None) -> Codec:
+def kept_codec(model: str | None, device: str | None, entropy_processes: int = 0) -> Codec:
     """One for all calls with these arguments."""
-    return Codec(model, device)
+    return Codec(model, device, entropy_processes=entropy_processes)
 
 
 def chosen(codec: Codec | None) -> Codec:

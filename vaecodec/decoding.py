@@ -1,9 +1,9 @@
 """From parsed files to samples: the walk down that every file takes.
 
-Group by group: entropy decoding, driven by scale indices, and the means of what it gives
-(`vaecodec.model.latents`); then, again group by group, synthesis of the latents and of what surrounds
-them (`vaecodec.model.load`). Transparency has
-streams of its own (`vaecodec.pictures.alpha`). What is lost is filled in from its neighbours.
+Group by group: entropy decoding, driven by scale indices (`vaecodec.model.symbols`), and the means of
+what it gives (`vaecodec.model.latents`); then, again group by group, synthesis of the latents and of
+what surrounds them (`vaecodec.model.load`). Transparency has streams of its own
+(`vaecodec.pictures.alpha`). What is lost is filled in from its neighbours.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from vaecodec.geometry import (
     pixel_groups,
     whole_positions,
 )
-from vaecodec.model.latents import Symbols
 from vaecodec.model.load import LoadedModel
+from vaecodec.model.symbols import Stream, Symbols
 from vaecodec.pictures import alpha
 from vaecodec.pictures.inpaint import fill
 
@@ -132,11 +132,13 @@ def decode_latents(
     channels = model.config.latent_channels
     size = (len(files), wanted.height, wanted.width, channels)
     latent = torch.zeros(size, dtype=torch.float32, device=model.device)
-    for number, (group, part) in reaching.items():
-        if number in failed:
-            continue
+    intact = {number: found for number, found in reaching.items() if number not in failed}
+    decoded = model.coding.decode_each(
+        _stream(file, number, group) for number, (group, _) in intact.items() for file in files
+    )
+    for number, (group, part) in intact.items():
         try:
-            symbols = _symbols(model, files, number, group)
+            symbols = [_named(next(decoded), number) for _ in files]
         except CorruptFile as error:
             if not recover:
                 raise
@@ -164,8 +166,10 @@ def decode_symbols(model: LoadedModel, file: Container) -> np.ndarray:
     """The symbols of a file's latent: int32, H/16 x W/16 x M (rounded up)."""
     rows, columns = latent_size(file.header.height, file.header.width)
     out = np.zeros((rows, columns, model.config.latent_channels), dtype=np.int32)
-    for number, group in enumerate(groups(rows, columns)):
-        out[group.slices()] = _symbols(model, [file], number, group).latent[0].numpy()
+    rectangles = list(groups(rows, columns))
+    streams = (_stream(file, number, group) for number, group in enumerate(rectangles))
+    for number, found in enumerate(model.coding.decode_each(streams)):
+        out[rectangles[number].slices()] = _named(found, number).latent.numpy()
     return out
 
 
@@ -173,7 +177,7 @@ def _too_short(
     model: LoadedModel, files: Sequence[Container], number: int, group: Rectangle
 ) -> CorruptFile | None:
     """What is wrong if a stream of a group cannot hold it."""
-    least = model.latents.least_bytes(files[0].header.level, group.height, group.width)
+    least = model.symbols.least_bytes(files[0].header.level, group.height, group.width)
     shortest = min(len(file.streams[number]) for file in files)
     if shortest >= least:
         return None
@@ -182,13 +186,17 @@ def _too_short(
     )
 
 
-def _symbols(model: LoadedModel, files: Sequence[Container], number: int, group: Rectangle) -> Symbols:
-    """Symbols of a group of every file. Raises CorruptFile, which names the group."""
-    streams = [file.streams[number] for file in files]
-    try:
-        return model.latents.decode_symbols(streams, files[0].header.level, group.height, group.width)
-    except CorruptFile as error:
-        raise CorruptFile(f"group {number}: {error}") from error
+def _stream(file: Container, number: int, group: Rectangle) -> Stream:
+    return Stream(
+        data=file.streams[number], level=file.header.level, rows=group.height, columns=group.width
+    )
+
+
+def _named(found: Symbols | CorruptFile, number: int) -> Symbols:
+    """Symbols of a group. Raises CorruptFile, which names the group, if it has none."""
+    if isinstance(found, CorruptFile):
+        raise CorruptFile(f"group {number}: {found}") from found
+    return found
 
 
 def _check_any_left(failed: Collection[int], header: Header) -> None:

@@ -3,13 +3,14 @@
 Group by group: analysis of the group and of what surrounds it (`vaecodec.model.load`; to what the
 picture was before noise and JPEG, if asked to: `vaecodec.model.restoring`), a check of what comes out
 (`vaecodec.model.damping`), rounding (`vaecodec.model.latents`) or a search for something better
-(`vaecodec.model.search`), entropy coding (`bitstream.entropy`).
+(`vaecodec.model.search`), entropy coding (`vaecodec.model.symbols`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 
 import numpy as np
 import torch
@@ -17,9 +18,9 @@ import torch
 from vaecodec.geometry import LATENT_STRIDE, Window, latent_size, windows
 from vaecodec.model.analysed import Analysed
 from vaecodec.model.damping import alternating, beyond_ranges, damped
-from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.search import refine
+from vaecodec.model.symbols import Blocks
 from vaecodec.quality import Degradation, Setting
 
 
@@ -42,14 +43,19 @@ def encode(
     """Streams of each picture (uint8, H x W x 3, all of as many latent positions). `effort`: rounds of
     search. `degradations`: what is to be undone of each picture, if anything."""
     encoded = [Encoded() for _ in pictures]
-    for window in windows(*latent_size(*pictures[0].shape[:2]), model.analysis_halo):
-        outer = window.outer.scaled(LATENT_STRIDE).slices()
-        samples = [picture[outer] for picture in pictures]
-        analysed = _analysed(model, samples, setting.level, window, degradations)
-        symbols = _symbols(model, analysed, setting, effort)
-        for item, found, blocks in zip(encoded, analysed, symbols, strict=True):
-            item.sound &= found.sound
-            item.streams.append(model.latents.encode(blocks))
+
+    def groups() -> Iterator[Blocks]:
+        for window in windows(*latent_size(*pictures[0].shape[:2]), model.analysis_halo):
+            outer = window.outer.scaled(LATENT_STRIDE).slices()
+            samples = [picture[outer] for picture in pictures]
+            analysed = _analysed(model, samples, setting.level, window, degradations)
+            for item, found in zip(encoded, analysed, strict=True):
+                item.sound &= found.sound
+            yield from _symbols(model, analysed, setting, effort)
+
+    # Of all pictures one group, then the next.
+    for item, stream in zip(cycle(encoded), model.coding.encode_each(groups()), strict=False):
+        item.streams.append(stream)
     return encoded
 
 

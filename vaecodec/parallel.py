@@ -150,12 +150,18 @@ def _share_threads(pool: ThreadPoolExecutor, jobs: int) -> None:
     torch.set_num_threads(all_of_them)
 
 
-def _start(threads: int, start: Callable[[], None] | None) -> None:
+def start_process(threads: int) -> None:
+    """What a process of a pool does first: it ends with the one that started it, and PyTorch has so
+    many threads."""
     import torch
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us is interrupted as well, and ends us
     torch.set_num_threads(threads)
+
+
+def _start(threads: int, start: Callable[[], None] | None) -> None:
+    start_process(threads)
     if start is not None:
         start()
 

@@ -11,7 +11,14 @@ import click
 
 from bitstream.errors import BadValue, VaeError
 from vaecodec.cli import options
-from vaecodec.cli.convert import Converted, Manner, Pair, convert, with_manner
+from vaecodec.cli.convert import (
+    Converted,
+    Manner,
+    Pair,
+    convert,
+    entropy_processes,
+    with_manner,
+)
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
 from vaecodec.quality import AUTO, NEVER_JPEG, Degradation, Restoration
 from vaecodec.targets import check_target
@@ -143,6 +150,7 @@ def command(
         targets=targets,
         model=model,
         device=device,
+        entropy_processes=entropy_processes(device, len(pairs), manner),
     )
     return convert(pairs, work, manner)
 
@@ -161,9 +169,10 @@ class _Compress:
     targets: dict[str, Any]
     model: str | None
     device: str
+    entropy_processes: int
 
     def __call__(self, pair: Pair) -> Converted:
-        import vaecodec
+        from vaecodec.codec import kept_codec
         from vaecodec.pictures.degradation import to_undo
         from vaecodec.pictures.reading import read_picture, set_limit_of_pillow
 
@@ -173,7 +182,7 @@ class _Compress:
         lost = ", ".join(picture.notices)
         wished = Restoration(denoise=self.denoise, deblock=self.deblock)
         undone = to_undo(picture, wished) or Degradation()
-        data = vaecodec.encode(
+        data = kept_codec(self.model, self.device, self.entropy_processes).encode(
             picture,
             self.quality,
             effort=self.effort,
@@ -182,8 +191,6 @@ class _Compress:
             strip=self.strip,
             denoise=undone.noise or None,
             deblock=undone.jpeg if undone.jpeg < NEVER_JPEG else None,
-            model=self.model,
-            device=self.device,
             **self.targets,
         )
         notices = [f"{source}: not kept in the .vae file: {lost}"] if lost else []

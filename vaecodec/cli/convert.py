@@ -49,6 +49,9 @@ class Converted:
 
 Pair = tuple[Path, Path]
 
+#: With fewer files, processes take longer to start than they save.
+_FILES_FOR_PROCESSES = 64
+
 
 def with_manner(command: Callable[..., int]) -> Callable[..., int]:
     """A command with the options of a Manner, which it is given as `manner`."""
@@ -68,6 +71,15 @@ def with_manner(command: Callable[..., int]) -> Callable[..., int]:
         return command(manner=Manner(**{name: given.pop(name) for name in names}), **given)
 
     return with_options
+
+
+def entropy_processes(device: str, files: int, manner: Manner) -> int:
+    """As many as pay for themselves: one per core where a GPU does the rest, in threads."""
+    from vaecodec.codec import pick_device
+
+    threads = manner.jobs is None or manner.jobs <= parallel.THREADS_AT_MOST
+    gpu = pick_device(device).type == "cuda"
+    return usable_cores() if gpu and threads and files >= _FILES_FOR_PROCESSES else 0
 
 
 def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Manner) -> int:

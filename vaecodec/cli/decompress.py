@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import click
 
 from vaecodec.cli import options
-from vaecodec.cli.convert import Converted, Manner, Pair, convert, with_manner
+from vaecodec.cli.convert import (
+    Converted,
+    Manner,
+    Pair,
+    convert,
+    entropy_processes,
+    with_manner,
+)
 from vaecodec.cli.saving import file_bytes, format_of
 from vaecodec.files import expand, output_paths, source_of
 from vaecodec.quality import LOSSY_QUALITY
@@ -87,6 +94,7 @@ def command(
         recover=recover,
         model=model,
         device=device,
+        entropy_processes=entropy_processes(device, len(pairs), manner),
         quality=quality,
     )
     return convert(pairs, work, manner)
@@ -102,20 +110,19 @@ class _Decompress:
     recover: bool
     model: str | None
     device: str
+    entropy_processes: int
     quality: int | None
 
     def __call__(self, pair: Pair) -> Converted:
-        import vaecodec
+        from vaecodec.codec import kept_codec
 
         source, target = pair
-        image = vaecodec.decode(
+        image = kept_codec(self.model, self.device, self.entropy_processes).decode(
             source_of(source),
             max_pixels=self.max_pixels,
             box=self.box,
             reduce=self.reduce,
             recover=self.recover,
-            model=self.model,
-            device=self.device,
         )
         notices = []
         if "trailing_bytes" in image.info:

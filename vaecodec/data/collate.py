@@ -25,7 +25,7 @@ class DecodeCollate:
     N x C x H x W, 0..255), or a tuple of them and the labels as PyTorch's `default_collate` stacks
     them, on the device. Pictures are decoded whole.
 
-    - `device`, `model`: as for `vaecodec.Codec`.
+    - `device`, `model`, `entropy_processes`: as for `vaecodec.Codec`.
     - `mode`: as for `VaeDecoder`.
     - `transform`: called with each decoded picture (uint8, C x H x W) on the device; where pictures
       differ in size it must crop or resize them to one.
@@ -46,12 +46,13 @@ class DecodeCollate:
         transform: Callable[[Tensor], Tensor] | None = None,
         max_pixels: int = container.MAX_PIXELS,
         model: str | os.PathLike[str] | None = None,
+        entropy_processes: int = 0,
     ) -> None:
         check_mode(mode)
         self.mode = mode
         self.transform = transform
         self.max_pixels = max_pixels
-        self._codec = Codec(model, device)
+        self._codec = Codec(model, device, entropy_processes=entropy_processes)
 
     def __call__(self, batch: Sequence[Any]) -> Tensor | tuple[Tensor, Any]:
         device = self._codec.device

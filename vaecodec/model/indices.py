@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from vaecodec.geometry import HYPER_CELL
 from vaecodec.model.config import LEVELS, SCALES, ModelConfig
-from vaecodec.model.quadtree import STEPS, by_place, linear_of_step, of_step
+from vaecodec.model.quadtree import PHASES, STEPS, Place, by_place, places
 from vaecodec.model.transforms import depth_to_space
 
 #: Activations saturate here; weights are of 8 bits, and sums are shifted by 1 to SHIFT_MAX.
@@ -123,57 +124,99 @@ class IndexNetwork:
         self.depthwise = [_Scaled(tensors, f"depthwise{k}", device, along=2) for k in range(1, STEPS)]
         self.head = [_Scaled(tensors, f"head{k}", device, along=0) for k in range(1, STEPS)]
         self.magnitudes = magnitude(torch.arange(SYMBOL_MAX + 1)).to(device)
+        cell = (HYPER_CELL, HYPER_CELL, self.channels)
+        weight, bias = self.map.weight.view(*cell, -1), self.map.bias.view(cell)
+        #: Of the map, by step and phase: its outputs' rows of the weight, and their bias.
+        self.map_of = [
+            [(_of(place, weight).flatten(0, 2), _of(place, bias)) for place in places(step)]
+            for step in range(STEPS)
+        ]
 
     def start(self, z: Tensor, level: int, rows: int, columns: int) -> GroupIndices:
         """Begin with groups of `rows` x `columns` positions, whose hyper-latents are `z` (symbols,
         N x h x w x Z, h and w being rows and columns in cells, rounded up)."""
         units = torch.floor(z.double() * self.gain[level] + 0.5)
-        x = units.clamp_(-ACTIVATION_MAX, ACTIVATION_MAX).float()
-        bias = self.map.bias + self.offset[level].repeat(HYPER_CELL**2)
-        x = (x @ self.map.weight.T).add_(bias).floor_().clamp_(-BASE_MAX, BASE_MAX)
-        return GroupIndices(self, depth_to_space(x, HYPER_CELL)[:, :rows, :columns], level)
+        units = units.clamp_(-ACTIVATION_MAX, ACTIVATION_MAX).float()
+        return GroupIndices(self, units, level, rows, columns)
+
+
+def _of(place: Place, x: Tensor) -> Tensor:
+    """What belongs to a place of a cell's rows x columns x M x ..."""
+    return place.positions(x[None])[0][:, :, place.channels(x.shape[2])]
 
 
 class GroupIndices:
     """Scale indices of the groups of a batch, step by step."""
 
-    def __init__(self, network: IndexNetwork, base: Tensor, level: int) -> None:
-        self._network, self._base, self._level = network, base, level
+    def __init__(
+        self, network: IndexNetwork, units: Tensor, level: int, rows: int, columns: int
+    ) -> None:
+        self._network, self._units, self._level = network, units, level
         #: What the magnitudes decoded so far add up to, for every step but the first.
-        self._seen = base.new_zeros(*base.shape[:3], (STEPS - 1) * network.width)
+        self._seen = units.new_zeros(len(units), rows, columns, (STEPS - 1) * network.width)
+        self._padded = units.new_zeros(len(units), rows + 2, columns + 2, network.width)
         self._step = -1
 
     def next(self) -> Tensor:
         """Begin with the next step, all earlier symbols being known: the scale indices of what it
         codes, uint8, N x P x M/4."""
         self._step += 1
-        x = of_step(self._base, self._step)
-        if self._step:
-            layer = self._network.head[self._step - 1]
-            x += linear_of_step(self._context(), layer.weight, None, self._step)
-        x = x.mul_(2.0**-INDEX_BITS).add_(0.5).floor_()
-        return x.clamp_(0, SCALES - 1).to(torch.uint8)
+        context = self._context() if self._step else None
+        n, rows, columns, _ = self._seen.shape
+        count = self._network.channels // PHASES
+        index = self._units.new_empty(n, rows * columns, count, dtype=torch.uint8)
+        # Place by place, what is at work stays in a core's cache.
+        for place, part in by_place(index, self._seen, self._step):
+            x = self._base(place)[:, : part.shape[1], : part.shape[2]].reshape(-1, count)
+            if context is not None:
+                weight = self._network.head[self._step - 1].weight[place.channels(PHASES * count)]
+                x.addmm_(place.positions(context).reshape(-1, self._network.width), weight.T)
+            x = x.mul_(2.0**-INDEX_BITS).clamp_(0, SCALES - 1)
+            # This is the floor. PyTorch takes twice as long from floats to bytes at once.
+            part.copy_(x.to(torch.int16).view(part.shape))
+        return index
+
+    def _base(self, place: Place) -> Tensor:
+        """Scale indices without context of a phase of all cells, and the half that rounds them: N x
+        rows x columns x M/4."""
+        weight, bias = self._network.map_of[self._step][place.phase]
+        half = 2 ** (INDEX_BITS - 1)
+        offset = self._network.offset[self._level, place.channels(self._network.channels)] + half
+        x = F.linear(self._units, weight, (bias + offset).view(-1))
+        return depth_to_space(x.floor_().clamp_(half - BASE_MAX, half + BASE_MAX), HYPER_CELL // 2)
 
     def _context(self) -> Tensor:
         """What the step's head reads."""
         network, width = self._network, self._network.width
         columns = slice((self._step - 1) * width, self._step * width)
         x = (self._seen[..., columns] + network.magnitude.bias[columns]).floor_()
-        x = x.clamp_(-ACTIVATION_MAX, ACTIVATION_MAX)
+        torch.clamp(x, -ACTIVATION_MAX, ACTIVATION_MAX, out=self._padded[:, 1:-1, 1:-1])
         _, rows, length, _ = x.shape
-        padded, layer = F.pad(x, (0, 0, 1, 1, 1, 1)), network.depthwise[self._step - 1]
-        total = layer.bias[self._level].repeat(*x.shape[:3], 1)
+        layer = network.depthwise[self._step - 1]
+        total = layer.bias[self._level]
         for i in range(3):
             for j in range(3):
-                total.addcmul_(padded[:, i : i + rows, j : j + length], layer.weight[i, j])
+                neighbours = self._padded[:, i : i + rows, j : j + length]
+                total = torch.addcmul(total, neighbours, layer.weight[i, j], out=x)
         return total.floor_().clamp_(0, ACTIVATION_MAX)
 
     def see(self, symbols: Tensor) -> None:
         """Take in the step's symbols (integers, N x P x M/4), for later steps."""
         later = slice(self._step * self._network.width, None)
-        weights = self._network.magnitude.weight
-        size = symbols.abs().clamp_(max=SYMBOL_MAX).to(torch.int32)
-        magnitudes = self._network.magnitudes.index_select(0, size.view(-1)).view(size.shape)
-        for place, part in by_place(magnitudes, self._seen, self._step):
-            weight = weights[place.channels(len(weights)), later]
-            place.positions(self._seen)[..., later] += part @ weight
+        for place, part in by_place(symbols, self._seen, self._step):
+            weight = self._network.magnitude.weight[place.channels(self._network.channels), later]
+            if part.is_cpu:  # a GPU would have to wait to be told how many
+                part, coded = _without_zeros(part)
+                weight = weight[coded]
+            size = part.abs().clamp_(max=SYMBOL_MAX).to(torch.int32)
+            magnitudes = self._network.magnitudes.index_select(0, size.view(-1)).view(size.shape)
+            place.positions(self._seen)[..., later] += magnitudes @ weight
+
+
+def _without_zeros(symbols: Tensor) -> tuple[Tensor, Tensor]:
+    """N x rows x columns x C without the channels that are zero everywhere, as many are, and the
+    numbers of those that are left."""
+    flat = symbols.numpy().reshape(-1, symbols.shape[3])
+    coded = np.flatnonzero(flat.any(axis=0))
+    left = torch.from_numpy(flat.take(coded, axis=1))  # several times as fast as PyTorch's indexing
+    return left.view(*symbols.shape[:3], len(coded)), torch.from_numpy(coded)

@@ -1,15 +1,10 @@
-"""Latents of groups to streams and back: the networks of the prior driving the entropy coder.
-
-A group is a rectangle of at most 64 x 64 latent positions, coded without looking beyond its edge.
-Order within a group's stream: the hyper-latent (rows, columns, channels), then for each of the
-prior's four steps the values of phases 0..3, each in order of rows, columns, channels.
-"""
+"""Latents of groups to symbols and back: rounding, under the scale indices and means of the prior, and
+adding the means again (`vaecodec.model.symbols` has symbols to streams and back)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bitstream import entropy
-from vaecodec.geometry import HYPER_CELL
 from vaecodec.model.config import LEVELS
 from vaecodec.model.indices import IndexNetwork
 from vaecodec.model.means import LATENT_MAX, Means
 from vaecodec.model.quadtree import STEPS, by_place, of_step
+from vaecodec.model.symbols import Blocks, Symbols
 from vaecodec.model.transforms import with_details
 
 #: Symbols an encoder writes are at most this large, those of the hyper-latent and of the latent.
@@ -60,9 +55,6 @@ ERROR_BITS = {
     "visual": ErrorBits(bits=120.0, details=20.0),
 }
 
-#: The symbols of one group in order of coding, each block with its scale indices.
-Blocks = list[tuple[np.ndarray, np.ndarray]]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Quantised:
@@ -73,24 +65,8 @@ class Quantised:
     latent: Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
-class Symbols:
-    """Decoded symbols of groups: `hyper` (int32, N x h x w x Z) and `latent` (int32, N x rows x columns
-    x M), h and w being rows and columns in cells of the hyper-latent, rounded up."""
-
-    hyper: Tensor
-    latent: Tensor
-
-
-class SymbolSource(Protocol):
-    """What gives symbols block by block, as `bitstream.entropy.Decoder` does."""
-
-    def decode(self, indices: np.ndarray) -> np.ndarray:
-        """Symbols (int32) of the next block, given its scale indices (1-D)."""
-
-
 class LatentCoder:
-    """Codes batches of equally sized groups; every item of a batch has the same quality level.
+    """Rounds and restores batches of equally sized groups; every item has the same quality level.
 
     `scale`: float32, LEVELS x M, what a quantisation step is of a latent that means and synthesis read.
     """
@@ -114,7 +90,6 @@ class LatentCoder:
         saved = np.diff(bits, axis=1, prepend=bits[:, :1])
         self._saved_bits = torch.from_numpy(saved).to(device, torch.float32)
         self._hyper_indices = indices.hyper_table.numpy()
-        self._least_bits = tables.least_bits()
 
     def _round(self, residual: Tensor, index: Tensor, error_bits: float | Tensor) -> Tensor:
         """Residuals in steps to symbols: the nearest integer, or the next one toward zero where that
@@ -133,20 +108,6 @@ class LatentCoder:
         none = torch.zeros(channels, dtype=torch.float32, device=self._device)
         latent = none[self._details :] + self._rounding.at(level)
         return with_details(latent, none[: self._details] + self._rounding.details)
-
-    def encode(self, blocks: Blocks) -> bytes:
-        """The stream of one item's symbols."""
-        return entropy.encode(self._tables, blocks)
-
-    def least_bytes(self, level: int, rows: int, columns: int) -> int:
-        """What the stream of a group of `rows` x `columns` positions has at least: half of what the
-        most probable hyper-latent takes."""
-        positions = -(-rows // HYPER_CELL) * -(-columns // HYPER_CELL)
-        return int(positions * self._least_bits[self._hyper_indices[level]].sum() / 16)
-
-    def bits(self, blocks: Blocks) -> float:
-        """Ideal code length of one item's symbols."""
-        return sum(self._tables.bits(*block) for block in blocks)
 
     @torch.no_grad()
     def quantise(
@@ -190,43 +151,13 @@ class LatentCoder:
                 of_item.append((written[item].reshape(-1), under[item].reshape(-1)))
         return Quantised(blocks=blocks, latent=decoded)
 
-    def decode_symbols(self, streams: list[bytes], level: int, rows: int, columns: int) -> Symbols:
-        """Symbols of the groups in `streams`: as `read`, each of its own stream, the same on every
-        machine.
-
-        Raises CorruptFile if a stream is not one, or holds more than its group.
-        """
-        decoders = [entropy.Decoder(self._tables, stream) for stream in streams]
-        symbols = self.read(decoders, level, rows, columns)
-        for decoder in decoders:
-            decoder.finish()
-        return symbols
-
-    def read(self, sources: Sequence[SymbolSource], level: int, rows: int, columns: int) -> Symbols:
-        """Symbols of one group from each source."""
-        cells = -(-rows // HYPER_CELL), -(-columns // HYPER_CELL)
-        z_indices = np.tile(self._hyper_indices[level], cells[0] * cells[1])
-        hyper = np.stack([source.decode(z_indices) for source in sources])
-        z = torch.from_numpy(hyper.reshape(len(sources), *cells, -1))
-        indices = self._indices.start(z, level, rows, columns)
-        latent = torch.empty(len(z), rows, columns, self._indices.channels, dtype=torch.int32)
-        for step in range(STEPS):
-            index = indices.next().numpy()
-            symbols = np.stack(
-                [source.decode(own.reshape(-1)) for source, own in zip(sources, index, strict=True)]
-            )
-            values = torch.from_numpy(symbols.reshape(index.shape))
-            for place, part in by_place(values, latent, step):
-                place.values(latent).copy_(part)
-            if step < STEPS - 1:
-                indices.see(values)
-        return Symbols(hyper=z, latent=latent)
-
     @torch.no_grad()
-    def reconstruct(self, symbols: Symbols, level: int) -> Tensor:
-        """Latents: float32, N x rows x columns x M."""
-        z = symbols.hyper.to(self._device, torch.float32)
-        latent = symbols.latent.to(self._device, torch.float32).mul_(self._scale[level])
+    def reconstruct(self, groups: Sequence[Symbols], level: int) -> Tensor:
+        """Latents of groups: float32, N x rows x columns x M."""
+        # Symbols take less time to a device than floats.
+        z = torch.stack([group.hyper.to(self._device) for group in groups]).float()
+        latent = torch.stack([group.latent.to(self._device) for group in groups]).float()
+        latent.mul_(self._scale[level])
         n, rows, columns, m = latent.shape
         predicted = (m - self._details) // 4
         means = self._means.start(z, self._levels(n, level), rows, columns)

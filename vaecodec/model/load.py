@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -22,12 +23,13 @@ from vaecodec.model.means import Means
 from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.restoring import RestoringAnalysis, strengths
+from vaecodec.model.symbols import GroupCoder, SymbolCoder
 from vaecodec.model.transforms import Transforms
 from vaecodec.quality import Degradation
 
 
 class LoadedModel:
-    """One model on one device: from pictures to latents and back, and the latents' coder.
+    """One model on one device: from pictures to latents, symbols and streams, and back.
 
     `tensors`: the contents of a weights file; transforms and means may be in half precision, and are
     held in single. `tune`: one of `vaecodec.quality.TUNES`. Raises KeyError, ValueError or RuntimeError
@@ -38,7 +40,9 @@ class LoadedModel:
     (LEVELS x M), beyond which latents of photographs hardly lie, in steps; `distortion` (LEVELS), the
     mean squared error of 0..255 samples that is usual.
 
-    `restoring`: for pictures that were degraded, None until it is loaded.
+    `symbols`: the coder of groups; `coding`: who does it for `vaecodec.encoding` and
+    `vaecodec.decoding`, the same or processes. `restoring`: for pictures that were degraded, None until
+    it is loaded.
     """
 
     restoring: RestoringAnalysis | None = None
@@ -49,15 +53,8 @@ class LoadedModel:
         self.config = config
         self.tune = tune
         self.device = device
-        indices, tables = _section(tensors, "index."), _section(tensors, "entropy.")
-        _check_layout(config, indices)
-        self.tables = Tables(
-            supports=tables["supports"].numpy(),
-            frequencies=tables["frequencies"].numpy(),
-            skip=int(tables["skip"]),
-        )
-        if len(self.tables.supports) != SCALES:
-            raise ValueError(f"{SCALES} frequency tables expected")
+        self.symbols = symbol_coder(config, tensors)
+        self.coding: GroupCoder = self.symbols
         self.transforms, self.means = Transforms(config), Means(config)
         for name, part in (("transforms.", self.transforms), ("means.", self.means)):
             part.load_state_dict(_section(tensors, name))
@@ -66,9 +63,13 @@ class LoadedModel:
         self.curvature = _encoder_table(tensors, "curvature", config.latent_channels).to(device)
         self.ranges = _encoder_table(tensors, "ranges", config.latent_channels).to(device)
         self.distortion = _encoder_table(tensors, "distortion").to(device)
-        self.indices = IndexNetwork(config, indices, device)
         self.latents = LatentCoder(
-            self.indices, self.means, self.latent_scale, self.tables, config.detail_channels, tune
+            IndexNetwork(config, _section(tensors, "index."), device),
+            self.means,
+            self.latent_scale,
+            self.symbols.tables,
+            config.detail_channels,
+            tune,
         )
 
     @property
@@ -114,25 +115,57 @@ class LoadedModel:
         return torch.full((count,), level, device=self.device)
 
 
+def symbol_coder(config: ModelConfig, tensors: dict[str, Tensor]) -> SymbolCoder:
+    """The coder of a model's groups. Raises as `LoadedModel`."""
+    indices, tables = _section(tensors, "index."), _section(tensors, "entropy.")
+    _check_layout(config, indices)
+    found = Tables(
+        supports=tables["supports"].numpy(),
+        frequencies=tables["frequencies"].numpy(),
+        skip=int(tables["skip"]),
+    )
+    if len(found.supports) != SCALES:
+        raise ValueError(f"{SCALES} frequency tables expected")
+    return SymbolCoder(IndexNetwork(config, indices, torch.device("cpu")), found)
+
+
 def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
     """Read a weights file. Raises VaeError if it is not one, or no longer the one of `entry`."""
+    with _telling(entry):
+        config, tensors = _read(entry)
+        # Whatever the caller's default dtype and mode, parameters are float32 and may have gradients;
+        # their initial values are not drawn from the caller's random numbers.
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+            model = LoadedModel(config, entry.tune, tensors, device)
+    set_mixed_precision(model.transforms, multiplies_in_bfloat16(device))
+    return model
+
+
+def load_symbol_coder(entry: ModelEntry) -> SymbolCoder:
+    """What codes the groups of a model alone. Raises as `load_model`."""
+    with _telling(entry):
+        return symbol_coder(*_read(entry))
+
+
+def _read(entry: ModelEntry) -> tuple[ModelConfig, dict[str, Tensor]]:
     try:
         data = entry.path.read_bytes()
     except OSError as error:
         raise VaeError(f"cannot read the model ({error.strerror})").in_file(str(entry.path)) from error
     if hashlib.sha256(data).hexdigest() != entry.card["sha256"]:
         raise VaeError("the weights are not those of the model's card").in_file(str(entry.path))
+    length = int.from_bytes(data[:8], "little")
+    config = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["config"])
+    return ModelConfig(**config), load(data)
+
+
+@contextlib.contextmanager
+def _telling(entry: ModelEntry) -> Iterator[None]:
+    """Name the file in what goes wrong with its contents."""
     try:
-        length = int.from_bytes(data[:8], "little")
-        config = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["config"])
-        # Whatever the caller's default dtype and mode, parameters are float32 and may have gradients;
-        # their initial values are not drawn from the caller's random numbers.
-        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
-            model = LoadedModel(ModelConfig(**config), entry.tune, load(data), device)
+        yield
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise VaeError(f"not a vaecodec model ({error})").in_file(str(entry.path)) from error
-    set_mixed_precision(model.transforms, multiplies_in_bfloat16(device))
-    return model
 
 
 def _padded(picture: np.ndarray) -> np.ndarray:

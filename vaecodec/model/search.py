@@ -18,9 +18,9 @@ from torch import Tensor
 from vaecodec.geometry import LATENT_STRIDE, Rectangle, latent_size
 from vaecodec.model.analysed import Analysed
 from vaecodec.model.config import LEVELS, level_lambda
-from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
+from vaecodec.model.symbols import Blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift:
 
     best = model.latents.quantise(group.group_latent, group.hyper, level)
     error, gradient = measure(best.latent)
-    lowest = model.latents.bits(best.blocks[0]) + bits_per_error * error
+    lowest = model.symbols.bits(best.blocks[0]) + bits_per_error * error
     caution = CAUTION[model.tune]
     curvature, damping = caution.at(level) * model.curvature[level], 1.0
     momentum = torch.zeros_like(gradient)
@@ -111,7 +111,7 @@ def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift:
         goal = (best.latent + momentum) / scale - gradient * scale / (2 * strength)
         tried = model.latents.quantise(goal, group.hyper, level, bits_per_error * strength)
         error, slope = measure(tried.latent, left > 0)
-        cost = model.latents.bits(tried.blocks[0]) + bits_per_error * error
+        cost = model.symbols.bits(tried.blocks[0]) + bits_per_error * error
         change = tried.latent - best.latent
         if left:
             bend = (slope - gradient) * scale

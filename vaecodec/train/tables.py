@@ -51,7 +51,7 @@ def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray], levels: Se
     What a scale index stands for is then what the prior means by it: real distributions have
     heavier tails. Tables are kept symmetric.
     """
-    old = model.tables
+    old = model.symbols.tables
     counts = [np.zeros(2 * int(support) + 2) for support in old.supports]
     for picture in pictures:
         for level in levels:

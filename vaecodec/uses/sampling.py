@@ -105,24 +105,24 @@ def sample(
         header = replace(file.header, colour=GREY if file.header.grey else RGB)
         model = codec.loaded(header.model_id)
         for stream in file.streams:  # what is none is said here, with the name of the file
-            entropy.Decoder(model.tables, stream)
+            entropy.Decoder(model.symbols.tables, stream)
         return _drawn(codec, model, header, file, seed, count)
 
 
 def _drawn(
     codec: Codec, model: LoadedModel, header: Header, kept: Container | None, seed: int, count: int
 ) -> Iterator[bytes]:
-    rectangles = list(groups(*latent_size(header.height, header.width)))
+    rectangles, tables = list(groups(*latent_size(header.height, header.width))), model.symbols.tables
     for number in range(count):
         streams = []
         for group, rectangle in enumerate(rectangles):
             own = np.random.SeedSequence(seed, spawn_key=(number, group))
             random = np.random.default_rng(own)
-            hyper = None if kept is None else entropy.Decoder(model.tables, kept.streams[group])
-            draws = _Draws(model.tables, random, hyper)
+            hyper = None if kept is None else entropy.Decoder(tables, kept.streams[group])
+            draws = _Draws(tables, random, hyper)
             with codec.own_settings():
-                model.latents.read([draws], header.level, rectangle.height, rectangle.width)
-            streams.append(entropy.encode(model.tables, draws.blocks))
+                model.symbols.read(draws, header.level, rectangle.height, rectangle.width)
+            streams.append(entropy.encode(tables, draws.blocks))
         yield container.pack(header, streams)
 
 

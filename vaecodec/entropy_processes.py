@@ -1,0 +1,257 @@
+"""Entropy coding in processes, beside the networks.
+
+constriction holds the interpreter's lock, so that threads code one group at a time. Processes do not
+wait for one another; symbols and scale indices lie in memory that they share with us.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.sharedctypes import RawArray
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from bitstream.errors import CorruptFile
+from vaecodec.geometry import GROUP, HYPER_CELL
+from vaecodec.model.config import SIZES
+from vaecodec.model.load import load_symbol_coder
+from vaecodec.model.registry import ModelEntry
+from vaecodec.model.symbols import Blocks, Stream, SymbolCoder, Symbols
+from vaecodec.parallel import Ended, start_process
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Symbols of a group that are shared; others, which no photograph has, are sent.
+_SHARED = np.dtype("<i2")
+#: Largest groups: a symbol and a scale index for each value.
+_SLOT_BYTES = max(
+    (GROUP**2 * each.latent_channels + (GROUP // HYPER_CELL) ** 2 * each.hyper_channels)
+    * (_SHARED.itemsize + 1)
+    for each in SIZES.values()
+)
+#: Groups in hand per process.
+_AHEAD = 2
+
+
+class EntropyProcesses:
+    """`count` processes, started when they are first needed, for as long as this is kept.
+
+    Any number of threads may use them. They take `_AHEAD * count * _SLOT_BYTES` bytes that are shared
+    (13 MB per process), and some 250 MB each.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._lock = threading.Lock()
+        self._pool: _Pool | None = None
+
+    def of(self, entry: ModelEntry) -> ProcessCoder:
+        """The coder of a model's groups."""
+        return ProcessCoder(self, entry)
+
+    def pool(self) -> _Pool:
+        """Processes that are there: new ones after a fork, and after one has ended."""
+        with self._lock:
+            if self._pool is None or self._pool.ended or self._pool.owner != os.getpid():
+                self._pool = _Pool(self._count)
+            return self._pool
+
+
+class ProcessCoder:
+    """A `vaecodec.model.symbols.GroupCoder`. Raises Ended where the system ends a process."""
+
+    def __init__(self, processes: EntropyProcesses, entry: ModelEntry) -> None:
+        self._processes, self._entry = processes, entry
+
+    def encode_each(self, groups: Iterable[Blocks]) -> Iterator[bytes]:
+        """See `GroupCoder`."""
+        pool = self._processes.pool()
+
+        def begin(blocks: Blocks, slot: int) -> Future[Any]:
+            shared = _put(pool.slots[slot], blocks)
+            return pool.submit(_encode, self._entry, blocks if shared is None else shared, slot)
+
+        return pool.each(groups, begin, lambda stream, _: stream)
+
+    def decode_each(self, streams: Iterable[Stream]) -> Iterator[Symbols | CorruptFile]:
+        """See `GroupCoder`."""
+        pool = self._processes.pool()
+
+        def begin(stream: Stream, slot: int) -> Future[Any]:
+            return pool.submit(_decode, self._entry, stream, slot)
+
+        def end(found: _Sizes | Symbols | CorruptFile, slot: int) -> Symbols | CorruptFile:
+            return found.symbols(pool.slots[slot]) if isinstance(found, _Sizes) else found
+
+        return pool.each(streams, begin, end)
+
+
+class _Pool:
+    """Processes, and slots of memory that they share with this one, `owner`."""
+
+    def __init__(self, count: int) -> None:
+        self.owner, self.ended = os.getpid(), False
+        number = _AHEAD * count
+        self._share = max(1, number // 2)  # of one caller
+        memory = RawArray("B", number * _SLOT_BYTES)
+        self.slots = _slots(memory)
+        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for slot in range(number):
+            self._free.put(slot)
+        self._executor = ProcessPoolExecutor(count, get_context("spawn"), _start, (memory,))
+
+    def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Have one of the processes do it."""
+        return self._executor.submit(work, *arguments)
+
+    def each(
+        self,
+        items: Iterable[Item],
+        begin: Callable[[Item, int], Future[Any]],
+        end: Callable[[Any, int], Result],
+    ) -> Iterator[Result]:
+        """`end` of what is begun with every item, in their order; both are given a slot.
+
+        Who holds one does not wait for another: else several callers might, for one another.
+        """
+        running: deque[tuple[Future[Any], int]] = deque()
+
+        def first() -> Result:
+            future, slot = running[0]
+            result = end(future.result(), slot)
+            running.popleft()
+            self._free.put(slot)
+            return result
+
+        try:
+            for item in items:
+                while (slot := self._slot(len(running))) is None:
+                    yield first()
+                try:
+                    running.append((begin(item, slot), slot))
+                except BaseException:
+                    self._free.put(slot)
+                    raise
+            while running:
+                yield first()
+        except BrokenProcessPool as error:
+            self.ended = True
+            raise Ended(
+                "an entropy coding process was ended from outside: was memory short (try fewer), or "
+                "does a script that starts them lack its `if __name__ == '__main__'`?"
+            ) from error
+        finally:
+            for future, slot in running:  # a process may still write there
+                future.cancel()
+                future.add_done_callback(partial(self._free_slot, slot))
+
+    def _free_slot(self, slot: int, _: Future[Any]) -> None:
+        self._free.put(slot)
+
+    def _slot(self, held: int) -> int | None:
+        """A free one for a caller who holds so many; one who holds none waits for it."""
+        try:
+            return None if held == self._share else self._free.get(block=not held)
+        except queue.Empty:
+            return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sizes:
+    """Shapes of symbols in a slot."""
+
+    hyper: tuple[int, ...]
+    latent: tuple[int, ...]
+
+    def symbols(self, slot: np.ndarray) -> Symbols:
+        """A copy of them."""
+        found, start = [], 0
+        for shape in (self.hyper, self.latent):
+            end = start + int(np.prod(shape)) * _SHARED.itemsize
+            found.append(torch.from_numpy(slot[start:end].view(_SHARED).reshape(shape).copy()))
+            start = end
+        return Symbols(hyper=found[0], latent=found[1])
+
+
+def _slots(memory: Any) -> np.ndarray:
+    return np.frombuffer(memory, dtype=np.uint8).reshape(-1, _SLOT_BYTES)
+
+
+def _put(slot: np.ndarray, blocks: Blocks) -> list[int] | None:
+    """Blocks into a slot, and their lengths; None if they cannot lie there."""
+    lengths = [len(symbols) for symbols, _ in blocks]
+    if sum(lengths) * (_SHARED.itemsize + 1) > len(slot):
+        return None
+    start = 0
+    for symbols, indices in blocks:
+        if np.abs(symbols).max(initial=0) > np.iinfo(_SHARED).max:
+            return None
+        for values, dtype in ((symbols, _SHARED), (indices, np.dtype(np.uint8))):
+            end = start + len(values) * dtype.itemsize
+            np.copyto(slot[start:end].view(dtype), values, casting="unsafe")
+            start = end
+    return lengths
+
+
+# What follows is done in the processes.
+
+_memory: np.ndarray
+_coders: dict[bytes, SymbolCoder] = {}
+
+
+def _start(memory: Any) -> None:
+    global _memory
+    start_process(1)
+    _memory = _slots(memory)
+
+
+def _coder(entry: ModelEntry) -> SymbolCoder:
+    if entry.id not in _coders:
+        _coders[entry.id] = load_symbol_coder(entry)
+    return _coders[entry.id]
+
+
+def _encode(entry: ModelEntry, given: Blocks | list[int], slot: int) -> bytes:
+    """The stream of blocks, or of blocks of these lengths in a slot."""
+    blocks: Blocks = []
+    start = 0
+    for each in given:
+        if not isinstance(each, int):
+            blocks.append(each)
+            continue
+        middle = start + each * _SHARED.itemsize
+        symbols = _memory[slot, start:middle].view(_SHARED)
+        blocks.append((symbols, _memory[slot, middle : middle + each]))
+        start = middle + each
+    return _coder(entry).encode(blocks)
+
+
+def _decode(entry: ModelEntry, stream: Stream, slot: int) -> _Sizes | Symbols | CorruptFile:
+    """The shapes of symbols that are in the slot, or symbols that cannot lie there."""
+    try:
+        symbols = _coder(entry).decode(stream)
+    except CorruptFile as error:
+        return error
+    found = [part.numpy() for part in (symbols.hyper, symbols.latent)]
+    size = sum(part.size for part in found) * _SHARED.itemsize
+    largest = max(int(np.abs(part).max()) for part in found)
+    if size > _SLOT_BYTES or largest > np.iinfo(_SHARED).max:
+        return symbols
+    start = 0
+    for part in found:
+        end = start + part.size * _SHARED.itemsize
+        np.copyto(_memory[slot, start:end].view(_SHARED).reshape(part.shape), part, casting="unsafe")
+        start = end
+    return _Sizes(hyper=found[0].shape, latent=found[1].shape)
