@@ -73,7 +73,7 @@ def test_part_entropy_encoding(
     benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int
 ) -> None:
     model, level = codec.loaded(), level_of(quality)
-    blocks = model.latents.quantise(*model.analyse(picture[None], level), level).blocks[0]
+    blocks = model.latents.quantise(*model.analyse(picture[None], level), level).blocks()[0]
     benchmark(entropy.encode, model.symbols.tables, blocks)
 
 

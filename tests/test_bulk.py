@@ -140,6 +140,41 @@ def test_a_batch_that_fails_as_a_whole(
     assert isinstance(second, vaecodec.CorruptFile)
 
 
+def test_errors_that_are_kept_hold_nothing() -> None:
+    """Such as the memory that there was too little of."""
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def steps() -> Iterator[None]:
+        kept = np.zeros(10)
+        held.append(weakref.ref(kept))
+        yield
+
+    def work(_: int) -> None:
+        activations, going = np.zeros(10), steps()
+        held.append(weakref.ref(activations))
+        next(going)
+        try:
+            raise RuntimeError
+        except RuntimeError as error:
+            raise MemoryError from error
+
+    error = parallel.settled(work, 0)
+    assert isinstance(error, MemoryError) and error.__traceback__ is not None
+    assert [reference() for reference in held] == [None, None]
+
+
+@pytest.mark.gpu
+def test_threads_on_a_gpu(pictures: list[np.ndarray]) -> None:
+    """Several windows of items, in the caller's stream."""
+    cuda = Codec(device="cuda")
+    files = cuda.encode_batch(pictures * 10, 40)
+    with torch.cuda.stream(torch.cuda.Stream()):
+        tensors = cuda.decode_batch(files, as_tensor=True)
+        sums = [int(tensor.sum(dtype=torch.int64)) for tensor in tensors]
+    expected = [np.asarray(image).sum(dtype=np.int64) for image in cuda.decode_batch(files)]
+    assert sums == expected
+
+
 def test_tensors(codec: Codec, pictures: list[np.ndarray]) -> None:
     files = codec.encode_batch(pictures, 40)
     files.append(vaecodec.encode(pictures[4], lossless=True))

@@ -49,8 +49,7 @@ def test_real_size_is_the_estimated_rate(codec: Codec, photo: np.ndarray) -> Non
     for quality in (10, 60, 100):
         level = level_of(quality)
         latent, hyper = model.analyse(photo[None], level)
-        blocks = model.latents.quantise(latent, hyper, level).blocks[0]
-        bits = model.symbols.bits(blocks)
+        bits = model.latents.bits(model.latents.quantise(latent, hyper, level))
         size = 8 * len(codec.encode(photo, quality, effort=0))
         assert bits <= size <= 1.01 * bits + 8 * 32
 
@@ -64,7 +63,7 @@ def test_optimised_rounding_pays(psnr_codec: Codec, photo: np.ndarray, quality: 
         coded = model.latents.quantise(latent, hyper, level, error_bits)
         decoded = model.synthesise(coded.latent, level)[0].clamp(0, 255).numpy()
         error = float(np.square(decoded - photo).mean())
-        bits = model.symbols.bits(coded.blocks[0])
+        bits = model.latents.bits(coded)
         costs.append(bits / (192 * 256) + level_lambda(level) * error)
     assert costs[0] < costs[1]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import pickle
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 
 import numpy as np
 import pytest
@@ -16,7 +19,6 @@ import torch
 
 import vaecodec
 from bitstream import container
-from vaecodec import entropy_processes
 from vaecodec.cli import convert
 from vaecodec.cli.convert import Manner
 from vaecodec.codec import Codec
@@ -26,7 +28,19 @@ from vaecodec.parallel import Ended
 
 @pytest.fixture(scope="module")
 def beside() -> Codec:
-    return Codec(device="cpu", entropy_processes=1)
+    return Codec(device="cpu", entropy_processes=2)
+
+
+def free_slots(codec: Codec) -> int:
+    """Once what the processes have begun is done."""
+    assert codec._processes is not None
+    pool = codec._processes.pool()
+    assert pool is not None
+    for _ in range(200):
+        if pool._free.qsize() == len(pool.slots):
+            break
+        time.sleep(0.05)
+    return pool._free.qsize()
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +92,11 @@ def test_damage_is_of_one_file(codec: Codec, beside: Codec, wide: np.ndarray) ->
     files = codec.encode_batch([wide, wide[:100, :200]], 60)
     parsed = container.parse(files[0])
     damaged = container.pack(parsed.header, [bytes(64) + parsed.streams[0], parsed.streams[1]])
-    found = beside.decode_batch([files[1], damaged, files[0]], on_error="return")
+    found = beside.decode_batch([files[1], damaged, files[0], damaged, damaged], on_error="return")
     assert isinstance(found[1], vaecodec.CorruptFile)
     assert str(found[1]) == "group 0: a stream holds more data than its group needs"
     assert np.array_equal(np.asarray(found[2]), np.asarray(codec.decode(files[0])))
+    assert free_slots(beside) == 4  # errors that are kept hold none
     image = beside.decode(damaged, recover=True)
     assert image.info["lost"] == [(0, 0, 1024, 160)]
 
@@ -108,7 +123,10 @@ def test_what_nobody_takes_makes_room(beside: Codec, codec: Codec, wide: np.ndar
     group = Stream(data=streams[0], level=header.level, rows=10, columns=64)
     coding = beside.loaded().coding
     for _ in range(8):
-        next(coding.decode_each([group] * 3))
+        abandoned = coding.decode_each([group] * 3)
+        next(abandoned)
+        abandoned.close()
+    assert free_slots(beside) == 4
 
     def failing() -> Iterator[Stream]:
         yield group
@@ -117,6 +135,7 @@ def test_what_nobody_takes_makes_room(beside: Codec, codec: Codec, wide: np.ndar
     for _ in range(8):
         with pytest.raises(ZeroDivisionError):
             list(coding.decode_each(failing()))
+    assert free_slots(beside) == 4
     assert np.asarray(beside.decode(data)).shape == wide.shape
 
 
@@ -124,31 +143,44 @@ def test_a_process_that_is_ended(codec: Codec, wide: np.ndarray) -> None:
     own = Codec(device="cpu", entropy_processes=1)
     data = own.encode(wide[:64, :64], 60)
     assert own._processes is not None
-    (child,) = own._processes.pool()._executor._processes.values()
+    pool = own._processes.pool()
+    assert pool is not None
+    (child,) = pool._executor._processes.values()
     os.kill(child.pid, signal.SIGKILL)
     child.join()
     with pytest.raises(Ended, match="an entropy coding process was ended from outside"):
         for _ in range(100):
-            own.decode(data)
+            own.decode_batch([data] * 3, on_error="return")  # it is not a file's error
     assert np.array_equal(np.asarray(own.decode(data)), np.asarray(codec.decode(data)))
 
 
-def test_a_forked_process_starts_its_own(beside: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert beside._processes is not None
-    pool = beside._processes.pool()
-    assert beside._processes.pool() is pool
-    with monkeypatch.context() as patch:
-        patch.setattr(entropy_processes.os, "getpid", lambda: -1)
-        patch.setattr(entropy_processes, "_Pool", lambda count: count)
-        assert beside._processes.pool() == 1
-    beside._processes._pool = pool
+def _report(codec: Codec, data: bytes, report: Connection) -> None:
+    assert codec._processes is not None
+    picture = np.asarray(codec.decode(data))
+    report.send((codec._processes.pool() is None, picture))
+
+
+@pytest.mark.parametrize("daemon", [False, True])
+def test_a_forked_process(codec: Codec, beside: Codec, wide: np.ndarray, daemon: bool) -> None:
+    """Starts its own, but for daemons, such as workers that read data sets, which may not."""
+    data = codec.encode(wide[:64, :64], 60)
+    beside.decode(data)
+    fork = multiprocessing.get_context("fork")
+    receiver, sender = fork.Pipe()
+    child = fork.Process(target=_report, args=(beside, data, sender), daemon=daemon)
+    child.start()
+    assert receiver.poll(120)
+    alone, picture = receiver.recv()
+    child.join()
+    assert alone == daemon
+    assert np.array_equal(picture, np.asarray(codec.decode(data)))
 
 
 def test_a_pickled_codec_has_none(beside: Codec) -> None:
     assert pickle.loads(pickle.dumps(beside))._processes is None
 
 
-@pytest.mark.parametrize("count", [-1, 257, 1.5, True, "2"])
+@pytest.mark.parametrize("count", [-1, 62, 1.5, True, "2"])
 def test_counts_that_are_none(count: object) -> None:
     with pytest.raises(vaecodec.VaeError, match="entropy_processes must be a whole number"):
         Codec(device="cpu", entropy_processes=count)  # type: ignore[arg-type]

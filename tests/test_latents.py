@@ -46,7 +46,7 @@ def random_latents(
 
 def streams_of(model: LoadedModel, latent: Tensor, hyper: Tensor, level: int) -> list[Stream]:
     _, rows, columns, _ = latent.shape
-    blocks = model.latents.quantise(latent, hyper, level).blocks
+    blocks = model.latents.quantise(latent, hyper, level).blocks()
     coded = model.symbols.encode_each(blocks)
     return [Stream(data=data, level=level, rows=rows, columns=columns) for data in coded]
 
@@ -141,7 +141,7 @@ def test_decoder_sees_what_the_encoder_saw(model: LoadedModel, rows: int, column
     latent, hyper = random_latents(model.config, 2, rows, columns)
     coded = model.latents.quantise(latent, hyper, 40)
     symbols = symbols_of(model, streams_of(model, latent, hyper, 40))
-    for item, blocks in zip(symbols, coded.blocks, strict=True):
+    for item, blocks in zip(symbols, coded.blocks(), strict=True):
         assert np.array_equal(item.hyper.reshape(-1), blocks[0][0])
         for step in range(STEPS):
             found = of_step(item.latent[None], step)
@@ -150,7 +150,7 @@ def test_decoder_sees_what_the_encoder_saw(model: LoadedModel, rows: int, column
     assert torch.allclose(seen, coded.latent, atol=1e-4)
     # Only values under the skip rule may be off by more than one step.
     scale = model.latent_scale[40]
-    indices = np.concatenate([index for blocks in coded.blocks for _, index in blocks[1:]])
+    indices = np.concatenate([index for blocks in coded.blocks() for _, index in blocks[1:]])
     skipped = int((indices < model.symbols.tables.skip).sum())
     off = (seen / scale - latent).abs()
     assert off.numel() == len(indices) > skipped
@@ -271,6 +271,15 @@ def test_extreme_weights_stay_exact() -> None:
             place.values(known).copy_(place.values(symbols))
 
 
+@pytest.mark.parametrize("level", [0, 40, 63])
+def test_bits_are_those_of_the_tables(model: LoadedModel, level: int) -> None:
+    coded = model.latents.quantise(*random_latents(model.config, 2), level)
+    tables = model.symbols.tables
+    expected = sum(tables.bits(*block) for blocks in coded.blocks() for block in blocks)
+    assert any(np.abs(symbols).max() > 100 for blocks in coded.blocks() for symbols, _ in blocks)
+    assert model.latents.bits(coded) == pytest.approx(expected, rel=1e-6)
+
+
 def test_not_a_number_does_not_reach_the_file(model: LoadedModel) -> None:
     latent, hyper = random_latents(model.config, 1, 4, 4)
     latent[0, 0, 0, 0], latent[0, 1, 1, 1], hyper[0, 0, 0, 0] = (
@@ -302,7 +311,7 @@ def test_networks_work_where_they_are(model: LoadedModel, monkeypatch: pytest.Mo
     assert latent.device == hyper.device == meta
     coded = elsewhere.latents.quantise(latent[:, :7, :10], hyper, 30)
     assert coded.latent.device == meta
-    (first, *_), zeros = coded.blocks, torch.zeros(7, 10, model.config.latent_channels)
+    (first, *_), zeros = coded.blocks(), torch.zeros(7, 10, model.config.latent_channels)
     assert sum(len(symbols) for symbols, _ in first[1:]) == zeros.numel()
     symbols = Symbols(hyper=torch.zeros(2, 3, model.config.hyper_channels), latent=zeros)
     decoded = elsewhere.latents.reconstruct([symbols] * 2, 30)

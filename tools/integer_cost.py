@@ -19,8 +19,7 @@ import torch
 
 from vaecodec.codec import Codec
 from vaecodec.geometry import HYPER_STRIDE
-from vaecodec.model.latents import LatentCoder
-from vaecodec.model.symbols import SymbolCoder
+from vaecodec.model.latents import LatentQuantiser
 from vaecodec.pictures.reading import open_image
 from vaecodec.quality import level_of
 from vaecodec.train.loop import read_model
@@ -37,9 +36,12 @@ def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict
     model = codec.loaded()
     gaussian = gaussian_tables()
     gaussian.skip = 0
-    symbols = SymbolCoder(model.symbols.indices, gaussian)
-    plain = LatentCoder(
-        symbols.indices, model.means, model.latent_scale, gaussian, model.config.detail_channels
+    plain = LatentQuantiser(
+        model.symbols.indices,
+        model.means,
+        model.latent_scale,
+        gaussian,
+        model.config.detail_channels,
     )
     found = {}
     for quality in QUALITIES:
@@ -51,11 +53,8 @@ def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict
                 outcome = floats(torch.from_numpy(crop)[None], torch.tensor([level]), noise=False)
             latent = (*model.analyse(crop[None], level), level)
             bits = [
-                coder.bits(latents.quantise(*latent, error_bits).blocks[0])
-                for coder, latents, error_bits in (
-                    (symbols, plain, math.inf),
-                    (model.symbols, model.latents, None),
-                )
+                coder.bits(coder.quantise(*latent, error_bits))
+                for coder, error_bits in ((plain, math.inf), (model.latents, None))
             ]
             size = 8 * len(codec.encode(crop, quality, effort=0, lossless=False))
             totals += [float(outcome.bpp), *(value / (height * width) for value in (*bits, size))]

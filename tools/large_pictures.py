@@ -76,14 +76,14 @@ def cost_of_groups(codec: Codec, samples: np.ndarray) -> dict[str, float]:
         latents.append(own[0])
         hypers.append(own_hyper[0])
         coded = model.latents.quantise(own, own_hyper, level)
-        apart += len(model.symbols.encode(coded.blocks[0]))
+        apart += len(model.symbols.encode(coded.blocks()[0]))
     across = -(-columns // GROUP)
     whole, whole_hyper = (
         torch.cat([torch.cat(parts[i : i + across], 1) for i in range(0, len(parts), across)])
         for parts in (latents, hypers)
     )
     coded = model.latents.quantise(whole[None], whole_hyper[None], level)
-    together = len(model.symbols.encode(coded.blocks[0]))
+    together = len(model.symbols.encode(coded.blocks()[0]))
     return {"groups": len(latents), "bytes_apart": apart, "bytes_together": together}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -62,7 +63,16 @@ def each(
     jobs = min(usable_cores(), torch.get_num_threads(), parallel.THREADS_AT_MOST)
     if isinstance(items, Sized):
         jobs = max(1, min(jobs, -(-len(items) // size)))
-    return _results(items, steps, size, jobs, on_error)
+    return _results(items, steps, device, size, jobs, on_error)
+
+
+def _as_the_caller(device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    """For threads, where a GPU's current stream is another: the caller's, so that what follows there
+    waits for what they do."""
+    if device.type == "cpu":
+        return nullcontext
+    stream = torch.cuda.current_stream(device)
+    return lambda: torch.cuda.stream(stream)  # and its device
 
 
 def window_of(device: torch.device) -> int:
@@ -73,12 +83,16 @@ def window_of(device: torch.device) -> int:
 def _results(
     items: Iterable[Item],
     steps: Steps[Item, Read, Result],
+    device: torch.device,
     size: int,
     jobs: int,
     on_error: OnError,
 ) -> Iterator[Result | Failure]:
+    on_device = _as_the_caller(device)
+
     def work(window: list[Item | Failure]) -> list[Result | Failure]:
-        return _window(window, steps)
+        with on_device():
+            return _window(window, steps)
 
     # One after the other, each is done with before the next is there.
     in_turn = jobs == 1 and size == 1

@@ -22,7 +22,7 @@ from bitstream.errors import BadType, BadValue, VaeError
 from bitstream.recovery import salvage
 from vaecodec import bulk, decoding, encoding, figures
 from vaecodec.bulk import OnError, Steps
-from vaecodec.entropy_processes import EntropyProcesses
+from vaecodec.entropy_processes import MAX_PROCESSES, EntropyProcesses
 from vaecodec.geometry import Rectangle, whole_positions
 from vaecodec.model import registry
 from vaecodec.model.load import LoadedModel, load_model
@@ -64,13 +64,21 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         raise BadValue(f"there is no device {device!r}; use auto, cpu or cuda") from error
     if chosen.type not in ("cpu", "cuda"):
         raise BadValue(f"the device {device!r} is not supported; use auto, cpu or cuda")
-    if chosen.type == "cuda" and not torch.cuda.is_available():
+    if chosen.type == "cpu":
+        return chosen
+    if not torch.cuda.is_available():
         raise VaeError("device cuda was asked for, but PyTorch finds no CUDA device here")
-    return chosen
+    # Which of several is "cuda" is a setting of each thread: it is ours from now on.
+    index = torch.cuda.current_device() if chosen.index is None else chosen.index
+    if index >= torch.cuda.device_count():
+        raise VaeError(f"there is no device cuda:{index}, but {torch.cuda.device_count()} of them")
+    return torch.device("cuda", index)
 
 
-# OpenMP's threads do not survive a fork: a child that asked for them would wait for ever.
-os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+# OpenMP's threads do not survive a fork, where there is one: a child that asked for them would wait
+# for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class Codec:
@@ -79,9 +87,10 @@ class Codec:
     - `model`: a name as `vaecodec models` lists it, a size, a path to a `.safetensors` file, or None
       for the default; a size or None leaves the tune to `encode`.
     - `device`: "auto", "cpu", "cuda" or a torch device.
-    - `entropy_processes`: so many processes code symbols beside the networks, 0 (the default) to 256;
+    - `entropy_processes`: so many processes code symbols beside the networks, 0 (the default) to 61;
       with a GPU about as many as there are cores, on the CPU they gain nothing. A script that asks for
-      them needs its `if __name__ == "__main__":`, and 260 MB for each.
+      them needs its `if __name__ == "__main__":`, and 260 MB for each. In daemonic processes, such as a
+      DataLoader's workers, which cannot start others, there are none.
 
     Weights are loaded on first use. Raises UnknownModel, BadValue, BadType or VaeError.
 
@@ -97,7 +106,7 @@ class Codec:
         *,
         entropy_processes: int = 0,
     ) -> None:
-        check_whole("entropy_processes", entropy_processes, 0, 256)
+        check_whole("entropy_processes", entropy_processes, 0, MAX_PROCESSES)
         self.device = pick_device(device)
         self._processes = EntropyProcesses(entropy_processes) if entropy_processes else None
         self._name = model
@@ -121,7 +130,7 @@ class Codec:
             if entry.id not in self._loaded:
                 model = load_model(entry, self.device)
                 if self._processes is not None:
-                    model.coding = self._processes.of(entry)
+                    model.coding = self._processes.of(entry, model.symbols)
                 self._loaded[entry.id] = model
             model = self._loaded[entry.id]
             if restoring and model.restoring is None:
@@ -446,7 +455,11 @@ class Codec:
         """Keep the caller's autocast and inference mode out; what torch says of memory is
         MemoryError."""
         try:
-            with torch.inference_mode(False), torch.autocast(self.device.type, enabled=False):
+            with (
+                torch.inference_mode(False),
+                torch.autocast(self.device.type, enabled=False),
+                torch.autocast("cpu", enabled=False),  # symbols are decoded there
+            ):
                 yield
         except RuntimeError as error:
             # PyTorch has a type for memory of a GPU only.

@@ -8,6 +8,7 @@ what surrounds them (`vaecodec.model.load`). Transparency has streams of its own
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -133,19 +134,18 @@ def decode_latents(
     size = (len(files), wanted.height, wanted.width, channels)
     latent = torch.zeros(size, dtype=torch.float32, device=model.device)
     intact = {number: found for number, found in reaching.items() if number not in failed}
-    decoded = model.coding.decode_each(
-        _stream(file, number, group) for number, (group, _) in intact.items() for file in files
-    )
-    for number, (group, part) in intact.items():
-        try:
-            symbols = [_named(next(decoded), number) for _ in files]
-        except CorruptFile as error:
-            if not recover:
-                raise
-            failed[number] = error
-            continue
-        values = model.latents.reconstruct(symbols, header.level)
-        latent[:, *part.within(wanted).slices()] = values[:, *part.within(group).slices()]
+    streams = (_stream(file, number, group) for number, (group, _) in intact.items() for file in files)
+    with contextlib.closing(model.coding.decode_each(streams)) as decoded:
+        for number, (group, part) in intact.items():
+            try:
+                symbols = [_named(next(decoded), number) for _ in files]
+            except CorruptFile as error:
+                if not recover:
+                    raise
+                failed[number] = error
+                continue
+            values = model.latents.reconstruct(symbols, header.level)
+            latent[:, *part.within(wanted).slices()] = values[:, *part.within(group).slices()]
     _check_any_left(failed, header)
     return DecodedLatents(values=latent, failed=failed)
 

@@ -86,7 +86,7 @@ def _symbols(
     latent = torch.cat([found.group_latent for found in analysed])
     hyper = torch.cat([found.hyper for found in analysed])
     bits = thrift * model.latents.error_bits(level, latent.shape[-1])
-    blocks = model.latents.quantise(latent, hyper, level, bits).blocks
+    blocks = model.latents.quantise(latent, hyper, level, bits).blocks()
     if not effort:
         return blocks
     # What was damped is written as it was found to be sound.

@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from multiprocessing.sharedctypes import RawArray
+from multiprocessing.util import Finalize
 from typing import Any, TypeVar
 
 import numpy as np
@@ -43,6 +45,8 @@ _SLOT_BYTES = max(
 )
 #: Groups in hand per process.
 _AHEAD = 2
+#: Windows can wait for no more.
+MAX_PROCESSES = 61
 
 
 class EntropyProcesses:
@@ -57,12 +61,15 @@ class EntropyProcesses:
         self._lock = threading.Lock()
         self._pool: _Pool | None = None
 
-    def of(self, entry: ModelEntry) -> ProcessCoder:
-        """The coder of a model's groups."""
-        return ProcessCoder(self, entry)
+    def of(self, entry: ModelEntry, here: SymbolCoder) -> ProcessCoder:
+        """The coder of a model's groups. `here`: what codes them where no process can be started."""
+        return ProcessCoder(self, entry, here)
 
-    def pool(self) -> _Pool:
-        """Processes that are there: new ones after a fork, and after one has ended."""
+    def pool(self) -> _Pool | None:
+        """Processes that are there: new ones after a fork, and after one has ended; none in a daemonic
+        process."""
+        if current_process().daemon:
+            return None
         with self._lock:
             if self._pool is None or self._pool.ended or self._pool.owner != os.getpid():
                 self._pool = _Pool(self._count)
@@ -72,12 +79,14 @@ class EntropyProcesses:
 class ProcessCoder:
     """A `vaecodec.model.symbols.GroupCoder`. Raises Ended where the system ends a process."""
 
-    def __init__(self, processes: EntropyProcesses, entry: ModelEntry) -> None:
-        self._processes, self._entry = processes, entry
+    def __init__(self, processes: EntropyProcesses, entry: ModelEntry, here: SymbolCoder) -> None:
+        self._processes, self._entry, self._here = processes, entry, here
 
     def encode_each(self, groups: Iterable[Blocks]) -> Iterator[bytes]:
         """See `GroupCoder`."""
         pool = self._processes.pool()
+        if pool is None:
+            return self._here.encode_each(groups)
 
         def begin(blocks: Blocks, slot: int) -> Future[Any]:
             shared = _put(pool.slots[slot], blocks)
@@ -85,9 +94,11 @@ class ProcessCoder:
 
         return pool.each(groups, begin, lambda stream, _: stream)
 
-    def decode_each(self, streams: Iterable[Stream]) -> Iterator[Symbols | CorruptFile]:
+    def decode_each(self, streams: Iterable[Stream]) -> Generator[Symbols | CorruptFile]:
         """See `GroupCoder`."""
         pool = self._processes.pool()
+        if pool is None:
+            return self._here.decode_each(streams)
 
         def begin(stream: Stream, slot: int) -> Future[Any]:
             return pool.submit(_decode, self._entry, stream, slot)
@@ -104,13 +115,16 @@ class _Pool:
     def __init__(self, count: int) -> None:
         self.owner, self.ended = os.getpid(), False
         number = _AHEAD * count
-        self._share = max(1, number // 2)  # of one caller
+        self._share = number - 1  # of one caller: another can always begin
         memory = RawArray("B", number * _SLOT_BYTES)
         self.slots = _slots(memory)
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
         for slot in range(number):
             self._free.put(slot)
         self._executor = ProcessPoolExecutor(count, get_context("spawn"), _start, (memory,))
+        # A process that another has started waits for its own before the executor tells them to end,
+        # which it does through a queue that is closed at 10.
+        Finalize(None, _shut_down, (weakref.ref(self._executor),), exitpriority=100)
 
     def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Have one of the processes do it."""
@@ -121,7 +135,7 @@ class _Pool:
         items: Iterable[Item],
         begin: Callable[[Item, int], Future[Any]],
         end: Callable[[Any, int], Result],
-    ) -> Iterator[Result]:
+    ) -> Generator[Result]:
         """`end` of what is begun with every item, in their order; both are given a slot.
 
         Who holds one does not wait for another: else several callers might, for one another.
@@ -166,6 +180,11 @@ class _Pool:
             return None if held == self._share else self._free.get(block=not held)
         except queue.Empty:
             return None
+
+
+def _shut_down(executor: weakref.ref[ProcessPoolExecutor]) -> None:
+    if (left := executor()) is not None:
+        left.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -31,7 +32,7 @@ AHEAD = 2
 #: the networks' layers hold it for a sixth of the time.
 THREADS_AT_MOST = 6
 
-#: What is an item's own result where it goes wrong.
+#: What is an item's own result where it goes wrong; but see `Ended`.
 Failure = VaeError | MemoryError
 FAILURES = (VaeError, MemoryError)
 
@@ -44,8 +45,18 @@ def settled(work: Callable[[Item], Result], item: Item) -> Result | Failure:
     """What `work` returns, or what it raises that is of the item."""
     try:
         return work(item)
+    except Ended:  # is of all items
+        raise
     except FAILURES as error:
+        _let_go(error)
         return error
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Of what the functions held that an error has ended: it may be kept for long."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__
 
 
 def in_threads(

@@ -58,14 +58,29 @@ ERROR_BITS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Quantised:
-    """Groups as they are to be coded: symbols per item, and the latent that a decoder will have of them
-    (float32, N x rows x columns x M)."""
+    """Groups as they are to be coded.
 
-    blocks: list[Blocks]
+    `coded`: of every block its symbols (whole numbers, float32) and their scale indices (uint8), both
+    N x ... in order of coding; `latent`: what a decoder will have of them (float32, N x rows x columns
+    x M). All on the device.
+    """
+
+    coded: list[tuple[Tensor, Tensor]]
     latent: Tensor
 
+    def blocks(self) -> list[Blocks]:
+        """What `SymbolCoder` codes of each group."""
+        on_host = [
+            (symbols.to(torch.int32).flatten(1).cpu().numpy(), index.flatten(1).cpu().numpy())
+            for symbols, index in self.coded
+        ]
+        return [
+            [(symbols[item], index[item]) for symbols, index in on_host]
+            for item in range(len(self.latent))
+        ]
 
-class LatentCoder:
+
+class LatentQuantiser:
     """Rounds and restores batches of equally sized groups; every item has the same quality level.
 
     `scale`: float32, LEVELS x M, what a quantisation step is of a latent that means and synthesis read.
@@ -89,7 +104,9 @@ class LatentCoder:
         bits = np.stack([tables.symbol_bits(s, levels) for s in range(len(tables.supports))])
         saved = np.diff(bits, axis=1, prepend=bits[:, :1])
         self._saved_bits = torch.from_numpy(saved).to(device, torch.float32)
-        self._hyper_indices = indices.hyper_table.numpy()
+        bits[: tables.skip] = 0
+        self._bits = torch.from_numpy(bits).to(device, torch.float32)
+        self._hyper_indices = indices.hyper_table.to(device)
 
     def _round(self, residual: Tensor, index: Tensor, error_bits: float | Tensor) -> Tensor:
         """Residuals in steps to symbols: the nearest integer, or the next one toward zero where that
@@ -98,8 +115,7 @@ class LatentCoder:
         size = symbol.abs()
         # Bits that the squared error, in steps, would grow by.
         added = residual.abs().sub_(size).mul_(2).add_(1).mul_(error_bits)
-        entry = size.clamp_(max=_RATED_MAX).to(torch.int32).add_(index, alpha=_RATED_MAX + 1)
-        saved = self._saved_bits.view(-1).index_select(0, entry.view(-1)).view_as(added)
+        saved = _rated(self._saved_bits, size, index)
         symbol -= symbol.sign().mul_(saved > added)
         return symbol.mul_(index >= self._tables.skip)
 
@@ -108,6 +124,19 @@ class LatentCoder:
         none = torch.zeros(channels, dtype=torch.float32, device=self._device)
         latent = none[self._details :] + self._rounding.at(level)
         return with_details(latent, none[: self._details] + self._rounding.details)
+
+    def bits(self, quantised: Quantised) -> float:
+        """Ideal code length of all groups."""
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        beyond = []
+        for symbols, index in quantised.coded:
+            size = symbols.abs()
+            total += _rated(self._bits, size, index).sum(dtype=torch.float64)
+            larger = size > _RATED_MAX
+            beyond.append(torch.stack((symbols[larger], index[larger].to(symbols.dtype))))
+        symbols, index = torch.cat(beyond, dim=1).to(torch.int64)
+        total -= _rated(self._bits, symbols.abs(), index).sum(dtype=torch.float64)
+        return float(total) + self._tables.bits(symbols.cpu().numpy(), index.cpu().numpy())
 
     @torch.no_grad()
     def quantise(
@@ -121,12 +150,10 @@ class LatentCoder:
         best without search.
         """
         _, rows, columns, m = latent.shape
-        z_indices = self._hyper_indices[level]
-        coded = torch.from_numpy(z_indices >= self._tables.skip).to(hyper.device)
-        z = torch.nan_to_num(hyper).round().clamp(-_HYPER_MAX, _HYPER_MAX) * coded
-        z_symbols = z.to(torch.int32).cpu().numpy()
-        z_indices = np.tile(z_indices, z_symbols[0].size // len(z_indices))
-        blocks: list[Blocks] = [[(item.reshape(-1), z_indices)] for item in z_symbols]
+        index = self._hyper_indices[level].expand_as(hyper)
+        z = torch.nan_to_num(hyper).round().clamp(-_HYPER_MAX, _HYPER_MAX)
+        z = z * (index >= self._tables.skip)
+        coded = [(z, index)]
         y = torch.nan_to_num(latent).clamp(-_ENCODED_MAX, _ENCODED_MAX)
         bits = self.error_bits(level, m) if error_bits is None else error_bits
         bits = torch.as_tensor(bits, dtype=y.dtype, device=y.device).expand(1, rows, columns, m)
@@ -146,17 +173,15 @@ class LatentCoder:
             if step < STEPS - 1:
                 indices.see(symbols)
                 means.see(values[..., : (m - self._details) // 4])
-            written, under = symbols.to(torch.int32).cpu().numpy(), index.cpu().numpy()
-            for item, of_item in enumerate(blocks):
-                of_item.append((written[item].reshape(-1), under[item].reshape(-1)))
-        return Quantised(blocks=blocks, latent=decoded)
+            coded.append((symbols, index))
+        return Quantised(coded=coded, latent=decoded)
 
     @torch.no_grad()
     def reconstruct(self, groups: Sequence[Symbols], level: int) -> Tensor:
         """Latents of groups: float32, N x rows x columns x M."""
-        # Symbols take less time to a device than floats.
-        z = torch.stack([group.hyper.to(self._device) for group in groups]).float()
-        latent = torch.stack([group.latent.to(self._device) for group in groups]).float()
+        # Floats are made on the device: symbols may have fewer bytes.
+        z = _stacked([group.hyper for group in groups]).to(self._device).float()
+        latent = _stacked([group.latent for group in groups]).to(self._device).float()
         latent.mul_(self._scale[level])
         n, rows, columns, m = latent.shape
         predicted = (m - self._details) // 4
@@ -172,3 +197,14 @@ class LatentCoder:
 
     def _levels(self, count: int, level: int) -> Tensor:
         return torch.full((count,), level, device=self._device)
+
+
+def _rated(table: Tensor, size: Tensor, index: Tensor) -> Tensor:
+    """What `table` (S x _RATED_MAX + 1) has for sizes of symbols under scale indices."""
+    entry = size.clamp(max=_RATED_MAX).to(torch.int32).add_(index, alpha=_RATED_MAX + 1)
+    return table.view(-1).index_select(0, entry.view(-1)).view(size.shape)
+
+
+def _stacked(parts: list[Tensor]) -> Tensor:
+    """A batch; of one, without a copy."""
+    return parts[0][None] if len(parts) == 1 else torch.stack(parts)

@@ -18,7 +18,7 @@ from bitstream.errors import VaeError
 from vaecodec.geometry import HYPER_CELL, HYPER_STRIDE, LATENT_STRIDE
 from vaecodec.model.config import LEVELS, SCALES, ModelConfig
 from vaecodec.model.indices import IndexNetwork, layout
-from vaecodec.model.latents import LatentCoder
+from vaecodec.model.latents import LatentQuantiser
 from vaecodec.model.means import Means
 from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.registry import ModelEntry
@@ -63,8 +63,9 @@ class LoadedModel:
         self.curvature = _encoder_table(tensors, "curvature", config.latent_channels).to(device)
         self.ranges = _encoder_table(tensors, "ranges", config.latent_channels).to(device)
         self.distortion = _encoder_table(tensors, "distortion").to(device)
-        self.latents = LatentCoder(
-            IndexNetwork(config, _section(tensors, "index."), device),
+        on_host = device.type == "cpu"
+        self.latents = LatentQuantiser(
+            self.symbols.indices if on_host else _index_network(config, tensors, device),
             self.means,
             self.latent_scale,
             self.symbols.tables,
@@ -117,8 +118,7 @@ class LoadedModel:
 
 def symbol_coder(config: ModelConfig, tensors: dict[str, Tensor]) -> SymbolCoder:
     """The coder of a model's groups. Raises as `LoadedModel`."""
-    indices, tables = _section(tensors, "index."), _section(tensors, "entropy.")
-    _check_layout(config, indices)
+    tables = _section(tensors, "entropy.")
     found = Tables(
         supports=tables["supports"].numpy(),
         frequencies=tables["frequencies"].numpy(),
@@ -126,11 +126,20 @@ def symbol_coder(config: ModelConfig, tensors: dict[str, Tensor]) -> SymbolCoder
     )
     if len(found.supports) != SCALES:
         raise ValueError(f"{SCALES} frequency tables expected")
-    return SymbolCoder(IndexNetwork(config, indices, torch.device("cpu")), found)
+    return SymbolCoder(_index_network(config, tensors, torch.device("cpu")), found)
+
+
+def _index_network(
+    config: ModelConfig, tensors: dict[str, Tensor], device: torch.device
+) -> IndexNetwork:
+    indices = _section(tensors, "index.")
+    _check_layout(config, indices)
+    return IndexNetwork(config, indices, device)
 
 
 def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
     """Read a weights file. Raises VaeError if it is not one, or no longer the one of `entry`."""
+    _check_usable(device)
     with _telling(entry):
         config, tensors = _read(entry)
         # Whatever the caller's default dtype and mode, parameters are float32 and may have gradients;
@@ -159,11 +168,21 @@ def _read(entry: ModelEntry) -> tuple[ModelConfig, dict[str, Tensor]]:
     return ModelConfig(**config), load(data)
 
 
+def _check_usable(device: torch.device) -> None:
+    """Raises VaeError where PyTorch cannot use it now, as in a forked process a GPU."""
+    try:
+        torch.empty(0, device=device)
+    except RuntimeError as error:
+        raise VaeError(f"device {device} cannot be used ({str(error).splitlines()[0]})") from error
+
+
 @contextlib.contextmanager
 def _telling(entry: ModelEntry) -> Iterator[None]:
     """Name the file in what goes wrong with its contents."""
     try:
         yield
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(str(error).splitlines()[0]) from error
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise VaeError(f"not a vaecodec model ({error})").in_file(str(entry.path)) from error
 

@@ -14,8 +14,10 @@ from vaecodec.model.transforms import Trunk
 
 def multiplies_in_bfloat16(device: torch.device) -> bool:
     """Whether matrix products in bfloat16 are faster than in float32: on a CPU without instructions
-    for it they take ten times as long."""
-    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    for it they take ten times as long, and GPUs before Ampere have none."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.cpu._is_avx512_bf16_supported()
 
 
 def set_mixed_precision(network: nn.Module, enabled: bool) -> None:

@@ -102,7 +102,7 @@ def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift:
 
     best = model.latents.quantise(group.group_latent, group.hyper, level)
     error, gradient = measure(best.latent)
-    lowest = model.symbols.bits(best.blocks[0]) + bits_per_error * error
+    lowest = model.latents.bits(best) + bits_per_error * error
     caution = CAUTION[model.tune]
     curvature, damping = caution.at(level) * model.curvature[level], 1.0
     momentum = torch.zeros_like(gradient)
@@ -111,7 +111,7 @@ def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift:
         goal = (best.latent + momentum) / scale - gradient * scale / (2 * strength)
         tried = model.latents.quantise(goal, group.hyper, level, bits_per_error * strength)
         error, slope = measure(tried.latent, left > 0)
-        cost = model.symbols.bits(tried.blocks[0]) + bits_per_error * error
+        cost = model.latents.bits(tried) + bits_per_error * error
         change = tried.latent - best.latent
         if left:
             bend = (slope - gradient) * scale
@@ -123,7 +123,7 @@ def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift:
         else:
             damping *= caution.after_failure
             momentum.zero_()
-    return best.blocks[0]
+    return best.blocks()[0]
 
 
 def _secant(change: Tensor, bend: Tensor, stored: Tensor) -> Tensor:

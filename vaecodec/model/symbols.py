@@ -8,7 +8,7 @@ prior's four steps the values of phases 0..3, each in order of rows, columns, ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,7 +58,7 @@ class GroupCoder(Protocol):
     def encode_each(self, groups: Iterable[Blocks]) -> Iterator[bytes]:
         """The stream of every group, in their order."""
 
-    def decode_each(self, streams: Iterable[Stream]) -> Iterator[Symbols | CorruptFile]:
+    def decode_each(self, streams: Iterable[Stream]) -> Generator[Symbols | CorruptFile]:
         """The symbols of every stream, in their order, or what is wrong with it."""
 
 
@@ -78,10 +78,6 @@ class SymbolCoder:
         """See `GroupCoder`."""
         return map(self.encode, groups)
 
-    def bits(self, blocks: Blocks) -> float:
-        """Ideal code length of a group."""
-        return sum(self.tables.bits(*block) for block in blocks)
-
     def least_bytes(self, level: int, rows: int, columns: int) -> int:
         """What the stream of a group of `rows` x `columns` positions has at least: half of what the
         most probable hyper-latent takes."""
@@ -95,7 +91,7 @@ class SymbolCoder:
         decoder.finish()
         return symbols
 
-    def decode_each(self, streams: Iterable[Stream]) -> Iterator[Symbols | CorruptFile]:
+    def decode_each(self, streams: Iterable[Stream]) -> Generator[Symbols | CorruptFile]:
         """See `GroupCoder`."""
         for stream in streams:
             try:
@@ -110,7 +106,7 @@ class SymbolCoder:
         found = source.decode(np.tile(self._hyper_indices[level], cells[0] * cells[1]))
         hyper = torch.from_numpy(found.reshape(1, *cells, -1))
         indices = self.indices.start(hyper, level, rows, columns)
-        latent = torch.empty(1, rows, columns, self.indices.channels, dtype=torch.int32)
+        latent = torch.empty((1, rows, columns, self.indices.channels), dtype=torch.int32, device="cpu")
         for step in range(STEPS):
             index = indices.next()
             values = torch.from_numpy(source.decode(index.numpy().reshape(-1))).view(index.shape)

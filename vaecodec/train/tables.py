@@ -56,7 +56,7 @@ def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray], levels: Se
     for picture in pictures:
         for level in levels:
             latent, hyper = model.analyse(picture[None], level)
-            (blocks,) = model.latents.quantise(latent, hyper, level).blocks
+            (blocks,) = model.latents.quantise(latent, hyper, level).blocks()
             for symbols, indices in blocks:
                 for s in np.unique(indices):
                     values, support = symbols[indices == s], int(old.supports[s])
