@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from bitstream.chunks import (
     SIGNATURE,
+    START,
     VERSION,
     check_signature,
     chunk,
@@ -197,6 +198,19 @@ def parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int]]:
     if offset != len(payload):
         raise CorruptFile(f"the header chunk has {len(payload) - offset} bytes too many")
     return header, lengths
+
+
+def announced_pixels(start: bytes) -> int:
+    """The pixels of a picture as its file's first bytes (32 suffice) say, unchecked; 0 where they say
+    nothing of the kind."""
+    try:
+        check_signature(start)
+        _, offset = read_varint(start, START + 1, "the length of the first chunk")
+        width, offset = read_varint(start, offset, "the width")
+        height, _ = read_varint(start, offset, "the height")
+    except VaeError:
+        return 0
+    return width * height
 
 
 def _field(payload: bytes, offset: int, what: str) -> tuple[int, int]:

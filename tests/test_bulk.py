@@ -8,6 +8,7 @@ import tarfile
 import threading
 import weakref
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import torch
 from PIL import Image, ImageSequence
 
 import vaecodec
-from vaecodec import Codec, bulk, parallel
+from bitstream import container
+from vaecodec import Codec, bulk, parallel, sources
+from vaecodec.pictures import reading
 
 
 @pytest.fixture(params=["pictures alone", "in batches"])
@@ -138,6 +141,57 @@ def test_a_batch_that_fails_as_a_whole(
     first, second, third = codec.decode_batch([files[0], bad, files[1]], on_error="return")
     assert first.size == third.size == (64, 64)
     assert isinstance(second, vaecodec.CorruptFile)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "most", "expected"),
+    [
+        ([1, 1, 1, 1, 1], 2, [2, 2, 1]),
+        ([1, 1, 1], 1, [1, 1, 1]),
+        ([bulk.WINDOW_PIXELS - 1, 1, 1, 0], 9, [2, 2]),
+        ([10 * bulk.WINDOW_PIXELS, 1, 10 * bulk.WINDOW_PIXELS], 9, [1, 1, 1]),
+        ([], 3, []),
+    ],
+)
+def test_windows(pixels: list[int], most: int, expected: list[int]) -> None:
+    """So many items, or so many pixels."""
+    found = list(bulk.windows(pixels, lambda size: size, most))
+    assert [len(window) for window in found] == expected
+    assert list(chain(*found)) == pixels
+
+
+def test_a_window_is_not_held_back() -> None:
+    waiting = bulk.windows(iter([1, 2, *()]), lambda size: size, 1)
+    assert next(waiting) == [1]
+
+    def failing() -> Iterator[int]:
+        yield from (1, 2, 3)
+        raise ZeroDivisionError
+
+    windows = bulk.windows(failing(), lambda size: size, 2)
+    assert next(windows) == [1, 2]  # although the next item would do for another
+    assert next(windows) == [3]
+    with pytest.raises(ZeroDivisionError):
+        next(windows)
+
+
+def test_pixels_announced(photo: np.ndarray, tmp_path: Path) -> None:
+    """By the first bytes of files, and by what was taken; nothing by what is broken or not there."""
+    file, picture = tmp_path / "a.vae", tmp_path / "a.png"
+    file.write_bytes(vaecodec.encode(photo[:40, :250], 40))
+    Image.fromarray(photo[:40, :250]).save(picture)
+    taken = reading.taken(photo[:40, :200])
+    assert sources.announced_pixels(file) == sources.announced_pixels(file.read_bytes()) == 10000
+    assert reading.announced_pixels(picture) == reading.announced_pixels(str(picture)) == 10000
+    assert reading.announced_pixels(picture.read_bytes()) == 10000
+    assert reading.announced_pixels(taken) == 8000
+    for found in (tmp_path / "none", tmp_path, "\0", b"", b"nothing", file.read_bytes()[:9]):
+        assert sources.announced_pixels(found) == 0
+        assert reading.announced_pixels(found) == 0
+    wide = container.Header(
+        width=2**31 - 1, height=2**31 - 1, colour=1, depth=8, model_id=bytes(4), level=0
+    )
+    assert container.announced_pixels(container.pack(wide, [b""])[:32]) == (2**31 - 1) ** 2
 
 
 def test_errors_that_are_kept_hold_nothing() -> None:

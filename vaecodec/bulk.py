@@ -23,8 +23,10 @@ Result = TypeVar("Result")
 
 OnError = Literal["raise", "return"]
 
-#: Items that are read before they are sorted into batches, where batches pay.
+#: Items that are read before they are sorted into batches, where batches pay: so many, or of so many
+#: pixels.
 WINDOW = 32
+WINDOW_PIXELS = 2**25
 #: Pixels that pass through the networks at once; bounds the memory of a batch.
 BATCH_PIXELS = 2**23
 
@@ -35,12 +37,14 @@ class Steps(Generic[Item, Read, Result]):
 
     - `take`: the item, in the caller's thread as it is taken, to one that does not change any more:
       files and pictures of one source often share a position or a buffer;
+    - `pixels`: of an item taken, about, at little cost;
     - `read`: the item to what passes through the networks;
     - `shape`: what is equal in items that can do so together, height and width first;
     - `work`: those of one shape to their results.
     """
 
     take: Callable[[Item], Item]
+    pixels: Callable[[Item], int]
     read: Callable[[Item], Read]
     shape: Callable[[Read], tuple[Any, ...]]
     work: Callable[[Sequence[Read]], Sequence[Result]]
@@ -62,7 +66,7 @@ def each(
     size = window_of(device)
     jobs = min(usable_cores(), torch.get_num_threads(), parallel.THREADS_AT_MOST)
     if isinstance(items, Sized):
-        jobs = max(1, min(jobs, -(-len(items) // size)))
+        jobs = max(1, min(jobs, len(items)))
     return _results(items, steps, device, size, jobs, on_error)
 
 
@@ -76,8 +80,40 @@ def _as_the_caller(device: torch.device) -> Callable[[], AbstractContextManager[
 
 
 def window_of(device: torch.device) -> int:
-    """Items that are sorted into batches at a time."""
+    """Items that are sorted into batches at a time, at most."""
     return 1 if device.type == "cpu" else WINDOW
+
+
+def windows(items: Iterable[Item], pixels: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
+    """Lists of as many items as go through the networks side by side: at most `most` and, unless it is
+    one, WINDOW_PIXELS. The last one has what is left, also where `items` then raises an error."""
+    window: list[Item] = []
+    left = WINDOW_PIXELS
+    rest = iter(items)
+    while True:
+        try:
+            item = next(rest)
+        except StopIteration:
+            break
+        except Exception:  # of the caller
+            if window:
+                yield window
+            raise
+        size = pixels(item) if most > 1 else 0
+        if window and size > left:
+            yield window
+            window, left = [], WINDOW_PIXELS
+        window.append(item)
+        left -= size
+        if len(window) == most:
+            yield window
+            window, left = [], WINDOW_PIXELS
+    if window:
+        yield window
+
+
+def _pixels_of(steps: Steps[Item, Read, Result]) -> Callable[[Item | Failure], int]:
+    return lambda item: 0 if isinstance(item, FAILURES) else steps.pixels(item)
 
 
 def _results(
@@ -97,7 +133,9 @@ def _results(
     # One after the other, each is done with before the next is there.
     in_turn = jobs == 1 and size == 1
     taken = items if in_turn else (settled(steps.take, item) for item in items)
-    for _, results in parallel.in_threads(_chunks(taken, size), work, jobs, in_order=True):
+    for _, results in parallel.in_threads(
+        windows(taken, _pixels_of(steps), size), work, jobs, in_order=True
+    ):
         if isinstance(results, FAILURES):
             raise results
         for result in results:
@@ -152,24 +190,5 @@ def _batches(shapes: dict[int, tuple[Any, ...]]) -> Iterator[list[int]]:
     for i, shape in shapes.items():
         by_shape.setdefault(shape, []).append(i)
     for shape, numbers in by_shape.items():
-        yield from _chunks(numbers, max(1, BATCH_PIXELS // (shape[0] * shape[1])))
-
-
-def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` items; the last one has what is left, also where `items` then raises an error."""
-    chunk: list[Item] = []
-    rest = iter(items)
-    while True:
-        try:
-            chunk.append(next(rest))
-        except StopIteration:
-            break
-        except Exception:  # of the caller
-            if chunk:
-                yield chunk
-            raise
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+        most = max(1, BATCH_PIXELS // (shape[0] * shape[1]))
+        yield from (numbers[start : start + most] for start in range(0, len(numbers), most))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,8 +22,13 @@ from vaecodec.cli.convert import (
     with_manner,
 )
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
+from vaecodec.parallel import FAILURES, Failure, settled
 from vaecodec.quality import AUTO, NEVER_JPEG, Degradation, Restoration
 from vaecodec.targets import check_target
+
+if TYPE_CHECKING:
+    from vaecodec.codec import Codec
+    from vaecodec.pictures.reading import Picture
 
 
 def _above_zero(_: object, option: click.Parameter, value: float | None) -> float | None:
@@ -171,19 +178,54 @@ class _Compress:
     device: str
     entropy_processes: int
 
-    def __call__(self, pair: Pair) -> Converted:
-        from vaecodec.codec import kept_codec
-        from vaecodec.pictures.degradation import to_undo
-        from vaecodec.pictures.reading import read_picture, set_limit_of_pillow
+    def pixels(self, pair: Pair) -> int:
+        from vaecodec.pictures.reading import announced_pixels, set_limit_of_pillow
 
         set_limit_of_pillow()
-        source, _ = pair
+        return announced_pixels(pair[0])
+
+    def several(self, pairs: list[Pair]) -> list[Converted | Failure]:
+        from vaecodec.pictures.reading import set_limit_of_pillow
+
+        set_limit_of_pillow()
+        read = [settled(self._read, source) for source, _ in pairs]
+        files = iter(self._encoded([found for found in read if isinstance(found, _Read)]))
+        return [
+            _converted(source, found, next(files)) if isinstance(found, _Read) else found
+            for (source, _), found in zip(pairs, read, strict=True)
+        ]
+
+    def _read(self, source: Path) -> _Read:
+        from vaecodec.pictures.degradation import to_undo
+        from vaecodec.pictures.reading import read_picture
+
         picture = read_picture(source_of(source))
-        lost = ", ".join(picture.notices)
         wished = Restoration(denoise=self.denoise, deblock=self.deblock)
         undone = to_undo(picture, wished) or Degradation()
-        data = kept_codec(self.model, self.device, self.entropy_processes).encode(
-            picture,
+        return _Read(picture=picture, undone=undone, found=tuple(_found(wished, undone)))
+
+    def _encoded(self, given: list[_Read]) -> list[bytes | Failure]:
+        """The file of each; together where nothing is asked for that each has its own of."""
+        from vaecodec.codec import kept_codec
+
+        codec = kept_codec(self.model, self.device, self.entropy_processes)
+        own = (self.denoise, self.deblock, *self.targets.values())
+        if len(given) == 1 or any(wish is not None for wish in own):
+            return [settled(partial(self._alone, codec), each) for each in given]
+        return codec.encode_batch(
+            [each.picture for each in given],
+            self.quality,
+            effort=self.effort,
+            tune=self.tune,
+            lossless=self.lossless,
+            strip=self.strip,
+            on_error="return",
+        )
+
+    def _alone(self, codec: Codec, given: _Read) -> bytes:
+        undone = given.undone
+        return codec.encode(
+            given.picture,
             self.quality,
             effort=self.effort,
             tune=self.tune,
@@ -193,10 +235,25 @@ class _Compress:
             deblock=undone.jpeg if undone.jpeg < NEVER_JPEG else None,
             **self.targets,
         )
-        notices = [f"{source}: not kept in the .vae file: {lost}"] if lost else []
-        notices += [f"{source}: {found}" for found in _found(wished, undone)]
-        height, width, _ = picture.samples.shape
-        return Converted(data=data, pixels=height * width, notices=tuple(notices))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """A picture, what is to be undone of it, and in words, what was found of that."""
+
+    picture: Picture
+    undone: Degradation
+    found: tuple[str, ...]
+
+
+def _converted(source: Path, read: _Read, file: bytes | Failure) -> Converted | Failure:
+    if isinstance(file, FAILURES):
+        return file
+    lost = ", ".join(read.picture.notices)
+    notices = [f"{source}: not kept in the .vae file: {lost}"] if lost else []
+    notices += [f"{source}: {found}" for found in read.found]
+    height, width, _ = read.picture.samples.shape
+    return Converted(data=file, pixels=height * width, notices=tuple(notices))
 
 
 def _found(wished: Restoration, undone: Degradation) -> Iterator[str]:

@@ -9,8 +9,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -49,6 +50,21 @@ class Converted:
 
 Pair = tuple[Path, Path]
 
+
+class Work(Protocol):
+    """What is done with files, in whatever process."""
+
+    @property
+    def device(self) -> str:
+        """Of the networks."""
+
+    def pixels(self, pair: Pair) -> int:
+        """Of a picture, about, at little cost."""
+
+    def several(self, pairs: list[Pair]) -> list[Converted | parallel.Failure]:
+        """What comes of each, or what goes wrong with it."""
+
+
 #: With fewer files, processes take longer to start than they save.
 _FILES_FOR_PROCESSES = 64
 
@@ -82,9 +98,8 @@ def entropy_processes(device: str, files: int, manner: Manner) -> int:
     return usable_cores() if gpu and threads and files >= _FILES_FOR_PROCESSES else 0
 
 
-def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Manner) -> int:
-    """Write `work(pair)`, of a source and a target, to the target, for every pair. Exit code 0 only if
-    all succeeded.
+def convert(pairs: Sequence[Pair], work: Work, manner: Manner) -> int:
+    """Write what comes of every source to its target. Exit code 0 only if all succeeded.
 
     Existing outputs are found before any work is done on them. Where two have one output, it is the
     first's that succeeds.
@@ -137,25 +152,31 @@ class _Conversion:
         self._manner, self._outcomes, self._bar = manner, outcomes, bar
         self._total, self._left, self._taken = len(pairs), list(pairs), taken
 
-    def run(self, work: Callable[[Pair], Converted]) -> None:
+    def run(self, work: Work) -> None:
         while firsts := self._one_of_each_output():
             try:
-                for pair, result in self._each(firsts, work):
-                    self._finish(pair, result)
+                for some, results in self._each(firsts, work):
+                    together = repeat(results) if isinstance(results, parallel.FAILURES) else results
+                    for pair, result in zip(some, together, strict=False):
+                        self._finish(pair, result)
             except parallel.Ended as error:
                 self._give_up(error)
 
     def _each(
-        self, pairs: Sequence[Pair], work: Callable[[Pair], Converted]
-    ) -> Iterator[tuple[Pair, Converted | parallel.Failure]]:
+        self, pairs: Sequence[Pair], work: Work
+    ) -> Iterator[tuple[list[Pair], list[Converted | parallel.Failure] | parallel.Failure]]:
         """Threads start at once and share the weights. Many would wait for one another, and processes
         cannot read our standard input."""
+        from vaecodec.bulk import window_of, windows
+        from vaecodec.codec import pick_device
+
+        some = windows(self._checked(pairs), work.pixels, window_of(pick_device(work.device)))
         jobs = self._manner.jobs or min(usable_cores(), parallel.THREADS_AT_MOST)
         jobs = min(jobs, len(pairs))
         streams = any(STANDARD_STREAM in pair for pair in pairs)
         if jobs <= parallel.THREADS_AT_MOST or streams:
-            return parallel.in_threads(self._checked(pairs), work, jobs)
-        return parallel.in_processes(self._checked(pairs), work, jobs)
+            return parallel.in_threads(some, work.several, jobs)
+        return parallel.in_processes(some, work.several, jobs)
 
     def _one_of_each_output(self) -> list[Pair]:
         """Of those that are left, the first for each output."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +20,13 @@ from vaecodec.cli.convert import (
 )
 from vaecodec.cli.saving import file_bytes, format_of
 from vaecodec.files import expand, output_paths, source_of
+from vaecodec.parallel import FAILURES, Failure, settled
 from vaecodec.quality import LOSSY_QUALITY
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from vaecodec.codec import Codec
 
 #: Argument of --scale -> samples averaged into one, along each axis.
 SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
@@ -113,17 +122,36 @@ class _Decompress:
     entropy_processes: int
     quality: int | None
 
-    def __call__(self, pair: Pair) -> Converted:
+    def pixels(self, pair: Pair) -> int:
+        from vaecodec.sources import announced_pixels
+
+        return announced_pixels(pair[0])
+
+    def several(self, pairs: list[Pair]) -> list[Converted | Failure]:
         from vaecodec.codec import kept_codec
 
-        source, target = pair
-        image = kept_codec(self.model, self.device, self.entropy_processes).decode(
+        codec = kept_codec(self.model, self.device, self.entropy_processes)
+        if len(pairs) > 1 and not self.recover and self.box is None and self.reduce == 1:
+            sources = [source_of(source) for source, _ in pairs]
+            images = codec.decode_batch(sources, max_pixels=self.max_pixels, on_error="return")
+        else:
+            images = [settled(partial(self._image, codec), source) for source, _ in pairs]
+        return [
+            image if isinstance(image, FAILURES) else settled(partial(self._converted, image), pair)
+            for pair, image in zip(pairs, images, strict=True)
+        ]
+
+    def _image(self, codec: Codec, source: Path) -> Image.Image:
+        return codec.decode(
             source_of(source),
             max_pixels=self.max_pixels,
             box=self.box,
             reduce=self.reduce,
             recover=self.recover,
         )
+
+    def _converted(self, image: Image.Image, pair: Pair) -> Converted:
+        source, target = pair
         notices = []
         if "trailing_bytes" in image.info:
             trailing = image.info["trailing_bytes"]

@@ -173,6 +173,18 @@ def taken(image: ImageLike) -> ImageLike:
     return replace(picture, samples=picture.samples.copy(), alpha=copied)
 
 
+def announced_pixels(image: ImageLike) -> int:
+    """The pixels of what `taken` gave, for files as their first bytes say; 0 where they do not."""
+    if isinstance(image, Picture):
+        return image.samples.shape[0] * image.samples.shape[1]
+    try:
+        source = io.BytesIO(image) if isinstance(image, bytes) else os.fsdecode(cast(str, image))
+        with Image.open(source, formats=formats()) as file:
+            return file.width * file.height
+    except Exception:  # plugins raise anything; it is reported where the file is read
+        return 0
+
+
 def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
     """`unread`: what the file holds besides that Pillow does not tell of."""
     _check_size(*image.size)
