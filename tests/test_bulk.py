@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import tarfile
 import threading
 import weakref
@@ -27,7 +28,7 @@ from vaecodec.pictures import reading
 def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Codec:
     """As on the CPU, and as on a GPU."""
     if request.param == "in batches":
-        monkeypatch.setattr(bulk, "window_of", lambda _: 3)
+        monkeypatch.setattr(bulk, "window_of", lambda *_: 3)
     monkeypatch.setattr(bulk, "usable_cores", lambda: 2)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     return Codec()
@@ -58,7 +59,7 @@ def test_pictures_of_as_many_positions_go_together(
     photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever their sizes in pixels, on a GPU; with the results that each has alone."""
-    monkeypatch.setattr(bulk, "window_of", lambda _: 8)
+    monkeypatch.setattr(bulk, "window_of", lambda *_: 8)
     codec = Codec(device="cpu")
     sizes = [(64, 80), (49, 66), (64, 65), (63, 80), (64, 81)]
     pictures = [np.ascontiguousarray(photo[:height, :width]) for height, width in sizes]
@@ -160,19 +161,31 @@ def test_windows(pixels: list[int], most: int, expected: list[int]) -> None:
     assert list(chain(*found)) == pixels
 
 
-def test_a_window_is_not_held_back() -> None:
-    waiting = bulk.windows(iter([1, 2, *()]), lambda size: size, 1)
-    assert next(waiting) == [1]
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_window_is_not_held_back(most: int) -> None:
+    """By an item that is not its own; and what came before an error is not lost."""
+    taken: list[int] = []
 
     def failing() -> Iterator[int]:
-        yield from (1, 2, 3)
+        for item in (1, 2, 3):
+            taken.append(item)
+            yield item
         raise ZeroDivisionError
 
-    windows = bulk.windows(failing(), lambda size: size, 2)
-    assert next(windows) == [1, 2]  # although the next item would do for another
-    assert next(windows) == [3]
+    windows = bulk.windows(failing(), lambda size: size, most)
+    assert next(windows) == taken == [1, 2][:most]
+    rest = [next(windows)] if most == 2 else [next(windows), next(windows)]
+    assert list(chain(*rest)) == [2, 3][most - 1 :]
     with pytest.raises(ZeroDivisionError):
         next(windows)
+
+
+def test_items_of_a_window_on_a_gpu() -> None:
+    """Every thread has some, and batches are not too small."""
+    cuda = torch.device("cuda")
+    for count, expected in ((None, 32), (1000, 32), (100, 17), (49, 9), (48, 8), (9, 8), (1, 8)):
+        assert bulk.window_of(cuda, count, 6) == expected
+    assert bulk.window_of(torch.device("cpu"), 1000, 6) == 1
 
 
 def test_pixels_announced(photo: np.ndarray, tmp_path: Path) -> None:
@@ -185,7 +198,9 @@ def test_pixels_announced(photo: np.ndarray, tmp_path: Path) -> None:
     assert reading.announced_pixels(picture) == reading.announced_pixels(str(picture)) == 10000
     assert reading.announced_pixels(picture.read_bytes()) == 10000
     assert reading.announced_pixels(taken) == 8000
-    for found in (tmp_path / "none", tmp_path, "\0", b"", b"nothing", file.read_bytes()[:9]):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)  # what is read of it is gone: it is not even opened, which would wait
+    for found in (pipe, tmp_path, "none", "\0", b"", b"nothing", file.read_bytes()[:9]):
         assert sources.announced_pixels(found) == 0
         assert reading.announced_pixels(found) == 0
     wide = container.Header(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+import errno
 import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,11 +21,16 @@ import torch
 
 import vaecodec
 from bitstream import container
+from vaecodec import entropy_processes
 from vaecodec.cli import convert
-from vaecodec.cli.convert import Manner
-from vaecodec.codec import Codec
+from vaecodec.cli.convert import Converted, Pair, Work
+from vaecodec.codec import Codec, kept_codec
+from vaecodec.model import registry
 from vaecodec.model.symbols import Blocks, Stream
 from vaecodec.parallel import Ended
+
+if TYPE_CHECKING:
+    from conftest import Run
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +116,19 @@ def test_callers_do_not_wait_for_one_another(codec: Codec, beside: Codec, wide: 
     expected = model.symbols.decode(groups[0]).latent
     coding = beside.loaded().coding
 
-    def work(_: int) -> list[torch.Tensor]:
-        return [symbols.latent for symbols in coding.decode_each(groups)]
+    done: list[bool] = []
 
-    with ThreadPoolExecutor(6) as threads:
-        for found in threads.map(work, range(12)):
-            assert len(found) == 5 and all(torch.equal(each, expected) for each in found)
+    def check() -> None:
+        for _ in range(2):
+            found = [symbols.latent for symbols in coding.decode_each(groups)]
+            done.append(len(found) == 5 and all(torch.equal(each, expected) for each in found))
+
+    threads = [threading.Thread(target=check, daemon=True) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert done == [True] * 12
 
 
 def test_what_nobody_takes_makes_room(beside: Codec, codec: Codec, wide: np.ndarray) -> None:
@@ -186,21 +200,76 @@ def test_counts_that_are_none(count: object) -> None:
         Codec(device="cpu", entropy_processes=count)  # type: ignore[arg-type]
 
 
-def test_when_the_command_line_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a GPU, many files, and threads."""
-    manner = Manner(
-        force=False,
-        resume=False,
-        quiet=False,
-        as_json=False,
-        report=None,
-        keep_times=False,
-        jobs=None,
-    )
-    assert convert.entropy_processes("cpu", 1000, manner) == 0
-    monkeypatch.setattr(vaecodec.codec, "pick_device", lambda _: torch.device("cuda"))
-    monkeypatch.setattr(convert, "usable_cores", lambda: 5)
-    assert convert.entropy_processes("auto", 64, manner) == 5
-    assert convert.entropy_processes("auto", 63, manner) == 0
-    assert convert.entropy_processes("auto", 64, dataclasses.replace(manner, jobs=6)) == 5
-    assert convert.entropy_processes("auto", 64, dataclasses.replace(manner, jobs=7)) == 0
+@pytest.mark.parametrize(
+    ("device", "cores", "files", "options", "expected"),
+    [
+        ("cuda", 5, 64, (), 5),
+        ("cuda", 96, 64, (), entropy_processes.MAX_PROCESSES),
+        ("cuda", 5, 63, (), 0),
+        ("cuda", 5, 64, ("--jobs", "6"), 5),
+        ("cuda", 5, 64, ("--jobs", "1"), 0),
+        ("cpu", 5, 64, (), 0),
+    ],
+)
+def test_when_the_command_line_has_them(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    device: str,
+    cores: int,
+    files: int,
+    options: tuple[str, ...],
+    expected: int,
+) -> None:
+    """With a GPU, for many files that are left to do, in threads."""
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    Path("out").mkdir()
+    for number in range(files + 3):
+        Path(f"in/{number:02}.png").touch()
+    for number in range(3):
+        Path(f"out/{number:02}.vae").touch()
+    given: set[int] = set()
+
+    def several(work: Work, pairs: list[Pair]) -> list[Converted]:
+        given.add(work.entropy_processes)
+        return [Converted(data=b"", pixels=1) for _ in pairs]
+
+    monkeypatch.setattr(vaecodec.codec, "pick_device", lambda _: torch.device(device))
+    monkeypatch.setattr(convert, "usable_cores", lambda: cores)
+    monkeypatch.setattr("vaecodec.cli.compress._Compress.several", several)
+    assert run("compress", "in", "-o", "out", "--resume", *options)[0] == 0
+    assert given == {expected}
+
+
+def test_no_room_for_them(monkeypatch: pytest.MonkeyPatch, codec: Codec, wide: np.ndarray) -> None:
+    """What cannot be shared is done here; what ends before it begins is said."""
+    own = Codec(device="cpu", entropy_processes=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(entropy_processes, "RawArray", _no_room)
+        data = own.encode(wide[:64, :64], 60)
+    assert data == codec.encode(wide[:64, :64], 60)
+    other = Codec(device="cpu", entropy_processes=1)
+    monkeypatch.setattr(entropy_processes._Pool, "submit", _no_room)
+    with pytest.raises(Ended, match=r"no entropy coding process can be started \(No space left"):
+        other.decode_batch([data], on_error="return")
+
+
+def _no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_threads_share_one_codec() -> None:
+    """However soon they ask for it."""
+    barrier, found = threading.Barrier(6), []
+
+    def ask() -> None:
+        barrier.wait()
+        found.append(kept_codec(registry.find(None, "psnr").name, "cpu", 1))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(each) for each in found}) == 1

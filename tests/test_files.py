@@ -481,8 +481,11 @@ def test_batches(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, phot
     monkeypatch.setattr("vaecodec.codec.encoding.encode", encoded)
     monkeypatch.setattr("vaecodec.codec.decoding.decode", decoded)
     assert run("compress", "in", "-o", "alone", "--no-lossless")[0] == 1
-    monkeypatch.setattr(bulk, "window_of", lambda _: 8)
-    assert together == [1] * 6
+    monkeypatch.setattr(bulk, "window_of", lambda *_: 8)
+    # One job is one at a time.
+    assert run("compress", "in", "-o", "one", "--no-lossless", "-j", "1")[0] == 1
+    assert run("compress", "in", "-o", "searched", "--no-lossless", "--effort", "1")[0] == 1
+    assert together == [1] * 18
     together.clear()
     code, _, err = run("compress", "in", "-o", "small", "--no-lossless")
     assert (code, sum(together), max(together)) == (1, 6, 3)
@@ -524,6 +527,16 @@ def test_one_output_of_several_jobs(
 
 def _die(_: object) -> None:
     os._exit(9)
+
+
+def _unheard(_: object) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_processes_do_not_hear_interrupts() -> None:
+    """From their start on: who started them is interrupted as well."""
+    assert dict(parallel.in_processes([1, 2], _unheard, 2)) == {1: True, 2: True}
+    assert not _unheard(None)
 
 
 def test_processes_that_are_ended_from_outside(

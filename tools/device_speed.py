@@ -25,6 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec, pick_device
 from vaecodec.cores import usable_cores
+from vaecodec.entropy_processes import MAX_PROCESSES
 from vaecodec.files import write_whole
 
 #: Passes of which the fastest counts, after one that does not.
@@ -88,7 +89,7 @@ def main() -> None:
     device = pick_device(arguments.device)
     processes = arguments.entropy_processes
     if processes is None:
-        processes = usable_cores() if device.type == "cuda" else 0
+        processes = min(usable_cores(), MAX_PROCESSES) if device.type == "cuda" else 0
     codec = Codec(None, device, entropy_processes=processes)
     images = pictures(arguments.count, width, height, device)
     files = codec.encode_batch(images)

@@ -24,9 +24,10 @@ Result = TypeVar("Result")
 OnError = Literal["raise", "return"]
 
 #: Items that are read before they are sorted into batches, where batches pay: so many, or of so many
-#: pixels.
+#: pixels; fewer where every thread is to have some, but not too few for a batch.
 WINDOW = 32
 WINDOW_PIXELS = 2**25
+LEAST_WINDOW = 8
 #: Pixels that pass through the networks at once; bounds the memory of a batch.
 BATCH_PIXELS = 2**23
 
@@ -63,10 +64,11 @@ def each(
     """
     if on_error not in ("raise", "return"):
         raise BadValue(f'on_error must be "raise" or "return", not {on_error!r}')
-    size = window_of(device)
     jobs = min(usable_cores(), torch.get_num_threads(), parallel.THREADS_AT_MOST)
-    if isinstance(items, Sized):
-        jobs = max(1, min(jobs, len(items)))
+    count = len(items) if isinstance(items, Sized) else None
+    size = window_of(device, count, jobs)
+    if count is not None:
+        jobs = max(1, min(jobs, -(-count // size)))
     return _results(items, steps, device, size, jobs, on_error)
 
 
@@ -79,9 +81,12 @@ def _as_the_caller(device: torch.device) -> Callable[[], AbstractContextManager[
     return lambda: torch.cuda.stream(stream)  # and its device
 
 
-def window_of(device: torch.device) -> int:
-    """Items that are sorted into batches at a time, at most."""
-    return 1 if device.type == "cpu" else WINDOW
+def window_of(device: torch.device, count: int | None, jobs: int) -> int:
+    """Of `count` items, or of no known number, how many are sorted into batches at a time, at most, in
+    `jobs` threads."""
+    if device.type == "cpu":
+        return 1
+    return WINDOW if count is None else min(WINDOW, max(LEAST_WINDOW, -(-count // jobs)))
 
 
 def windows(items: Iterable[Item], pixels: Callable[[Item], int], most: int) -> Iterator[list[Item]]:

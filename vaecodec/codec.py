@@ -64,15 +64,11 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         raise BadValue(f"there is no device {device!r}; use auto, cpu or cuda") from error
     if chosen.type not in ("cpu", "cuda"):
         raise BadValue(f"the device {device!r} is not supported; use auto, cpu or cuda")
-    if chosen.type == "cpu":
-        return chosen
-    if not torch.cuda.is_available():
+    if chosen.type == "cuda" and not torch.cuda.is_available():
         raise VaeError("device cuda was asked for, but PyTorch finds no CUDA device here")
-    # Which of several is "cuda" is a setting of each thread: it is ours from now on.
-    index = torch.cuda.current_device() if chosen.index is None else chosen.index
-    if index >= torch.cuda.device_count():
-        raise VaeError(f"there is no device cuda:{index}, but {torch.cuda.device_count()} of them")
-    return torch.device("cuda", index)
+    if (chosen.index or 0) >= max(1, torch.cuda.device_count()):
+        raise VaeError(f"there is no device {chosen}, but {torch.cuda.device_count()} of them")
+    return chosen
 
 
 # OpenMP's threads do not survive a fork, where there is one: a child that asked for them would wait
@@ -501,9 +497,17 @@ class Codec:
         return [finishing.as_tensor(picture.samples, picture.alpha) for picture in decoded]
 
 
-@functools.lru_cache(maxsize=4)
 def kept_codec(model: str | None, device: str | None, entropy_processes: int = 0) -> Codec:
-    """One for all calls with these arguments."""
+    """One for all calls with these arguments, from whatever thread."""
+    with _keeping:
+        return _kept_codec(model, device, entropy_processes)
+
+
+_keeping = threading.Lock()
+
+
+@functools.lru_cache(maxsize=4)
+def _kept_codec(model: str | None, device: str | None, entropy_processes: int) -> Codec:
     return Codec(model, device, entropy_processes=entropy_processes)
 
 

@@ -30,7 +30,7 @@ from vaecodec.model.config import SIZES
 from vaecodec.model.load import load_symbol_coder
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.symbols import Blocks, Stream, SymbolCoder, Symbols
-from vaecodec.parallel import Ended, start_process
+from vaecodec.parallel import Ended, start_process, unheard_interrupts
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,6 +60,7 @@ class EntropyProcesses:
         self._count = count
         self._lock = threading.Lock()
         self._pool: _Pool | None = None
+        self._refused = False
 
     def of(self, entry: ModelEntry, here: SymbolCoder) -> ProcessCoder:
         """The coder of a model's groups. `here`: what codes them where no process can be started."""
@@ -67,12 +68,18 @@ class EntropyProcesses:
 
     def pool(self) -> _Pool | None:
         """Processes that are there: new ones after a fork, and after one has ended; none in a daemonic
-        process."""
+        process, and where the system has no room for what they share."""
         if current_process().daemon:
             return None
         with self._lock:
+            if self._refused:
+                return None
             if self._pool is None or self._pool.ended or self._pool.owner != os.getpid():
-                self._pool = _Pool(self._count)
+                try:
+                    self._pool = _Pool(self._count)
+                except OSError:
+                    self._refused = True
+                    return None
             return self._pool
 
 
@@ -154,17 +161,23 @@ class _Pool:
                 while (slot := self._slot(len(running))) is None:
                     yield first()
                 try:
-                    running.append((begin(item, slot), slot))
-                except BaseException:
-                    self._free.put(slot)
+                    with unheard_interrupts():
+                        running.append((begin(item, slot), slot))
+                except BaseException as error:
+                    self.ended = True  # what was begun may still write to the slot
+                    if isinstance(error, OSError):
+                        raise Ended(
+                            f"no entropy coding process can be started ({error.strerror or error}): "
+                            "try fewer, or --jobs 1"
+                        ) from error
                     raise
             while running:
                 yield first()
         except BrokenProcessPool as error:
             self.ended = True
             raise Ended(
-                "an entropy coding process was ended from outside: was memory short (try fewer), or "
-                "does a script that starts them lack its `if __name__ == '__main__'`?"
+                "an entropy coding process was ended from outside: was memory short (try fewer, or "
+                "--jobs 1), or does a script that starts them lack its `if __name__ == '__main__'`?"
             ) from error
         finally:
             for future, slot in running:  # a process may still write there

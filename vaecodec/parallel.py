@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
@@ -57,6 +58,26 @@ def _let_go(error: BaseException | None) -> None:
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__
+
+
+def filled_in(found: Sequence[Item | Failure], results: Iterable[Result]) -> list[Result | Failure]:
+    """Failures where they are, and results in the places of the others."""
+    rest = iter(results)
+    return [item if isinstance(item, FAILURES) else next(rest) for item in found]
+
+
+@contextlib.contextmanager
+def unheard_interrupts() -> Iterator[None]:
+    """For starting a process, which takes this along: who started it is interrupted as well, and ends
+    it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def in_threads(
@@ -126,7 +147,8 @@ def _each(
     while True:
         try:
             for item in islice(rest, AHEAD * jobs - len(running)):
-                running[pool.submit(settled, work, item)] = item
+                with unheard_interrupts():
+                    running[pool.submit(settled, work, item)] = item
         except Exception as error:  # whatever the caller's iterator raises, after what it gave
             of_caller, rest = error, iter(())
         if not running:
@@ -167,7 +189,7 @@ def start_process(threads: int) -> None:
     import torch
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us is interrupted as well, and ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where the system has no `unheard_interrupts`
     torch.set_num_threads(threads)
 
 

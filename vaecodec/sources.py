@@ -76,11 +76,22 @@ def announced_pixels(source: Source) -> int:
     """The pixels of a `.vae` file that `taken` gave, as its first bytes say; 0 where they do not."""
     if isinstance(source, bytes):
         return container.announced_pixels(source[:_FIRST])
-    try:
-        with open(cast(str, source), "rb") as file:
-            return container.announced_pixels(file.read(_FIRST))
-    except (OSError, ValueError):  # it is reported where it is read
+    path = cast(str, source)
+    if not is_plain(path):
         return 0
+    try:
+        with open(path, "rb") as file:
+            return container.announced_pixels(file.read(_FIRST))
+    except OSError:  # it is reported where it is read
+        return 0
+
+
+def is_plain(path: str | os.PathLike[str]) -> bool:
+    """Whether a file can be read twice: pipes cannot."""
+    try:
+        return Path(os.fsdecode(path)).is_file()
+    except (OSError, ValueError):  # ValueError: a null character in the name
+        return False
 
 
 def read_path(path: str | os.PathLike[str]) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,21 +12,13 @@ import click
 
 from bitstream.errors import BadValue, VaeError
 from vaecodec.cli import options
-from vaecodec.cli.convert import (
-    Converted,
-    Manner,
-    Pair,
-    convert,
-    entropy_processes,
-    with_manner,
-)
+from vaecodec.cli.convert import Converted, Manner, Pair, Work, convert, with_manner
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
-from vaecodec.parallel import FAILURES, Failure, settled
+from vaecodec.parallel import FAILURES, Failure, filled_in, settled
 from vaecodec.quality import AUTO, NEVER_JPEG, Degradation, Restoration
 from vaecodec.targets import check_target
 
 if TYPE_CHECKING:
-    from vaecodec.codec import Codec
     from vaecodec.pictures.reading import Picture
 
 
@@ -157,13 +148,12 @@ def command(
         targets=targets,
         model=model,
         device=device,
-        entropy_processes=entropy_processes(device, len(pairs), manner),
     )
     return convert(pairs, work, manner)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Compress:
+class _Compress(Work):
     """What is done with a picture, in whatever process: options of the command."""
 
     quality: int
@@ -174,9 +164,12 @@ class _Compress:
     denoise: float | str | None
     deblock: float | str | None
     targets: dict[str, Any]
-    model: str | None
-    device: str
-    entropy_processes: int
+
+    @property
+    def together(self) -> bool:
+        # Without loss no network is passed; of the others each picture has its own.
+        own = (self.denoise, self.deblock, *self.targets.values())
+        return not self.lossless and not self.effort and all(wish is None for wish in own)
 
     def pixels(self, pair: Pair) -> int:
         from vaecodec.pictures.reading import announced_pixels, set_limit_of_pillow
@@ -189,10 +182,11 @@ class _Compress:
 
         set_limit_of_pillow()
         read = [settled(self._read, source) for source, _ in pairs]
-        files = iter(self._encoded([found for found in read if isinstance(found, _Read)]))
+        intact = [found for found in read if not isinstance(found, FAILURES)]
+        files = filled_in(read, self._encoded(intact))
         return [
-            _converted(source, found, next(files)) if isinstance(found, _Read) else found
-            for (source, _), found in zip(pairs, read, strict=True)
+            _converted(source, found, file)
+            for (source, _), found, file in zip(pairs, read, files, strict=True)
         ]
 
     def _read(self, source: Path) -> _Read:
@@ -205,14 +199,10 @@ class _Compress:
         return _Read(picture=picture, undone=undone, found=tuple(_found(wished, undone)))
 
     def _encoded(self, given: list[_Read]) -> list[bytes | Failure]:
-        """The file of each; together where nothing is asked for that each has its own of."""
-        from vaecodec.codec import kept_codec
-
-        codec = kept_codec(self.model, self.device, self.entropy_processes)
-        own = (self.denoise, self.deblock, *self.targets.values())
-        if len(given) == 1 or any(wish is not None for wish in own):
-            return [settled(partial(self._alone, codec), each) for each in given]
-        return codec.encode_batch(
+        """The file of each."""
+        if len(given) == 1:
+            return [settled(self._alone, each) for each in given]
+        return self.codec.encode_batch(
             [each.picture for each in given],
             self.quality,
             effort=self.effort,
@@ -222,9 +212,9 @@ class _Compress:
             on_error="return",
         )
 
-    def _alone(self, codec: Codec, given: _Read) -> bytes:
+    def _alone(self, given: _Read) -> bytes:
         undone = given.undone
-        return codec.encode(
+        return self.codec.encode(
             given.picture,
             self.quality,
             effort=self.effort,
@@ -246,7 +236,9 @@ class _Read:
     found: tuple[str, ...]
 
 
-def _converted(source: Path, read: _Read, file: bytes | Failure) -> Converted | Failure:
+def _converted(source: Path, read: _Read | Failure, file: bytes | Failure) -> Converted | Failure:
+    if isinstance(read, FAILURES):
+        return read
     if isinstance(file, FAILURES):
         return file
     lost = ", ".join(read.picture.notices)

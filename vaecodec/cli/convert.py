@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import functools
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +23,9 @@ from vaecodec.cli.outcome import Outcomes, Report
 from vaecodec.cli.report import ProgressBar, notice
 from vaecodec.cores import usable_cores
 from vaecodec.files import STANDARD_STREAM, check_apart, check_output, make_parents, write_whole
+
+if TYPE_CHECKING:
+    from vaecodec.codec import Codec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,22 +55,38 @@ class Converted:
 Pair = tuple[Path, Path]
 
 
-class Work(Protocol):
-    """What is done with files, in whatever process."""
+@dataclass(frozen=True, kw_only=True)
+class Work(ABC):
+    """What is done with files, in whatever process: options of a command."""
+
+    model: str | None
+    device: str
+    entropy_processes: int = 0
 
     @property
-    def device(self) -> str:
-        """Of the networks."""
+    def codec(self) -> Codec:
+        """The same in all threads."""
+        from vaecodec.codec import kept_codec
 
+        return kept_codec(self.model, self.device, self.entropy_processes)
+
+    @property
+    @abstractmethod
+    def together(self) -> bool:
+        """Whether pictures may pass through the networks side by side."""
+
+    @abstractmethod
     def pixels(self, pair: Pair) -> int:
         """Of a picture, about, at little cost."""
 
+    @abstractmethod
     def several(self, pairs: list[Pair]) -> list[Converted | parallel.Failure]:
         """What comes of each, or what goes wrong with it."""
 
 
-#: With fewer files, processes take longer to start than they save.
-_FILES_FOR_PROCESSES = 64
+#: With a GPU, a process per core does the entropy coding of so many files: of fewer, it takes longer to
+#: start them than they save.
+FILES_FOR_PROCESSES = 64
 
 
 def with_manner(command: Callable[..., int]) -> Callable[..., int]:
@@ -87,15 +107,6 @@ def with_manner(command: Callable[..., int]) -> Callable[..., int]:
         return command(manner=Manner(**{name: given.pop(name) for name in names}), **given)
 
     return with_options
-
-
-def entropy_processes(device: str, files: int, manner: Manner) -> int:
-    """As many as pay for themselves: one per core where a GPU does the rest, in threads."""
-    from vaecodec.codec import pick_device
-
-    threads = manner.jobs is None or manner.jobs <= parallel.THREADS_AT_MOST
-    gpu = pick_device(device).type == "cuda"
-    return usable_cores() if gpu and threads and files >= _FILES_FOR_PROCESSES else 0
 
 
 def convert(pairs: Sequence[Pair], work: Work, manner: Manner) -> int:
@@ -169,14 +180,22 @@ class _Conversion:
         cannot read our standard input."""
         from vaecodec.bulk import window_of, windows
         from vaecodec.codec import pick_device
+        from vaecodec.entropy_processes import MAX_PROCESSES
 
-        some = windows(self._checked(pairs), work.pixels, window_of(pick_device(work.device)))
+        device = pick_device(work.device)
         jobs = self._manner.jobs or min(usable_cores(), parallel.THREADS_AT_MOST)
         jobs = min(jobs, len(pairs))
         streams = any(STANDARD_STREAM in pair for pair in pairs)
-        if jobs <= parallel.THREADS_AT_MOST or streams:
-            return parallel.in_threads(some, work.several, jobs)
-        return parallel.in_processes(some, work.several, jobs)
+        in_threads = jobs <= parallel.THREADS_AT_MOST or streams
+        # One job is asked for where memory is short.
+        together = work.together and jobs > 1
+        most = window_of(device, len(pairs), jobs) if together else 1
+        some = windows(self._checked(pairs), work.pixels, most)
+        if not in_threads:
+            return parallel.in_processes(some, work.several, jobs)
+        if device.type == "cuda" and jobs > 1 and len(pairs) >= FILES_FOR_PROCESSES:
+            work = dataclasses.replace(work, entropy_processes=min(usable_cores(), MAX_PROCESSES))
+        return parallel.in_threads(some, work.several, jobs)
 
     def _one_of_each_output(self) -> list[Pair]:
         """Of those that are left, the first for each output."""

@@ -10,23 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from vaecodec.cli import options
-from vaecodec.cli.convert import (
-    Converted,
-    Manner,
-    Pair,
-    convert,
-    entropy_processes,
-    with_manner,
-)
+from vaecodec.cli.convert import Converted, Manner, Pair, Work, convert, with_manner
 from vaecodec.cli.saving import file_bytes, format_of
 from vaecodec.files import expand, output_paths, source_of
-from vaecodec.parallel import FAILURES, Failure, settled
+from vaecodec.parallel import FAILURES, Failure, filled_in, settled
 from vaecodec.quality import LOSSY_QUALITY
 
 if TYPE_CHECKING:
     from PIL import Image
-
-    from vaecodec.codec import Codec
 
 #: Argument of --scale -> samples averaged into one, along each axis.
 SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
@@ -103,24 +94,24 @@ def command(
         recover=recover,
         model=model,
         device=device,
-        entropy_processes=entropy_processes(device, len(pairs), manner),
         quality=quality,
     )
     return convert(pairs, work, manner)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Decompress:
+class _Decompress(Work):
     """What is done with a file, in whatever process: options of the command."""
 
     max_pixels: int
     box: tuple[int, int, int, int] | None
     reduce: int
     recover: bool
-    model: str | None
-    device: str
-    entropy_processes: int
     quality: int | None
+
+    @property
+    def together(self) -> bool:
+        return self.box is None and self.reduce == 1 and not self.recover
 
     def pixels(self, pair: Pair) -> int:
         from vaecodec.sources import announced_pixels
@@ -128,21 +119,22 @@ class _Decompress:
         return announced_pixels(pair[0])
 
     def several(self, pairs: list[Pair]) -> list[Converted | Failure]:
-        from vaecodec.codec import kept_codec
-
-        codec = kept_codec(self.model, self.device, self.entropy_processes)
-        if len(pairs) > 1 and not self.recover and self.box is None and self.reduce == 1:
-            sources = [source_of(source) for source, _ in pairs]
-            images = codec.decode_batch(sources, max_pixels=self.max_pixels, on_error="return")
+        if len(pairs) > 1:
+            sources = [settled(source_of, source) for source, _ in pairs]
+            open_ones = [source for source in sources if not isinstance(source, FAILURES)]
+            images = filled_in(
+                sources,
+                self.codec.decode_batch(open_ones, max_pixels=self.max_pixels, on_error="return"),
+            )
         else:
-            images = [settled(partial(self._image, codec), source) for source, _ in pairs]
+            images = [settled(self._image, source) for source, _ in pairs]
         return [
             image if isinstance(image, FAILURES) else settled(partial(self._converted, image), pair)
             for pair, image in zip(pairs, images, strict=True)
         ]
 
-    def _image(self, codec: Codec, source: Path) -> Image.Image:
-        return codec.decode(
+    def _image(self, source: Path) -> Image.Image:
+        return self.codec.decode(
             source_of(source),
             max_pixels=self.max_pixels,
             box=self.box,

@@ -20,7 +20,7 @@ from bitstream.errors import BadImage, BadType, LimitExceeded, VaeError
 from vaecodec.pictures import metadata as meta
 from vaecodec.pictures.alpha import OPAQUE
 from vaecodec.pictures.degradation import quality_of
-from vaecodec.sources import Source, naming, read_source
+from vaecodec.sources import Source, is_plain, naming, read_source
 
 if TYPE_CHECKING:
     import torch
@@ -177,8 +177,14 @@ def announced_pixels(image: ImageLike) -> int:
     """The pixels of what `taken` gave, for files as their first bytes say; 0 where they do not."""
     if isinstance(image, Picture):
         return image.samples.shape[0] * image.samples.shape[1]
+    source: str | io.BytesIO
+    if isinstance(image, bytes):
+        source = io.BytesIO(image)
+    elif is_plain(source := os.fsdecode(cast(str, image))):
+        pass
+    else:
+        return 0
     try:
-        source = io.BytesIO(image) if isinstance(image, bytes) else os.fsdecode(cast(str, image))
         with Image.open(source, formats=formats()) as file:
             return file.width * file.height
     except Exception:  # plugins raise anything; it is reported where the file is read
