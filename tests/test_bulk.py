@@ -56,7 +56,7 @@ def test_any_mix(codec: Codec, pictures: list[np.ndarray]) -> None:
 
 
 def test_pictures_of_as_many_positions_go_together(
-    photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    photo: np.ndarray, together: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever their sizes in pixels, on a GPU; with the results that each has alone."""
     monkeypatch.setattr(bulk, "window_of", lambda *_: 8)
@@ -64,26 +64,12 @@ def test_pictures_of_as_many_positions_go_together(
     sizes = [(64, 80), (49, 66), (64, 65), (63, 80), (64, 81)]
     pictures = [np.ascontiguousarray(photo[:height, :width]) for height, width in sizes]
     pictures.append(np.dstack((pictures[1], pictures[1][:, :, 0])))
-    together: list[int] = []
-    encode, decode = vaecodec.codec.encoding.encode, vaecodec.codec.decoding.decode
-
-    def encoded(model: Any, samples: Any, *rest: Any) -> Any:
-        together.append(len(samples))
-        return encode(model, samples, *rest)
-
-    def decoded(model: Any, files: Any, *rest: Any, **more: Any) -> Any:
-        together.append(len(files))
-        return decode(model, files, *rest, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("vaecodec.codec.encoding.encode", encoded)
-        patch.setattr("vaecodec.codec.decoding.decode", decoded)
-        files = codec.encode_batch(pictures, 50, lossless=False)
-        assert sorted(together) == [1, 5]
-        together.clear()
-        images = codec.decode_batch(files)
-        assert sorted(together) == [1, 1, 4]  # transparency is another colour
-        tensors = codec.decode_batch(files, as_tensor=True)
+    files = codec.encode_batch(pictures, 50, lossless=False)
+    assert sorted(together) == [1, 5]
+    together.clear()
+    images = codec.decode_batch(files)
+    assert sorted(together) == [1, 1, 4]  # transparency is another colour
+    tensors = codec.decode_batch(files, as_tensor=True)
     for picture, file, image, tensor in zip(pictures, files, images, tensors, strict=True):
         assert image.size == picture.shape[1::-1]
         alone = np.asarray(codec.decode(file), int)

@@ -457,7 +457,13 @@ def test_jobs(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: 
     assert len(list(Path("back").glob("*.png"))) == 4
 
 
-def test_batches(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray) -> None:
+def test_batches(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    photo: np.ndarray,
+    together: list[int],
+) -> None:
     """As with a GPU, pictures pass through the networks side by side; what is wrong with one is its
     own, and options that ask for a picture alone are heard."""
     monkeypatch.chdir(tmp_path)
@@ -467,19 +473,6 @@ def test_batches(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, phot
             f"in/{number}.png", dpi=(300, 300)
         )
     Path("in/bad.png").write_text("no picture")
-    together: list[int] = []
-    encode, decode = vaecodec.codec.encoding.encode, vaecodec.codec.decoding.decode
-
-    def encoded(model: Any, samples: Any, *rest: Any) -> Any:
-        together.append(len(samples))
-        return encode(model, samples, *rest)
-
-    def decoded(model: Any, files: Any, *rest: Any, **more: Any) -> Any:
-        together.append(len(files))
-        return decode(model, files, *rest, **more)
-
-    monkeypatch.setattr("vaecodec.codec.encoding.encode", encoded)
-    monkeypatch.setattr("vaecodec.codec.decoding.decode", decoded)
     assert run("compress", "in", "-o", "alone", "--no-lossless")[0] == 1
     monkeypatch.setattr(bulk, "window_of", lambda *_: 8)
     # One job is one at a time.
