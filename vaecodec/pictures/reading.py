@@ -180,10 +180,10 @@ def announced_pixels(image: ImageLike) -> int:
     source: str | io.BytesIO
     if isinstance(image, bytes):
         source = io.BytesIO(image)
-    elif is_plain(source := os.fsdecode(cast(str, image))):
-        pass
     else:
-        return 0
+        source = os.fsdecode(cast(str, image))
+        if not is_plain(source):
+            return 0
     try:
         with Image.open(source, formats=formats()) as file:
             return file.width * file.height
