@@ -43,7 +43,8 @@ MAX_METADATA = 2**24
 #: Chunks that hold the picture.
 GROUP_KINDS = (b"G", b"A", b"L")
 
-_LEVELS = 64
+#: Quality levels are 0..LEVELS - 1.
+LEVELS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +184,8 @@ def parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int]]:
         raise CorruptFile(f"colour mode {header.colour} does not exist")
     if header.depth != 8:
         raise CorruptFile(f"a depth of {header.depth} bits does not exist, only 8")
-    if header.level >= _LEVELS:
-        raise CorruptFile(f"quality level {header.level} is outside 0..{_LEVELS - 1}")
+    if header.level >= LEVELS:
+        raise CorruptFile(f"quality level {header.level} is outside 0..{LEVELS - 1}")
     if header.lossless and header.level:
         raise CorruptFile(f"quality level {header.level} without a model")
     offset += 7

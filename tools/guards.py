@@ -30,6 +30,7 @@ from vaecodec.bench.output import prepare
 from vaecodec.bench.results import Results, Row
 from vaecodec.bench.run import readable, run
 from vaecodec.files import Input, write_whole
+from vaecodec.geometry import middle
 from vaecodec.train.data import held_out
 
 #: At equal value of any of GUARDS, `visual` may take this many percent of rate more than `psnr`.
@@ -63,9 +64,9 @@ def pictures(data: Path, folder: Path, count: int) -> list[Input]:
     found = []
     # The middle of each of `count` stretches: the ends are no likelier than the rest.
     for number in sorted({(2 * k + 1) * len(large) // (2 * count) for k in range(count)}):
-        y, x = (max(0, (side - SIDE) // 2) for side in large[number].shape[:2])
+        cut = middle(large[number].shape, SIDE, SIDE)
         path = folder / f"{number:03}.png"
-        Image.fromarray(large[number][y : y + SIDE, x : x + SIDE]).save(path, compress_level=1)
+        Image.fromarray(large[number][cut.slices()]).save(path, compress_level=1)
         found.append(Input(path=path, root=folder, of_folder=True))
     return found
 

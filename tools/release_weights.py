@@ -35,6 +35,7 @@ import write_results
 from vaecodec.cli.main import group
 from vaecodec.codec import Codec
 from vaecodec.files import write_whole
+from vaecodec.geometry import middle
 from vaecodec.model import registry
 from vaecodec.model.config import level_lambda
 from vaecodec.model.objective import distortion
@@ -55,11 +56,7 @@ TESTS = ("test_golden.py", "test_latents.py", "test_codec.py", "test_textures.py
 
 def middles(pictures: list[np.ndarray]) -> list[np.ndarray]:
     """The middle of each picture."""
-    cut = []
-    for picture in pictures:
-        y, x = (max(0, (side - SIDE) // 2) for side in picture.shape[:2])
-        cut.append(np.ascontiguousarray(picture[y : y + SIDE, x : x + SIDE]))
-    return cut
+    return [np.ascontiguousarray(x[middle(x.shape, SIDE, SIDE).slices()]) for x in pictures]
 
 
 def error(tune: str, picture: np.ndarray, decoded: np.ndarray) -> float:

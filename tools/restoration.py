@@ -30,6 +30,7 @@ from vaecodec.bench.metrics import psnr, ssimulacra2
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
 from vaecodec.files import write_whole
+from vaecodec.geometry import middle
 from vaecodec.model import registry
 from vaecodec.quality import TUNES
 
@@ -104,14 +105,8 @@ def middles(folder: Path, count: int) -> list[np.ndarray]:
     """Of so many PNG files of a folder, evenly spread."""
     paths = sorted(folder.glob("*.png"))
     chosen = [paths[(2 * k + 1) * len(paths) // (2 * count)] for k in range(count)]
-    return [middle(Image.open(path).convert("RGB")) for path in chosen]
-
-
-def middle(image: Image.Image) -> np.ndarray:
-    """At most WIDTH x HEIGHT."""
-    width, height = min(WIDTH, image.width), min(HEIGHT, image.height)
-    x, y = (image.width - width) // 2, (image.height - height) // 2
-    return np.asarray(image.crop((x, y, x + width, y + height)))
+    pictures = (np.asarray(Image.open(path).convert("RGB")) for path in chosen)
+    return [x[middle(x.shape, HEIGHT, WIDTH).slices()] for x in pictures]
 
 
 def _samples(picture: np.ndarray) -> np.ndarray:

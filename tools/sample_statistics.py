@@ -19,6 +19,7 @@ import numpy as np
 
 from vaecodec.codec import Codec
 from vaecodec.files import write_whole
+from vaecodec.geometry import middle
 from vaecodec.train.data import held_out
 from vaecodec.uses.sampling import sample
 
@@ -72,9 +73,9 @@ def main() -> None:
     codec = Codec(given.model, "cpu")
     pictures = []
     for picture in held_out(given.data):
-        y, x = ((side - SIDE) // 2 for side in picture.shape[:2])
-        if min(y, x) >= 0:
-            pictures.append(np.ascontiguousarray(picture[y : y + SIDE, x : x + SIDE]))
+        if min(picture.shape[:2]) >= SIDE:
+            cut = middle(picture.shape, SIDE, SIDE)
+            pictures.append(np.ascontiguousarray(picture[cut.slices()]))
     levels = {}
     for level in LEVELS:
         quality = round(1 + level * 99 / 63)

@@ -170,8 +170,8 @@ class Codec:
 
         At most one target in place of `quality`:
 
-        - `target_size` (bytes) or `target_bpp` (bits per pixel) for the best file that is no larger, at
-          least 96 % of it unless the best quality takes less;
+        - `target_size` (bytes) or `target_bpp` (bits per pixel) for the best file that is no larger,
+          mostly 96 % of it or more, unless the best quality takes less;
         - `target_psnr` (dB) or `target_ssimulacra2` (points) for the smallest level that reaches it.
 
         Raises BadImage or VaeError (the latter also for another tune than the model's, and a target
@@ -284,7 +284,7 @@ class Codec:
         """The files of any number of pictures, in their order; see `encode_batch`.
 
         Pictures are taken from `images` as they are needed, a few ahead of the file that is asked for;
-        with a GPU, twelve windows of 32 of them, or of 34 megapixels.
+        with a GPU, two windows of 32 of them, or of 34 megapixels, per thread, twelve at most.
         """
         level = level_of(quality)
         check_effort(effort)
@@ -423,7 +423,7 @@ class Codec:
         """The pictures of any number of files, in their order; see `decode_batch`.
 
         Files are taken from `sources` as they are needed, a few ahead of the picture that is asked for;
-        with a GPU, twelve windows of 32 of them, or of 34 megapixels.
+        with a GPU, two windows of 32 of them, or of 34 megapixels, per thread, twelve at most.
         """
         check_whole("max_pixels", max_pixels, 1, sys.maxsize)
         _check_flags(as_tensor=as_tensor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,13 @@ class Rectangle:
             self.top - outer.top, self.left - outer.left,
             self.bottom - outer.top, self.right - outer.left,
         )  # fmt: skip
+
+
+def middle(shape: Sequence[int], highest: int, widest: int) -> Rectangle:
+    """The middle of a picture (`shape`: H, W, ...), at most so high and wide."""
+    height, width = shape[:2]
+    top, left = max(0, (height - highest) // 2), max(0, (width - widest) // 2)
+    return Rectangle(top, left, min(height, top + highest), min(width, left + widest))
 
 
 def groups(rows: int, columns: int, side: int = GROUP) -> Iterator[Rectangle]:

@@ -3,7 +3,8 @@
     import vaecodec.pillow
     Image.open("photo.vae").save("again.vae", quality=80, effort=2)
 
-Options of `save`: quality, effort, tune, lossless, targets, model, device as for `vaecodec.encode`;
+Options of `save`: quality, effort, tune, lossless, targets, denoise, deblock, model, device as for
+`vaecodec.encode`;
 icc_profile, exif and xmp replace what the image has (None or empty leaves it out). Opening reads what
 stands before the picture; that is checked and decoded when it is first used.
 """

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 
+from bitstream.container import LEVELS
 from bitstream.errors import BadType, BadValue
 
 DEFAULT_QUALITY = 60
@@ -16,7 +17,7 @@ MAX_EFFORT = 32
 #: What a model's distortion is in training: as people see it, or squared error.
 TUNES = ("visual", "psnr")
 DEFAULT_TUNE = "visual"
-TOP_LEVEL = 63
+TOP_LEVEL = LEVELS - 1
 #: Of other formats that a decoded picture is written in, where they lose something.
 LOSSY_QUALITY = 90
 #: The most noise that can be named: its standard deviation, on the scale 0..255.

@@ -65,8 +65,8 @@ def lowest_level(measure: Callable[[int], float], goal: float) -> int | None:
 
 
 def to_size(encode: Callable[[Setting], bytes], limit: int) -> bytes:
-    """The best file of at most `limit` bytes, in at most MOST_ENCODINGS calls of `encode`; at least
-    CLOSE_ENOUGH of `limit` unless the highest level takes less.
+    """The best file of at most `limit` bytes, in at most MOST_ENCODINGS calls of `encode`; mostly
+    CLOSE_ENOUGH of `limit` or more, unless the highest level takes less.
 
     Raises VaeError if none is so small.
     """

@@ -21,7 +21,7 @@ from vaecodec.sources import read_path
 Curve = Sequence[tuple[float, float]]
 #: Published curves: name -> metric -> curve.
 References = Mapping[str, Mapping[str, Curve]]
-#: Curves that share less than this of either one's range of quality are not compared.
+#: Curves that share less than this of the shorter one's range of quality are not compared.
 MIN_OVERLAP = 0.5
 #: Bits per pixel at which curves are compared at equal rate.
 RATES = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0, 1.25, 1.5)

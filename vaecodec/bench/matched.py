@@ -19,6 +19,7 @@ from vaecodec.bench.cache import Cache
 from vaecodec.bench.codecs import BenchCodec
 from vaecodec.bench.metrics import psnr
 from vaecodec.bench.run import Failed, Plan, Source, Task, finish, guarded, read_picture
+from vaecodec.geometry import middle
 
 #: Pixels of all pictures of a report together, originals included: what a browser opens in a moment.
 PIXELS = 24_000_000
@@ -49,9 +50,9 @@ def side(images: int, codecs: int) -> int:
 
 def cut(image: np.ndarray, side: int) -> str:
     """The middle of `image` (uint8 H x W x 3), at most `side` wide and high, as base64 of a WebP."""
-    y, x = (max(0, (length - side) // 2) for length in image.shape[:2])
+    inner = middle(image.shape, side, side).slices()
     file = io.BytesIO()
-    Image.fromarray(image[y : y + side, x : x + side]).save(file, "WEBP", lossless=True, method=2)
+    Image.fromarray(image[inner]).save(file, "WEBP", lossless=True, method=2)
     return base64.b64encode(file.getvalue()).decode()
 
 

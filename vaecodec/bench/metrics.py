@@ -222,7 +222,6 @@ METRICS = {
             name="cvvdp",
             label="ColorVideoVDP (JOD)",
             measure=cvvdp,
-            scale=_same,
             needs=("cvvdp", "tqdm"),
             install="--no-deps cvvdp tqdm",
         ),

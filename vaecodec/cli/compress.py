@@ -78,7 +78,7 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
 @options.model
 @options.device
 @with_manner
-@options.recursive
+@options.recursive("Search the folders in folders as well; outputs keep the tree.")
 def command(
     inputs: tuple[str, ...],
     output: str | None,

@@ -51,7 +51,7 @@ SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
     help=f"Of the format written, where it loses something. [default: {LOSSY_QUALITY}]",
 )
 @with_manner
-@options.recursive
+@options.recursive("Search the folders in folders as well; outputs keep the tree.")
 def command(
     inputs: tuple[str, ...],
     output: str | None,

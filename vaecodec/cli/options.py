@@ -52,13 +52,13 @@ PATH = click.Path(readable=False)
 model = click.option(
     "--model", type=PATH, metavar="NAME", help="Model name, size, or path to a .safetensors file."
 )
-recursive = click.option(
-    "--recursive/--no-recursive",
-    "-r/ ",
-    default=True,
-    show_default=True,
-    help="Search the folders in folders as well; outputs keep the tree.",
-)
+
+
+def recursive(help_text: str) -> Callable[[Command], Command]:
+    """Whether folders in folders are searched."""
+    return click.option(
+        "--recursive/--no-recursive", "-r/ ", default=True, show_default=True, help=help_text
+    )
 
 
 def jobs(help_text: str, default: int | None = 1) -> Callable[[Command], Command]:

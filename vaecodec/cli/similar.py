@@ -66,13 +66,7 @@ class Likeness(click.FloatRange):
     metavar="FILE",
     help="Keep embeddings in this file: only new and changed files are embedded.",
 )
-@click.option(
-    "--recursive/--no-recursive",
-    "-r/ ",
-    default=True,
-    show_default=True,
-    help="Search the folders in folders as well.",
-)
+@options.recursive("Search the folders in folders as well.")
 @options.model
 @options.device
 @click.option("--quiet", is_flag=True, help="List, and say what went wrong, nothing else.")

@@ -60,7 +60,8 @@ from vaecodec.train.fitting import Fitting
     type=click.Choice(TUNES),
     default=DEFAULT_TUNE,
     show_default=True,
-    help="What is minimised besides the rate: what people see (SSIMULACRA2), or squared error.",
+    help="What is minimised besides the rate: what people see (SSIMULACRA2, ColorVideoVDP), or "
+    "squared error.",
 )
 @click.option(
     "--textures",

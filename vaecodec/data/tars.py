@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from bitstream.errors import NoSuchFile, VaeError
-from vaecodec.files import write_whole
+from vaecodec.files import is_of_a_mac, write_whole
 from vaecodec.sources import NamedBytes
 
 #: Of the form of an index file.
@@ -87,8 +87,7 @@ class Tar:
         return list(found.values())
 
     def _is_wanted(self, path: PurePosixPath) -> bool:
-        # A Mac puts a file of its own beside each, "._" before its name.
-        return path.suffix.lower() == self._extension and not path.name.startswith("._")
+        return path.suffix.lower() == self._extension and not is_of_a_mac(path)
 
     def _index(self) -> bytes:
         size, mtime = self._state

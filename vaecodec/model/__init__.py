@@ -1,1 +1,1 @@
-"""The learned model: transforms (floating point), prior (exact integers), quality levels."""
+"""The learned model: transforms and means (floating point), scale indices (exact integers), levels."""

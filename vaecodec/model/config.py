@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
+from bitstream import container
+
 #: Quality levels held by one set of weights, with lambda log-uniform between the two ends.
 #: The loss is bits per pixel + lambda * MSE, MSE on the 0..255 scale, averaged over RGB.
-LEVELS = 64
+LEVELS = container.LEVELS
 LAMBDA_MIN = 0.0006
 LAMBDA_MAX = 0.5
 

@@ -5,7 +5,8 @@ alternate from sample to sample. Where a picture is strange in one of these ways
 networks were hardly trained for), the encoder decodes what it is about to write. Cells of 16 x 16
 pixels that come back worse than both the level's usual error and their own mean colour are damped:
 drawn towards that mean, in the picture that is encoded, until they do not. Of what was tried the
-attempt with the smallest error is taken: flattening may cost more than it mends.
+attempt with the smallest error is taken, of those that destroy no cell: flattening may cost more than
+it mends.
 """
 
 from __future__ import annotations

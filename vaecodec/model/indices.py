@@ -5,8 +5,9 @@ the second step on, a small network adds what the magnitudes of the symbols alre
 
 Integers are held in float32. Every partial sum is a whole number of some power of two and below 2^24
 of it, hence exact in any order of summation, with any number of threads, on any device. Factors have
-at most 8 bits, so that products stay exact even where a library rounds them to TF32 or bfloat16. Only
-convolutions are not left to one: by Winograd or FFT they round.
+at most 8 bits, so that products stay exact even where a library rounds them to TF32 or bfloat16; but
+for gains of the hyper-latent, which have 31, in float64. Convolutions are not left to a library: by
+Winograd or FFT they round.
 """
 
 from __future__ import annotations

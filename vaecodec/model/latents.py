@@ -17,7 +17,7 @@ from vaecodec.model.indices import IndexNetwork
 from vaecodec.model.means import LATENT_MAX, Means
 from vaecodec.model.quadtree import STEPS, by_place, of_step
 from vaecodec.model.symbols import Blocks, Symbols
-from vaecodec.model.transforms import with_details
+from vaecodec.model.transforms import repeated, with_details
 
 #: Symbols an encoder writes are at most this large, those of the hyper-latent and of the latent.
 _HYPER_MAX = 2**15 - 1
@@ -160,7 +160,7 @@ class LatentQuantiser:
 
         scale = self._scale[level].expand_as(y)
         indices = self._indices.start(z, level, rows, columns)
-        means = self._means.start(z, self._levels(len(z), level), rows, columns)
+        means = self._means.start(z, repeated(level, len(z), self._device), rows, columns)
         decoded = torch.empty_like(y)
         for step in range(STEPS):
             index, mean = indices.next(), F.pad(means.next(), (0, self._details // 4))
@@ -185,7 +185,7 @@ class LatentQuantiser:
         latent.mul_(self._scale[level])
         n, rows, columns, m = latent.shape
         predicted = (m - self._details) // 4
-        means = self._means.start(z, self._levels(n, level), rows, columns)
+        means = self._means.start(z, repeated(level, n, self._device), rows, columns)
         for step in range(STEPS):
             values = means.next().add_(of_step(latent, step, predicted))
             values.clamp_(-LATENT_MAX, LATENT_MAX)
@@ -194,9 +194,6 @@ class LatentQuantiser:
             if step < STEPS - 1:
                 means.see(values)
         return latent
-
-    def _levels(self, count: int, level: int) -> Tensor:
-        return torch.full((count,), level, device=self._device)
 
 
 def _rated(table: Tensor, size: Tensor, index: Tensor) -> Tensor:

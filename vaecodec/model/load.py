@@ -24,7 +24,7 @@ from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.restoring import RestoringAnalysis, strengths
 from vaecodec.model.symbols import GroupCoder, SymbolCoder
-from vaecodec.model.transforms import Transforms
+from vaecodec.model.transforms import Transforms, repeated
 from vaecodec.quality import Degradation
 
 
@@ -113,7 +113,7 @@ class LoadedModel:
 
     def levels(self, count: int, level: int) -> Tensor:
         """`level` for each of `count` items."""
-        return torch.full((count,), level, device=self.device)
+        return repeated(level, count, self.device)
 
 
 def symbol_coder(config: ModelConfig, tensors: dict[str, Tensor]) -> SymbolCoder:

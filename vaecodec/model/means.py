@@ -1,6 +1,6 @@
 """The means of the latents, in floating point: what is predicted of every value before its symbol.
 
-Nothing that is decoded depends on them, but what it stands for: a decoder whose arithmetic rounds
+No symbol depends on them, only the latent that symbols stand for: a decoder whose arithmetic rounds
 differently gets means that differ in their last bits, and the same symbols.
 """
 
@@ -14,7 +14,7 @@ from vaecodec.model.config import ModelConfig
 from vaecodec.model.quadtree import STEPS, by_place, linear_of_step
 from vaecodec.model.transforms import DepthwiseConv3x3, LevelTable, depth_to_space
 
-#: Decoded latents are at most this large: means stay finite whatever a file holds.
+#: Decoded latents that means are made of are at most this large: they stay finite, whatever is read.
 LATENT_MAX = 2.0**14
 
 
@@ -56,13 +56,18 @@ class Means(nn.Module):
         return GroupMeans(self, self.read(z, level)[:, :rows, :columns])
 
     def read(self, z: Tensor, level: Tensor) -> Tensor:
-        """What the context network reads of hyper-latents: N x 4h x 4w x STEPS * width."""
+        """What the context network reads of hyper-latents: N x 4h x 4w x STEPS * P, P being
+        `prior_width`."""
         x = z * torch.exp(self.log_hyper_scale(level))
         x = depth_to_space(F.relu(self.up1(x) + self.up1_bias(level)), 2)
         x = F.relu(self.mix1(self.depthwise1(x)))
         x = depth_to_space(F.relu(self.up2(x)), 2)
         x = x + F.relu(self.mix2(self.depthwise2(x)))
         return self.features(x) + self.step_bias(level)
+
+    def natural_head(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of `head`, for outputs in natural units."""
+        return self.head.weight / self.whiten[:, None], self.head.bias / self.whiten
 
 
 class GroupMeans:
@@ -73,8 +78,7 @@ class GroupMeans:
         #: What the context network reads in each step: of the hyper-latent, and of all decoded so far.
         self._read = features
         self._context = network.context.weight * network.whiten
-        self._head = network.head.weight / network.whiten[:, None]
-        self._bias = network.head.bias / network.whiten
+        self._head, self._bias = network.natural_head()
         self._step = -1
 
     def next(self) -> Tensor:

@@ -63,12 +63,11 @@ def by_place(values: Tensor, like: Tensor, step: int) -> Iterator[tuple[Place, T
         start = end
 
 
-def linear_of_step(x: Tensor, weight: Tensor, bias: Tensor | None, step: int) -> Tensor:
+def linear_of_step(x: Tensor, weight: Tensor, bias: Tensor, step: int) -> Tensor:
     """Linear function of N x rows x columns x C that gives what `step` codes, N x P x M/4. `weight`:
     M x C, `bias`: M."""
     parts = []
     for place in places(step):
         rows = place.channels(len(weight))
-        own = None if bias is None else bias[rows]
-        parts.append(F.linear(place.positions(x).flatten(1, 2), weight[rows], own))
+        parts.append(F.linear(place.positions(x).flatten(1, 2), weight[rows], bias[rows]))
     return torch.cat(parts, dim=1)

@@ -51,9 +51,9 @@ class RestoringAnalysis(Analysis):
         nn.init.zeros_(self.strengths.weight)
         nn.init.zeros_(self.details.weight)
 
-    def forward(self, picture: Tensor, level: Tensor, degradation: Tensor | None = None) -> Tensor:
-        if degradation is None:
-            return super().forward(picture, level)
+    def forward(  # type: ignore[override]
+        self, picture: Tensor, level: Tensor, degradation: Tensor
+    ) -> Tensor:
         shifts = self.strengths(degradation)[:, None, None, :]
         first, log_weights, *gains = shifts.split(self.widths, dim=-1)
         x = self.trunk(self.head(space_to_depth(picture, 8)) + first, level, shifts=gains)

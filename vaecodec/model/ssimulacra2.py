@@ -4,7 +4,7 @@ SSIMULACRA2 (Sneyers, 2023) compares two pictures in the XYB colour space at six
 SSIM that is about structure, edges that appeared ("ring") and edges that were lost ("blur"), each as
 a mean and as a 4-norm over positions, summed with weights fitted to people's opinions. The sum is
 differentiable: models of tune `visual` are trained for it, and their encoder's search minimises it.
-It hardly sees colours of areas, which `colour_error` adds.
+It hardly sees colours of areas, which `VisualError.colour` adds.
 """
 
 from __future__ import annotations

@@ -49,6 +49,11 @@ def without_details(latent: Tensor, count: int) -> Tensor:
     return latent.unflatten(-1, (4, -1))[..., : (latent.shape[-1] - count) // 4].flatten(-2)
 
 
+def repeated(level: int, count: int, device: torch.device) -> Tensor:
+    """`level` for each of `count` items: int64, N."""
+    return torch.full((count,), level, device=device)
+
+
 class LevelTable(nn.Module):
     """A vector per quality level, interpolated linearly between `KNOTS` learned ones.
 
@@ -319,7 +324,7 @@ class HyperAnalysis(nn.Module):
 
 
 class Transforms(nn.Module):
-    """Everything in floating point: the three transforms and their per-level gains.
+    """The three transforms and their per-level gains.
 
     `latent_gain` turns a latent into quantisation steps, and `latent_scale` steps into what means and
     synthesis read; the hyper-latent has a gain only, since each of its readers has a scale of its own.

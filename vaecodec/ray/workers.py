@@ -123,8 +123,8 @@ class Encoder(_Worker):
     - `pixels`: of the picture, or null;
     - `seconds`: the time of the batch, shared out equally.
 
-    Other arguments are those of `vaecodec.Codec` and `vaecodec.Codec.encode`. A `batch_size` should be
-    given to `map_batches`: without one a batch is as large as a block.
+    `model` and `device` as `vaecodec.Codec` has them, the other options as `vaecodec.Codec.encode`. A
+    `batch_size` should be given to `map_batches`: without one a batch is as large as a block.
     """
 
     def __init__(

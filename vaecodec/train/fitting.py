@@ -1,4 +1,4 @@
-"""How much of the training pictures what is measured, not learned, is taken from."""
+"""How many training crops the parts of a model that are measured, not learned, are taken from."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class Fitting:
 
     @property
     def limiting_crops(self) -> int:
-        """How many crops limits of activations are taken from as a stage begins."""
+        """How many crops limits of activations are taken from."""
         return 4 * self.crops

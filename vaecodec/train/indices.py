@@ -29,10 +29,11 @@ def round_to(x: Tensor, bits: int) -> Tensor:
 
 
 class TrainableIndices(nn.Module):
-    """The network of `vaecodec.model.indices`, with the same methods.
+    """The network of `vaecodec.model.indices`; what a step codes is laid out as in
+    `vaecodec.train.steps`.
 
     With `fake_quantise`, activations and indices are rounded as integers are. Weights are rounded at
-    export only. Activations are in units of 2^-HYPER_BITS and saturate where the integers do.
+    export only. Activations are in units of 2^-ACTIVATION_BITS and saturate where the integers do.
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bitstream.errors import VaeError
-from vaecodec.geometry import HYPER_STRIDE
+from vaecodec.geometry import HYPER_STRIDE, middle
 from vaecodec.model.config import SIZES, ModelConfig, level_lambda
 from vaecodec.model.contrast import lost_contrast
 from vaecodec.model.objective import distortion, formula, squared_error
@@ -41,7 +41,7 @@ from vaecodec.train.model import (
     deepened,
     initialise_from_pictures,
 )
-from vaecodec.train.optimizers import Optimizers, clip_gradients
+from vaecodec.train.optimizers import Optimizers, average_weights, clip_gradients
 from vaecodec.train.textures import draw_overlays
 from vaecodec.train.workers import Workers
 
@@ -49,7 +49,6 @@ WARM_UP_STEPS = 100
 # Shares of the stage's time:
 LARGE_PATCHES_FROM = 0.8
 FINISH_FROM = 0.9  # fake-quantised scale indices, transforms in full precision
-AVERAGE_DECAY = 0.998
 CHECKPOINT_SECONDS = 100
 HELD_OUT_LEVELS = (3, 15, 27, 39, 51, 60)
 HELD_OUT_SIDE = 256  # at most; held-out pictures give the largest multiple of 64 below
@@ -105,8 +104,8 @@ def held_out_table(
     for array in pictures:
         h, w = (min(side // HYPER_STRIDE * HYPER_STRIDE, HELD_OUT_SIDE) for side in array.shape[:2])
         if h and w:
-            y, x = (array.shape[0] - h) // 2, (array.shape[1] - w) // 2
-            crops.append(torch.from_numpy(array[y : y + h, x : x + w].copy())[None])
+            cut = array[middle(array.shape, h, w).slices()]
+            crops.append(torch.from_numpy(cut.copy())[None])
     rows = []
     for level in HELD_OUT_LEVELS:
         values = []
@@ -232,11 +231,7 @@ def train(
         done = workers.average(model.parameters(), (now - start) / (60 * stage.minutes))
         norm = clip_gradients(model.parameters())
         optimizers.step(watch.rate * learning_rate(stage, done, step))
-        decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                [averaged[name] for name in learned], [current[name] for name in learned], 1 - decay
-            )
+        average_weights([averaged[name] for name in learned], [current[name] for name in learned], step)
         step += 1
         if watch.diverged(outcome.loss, averaged):
             model.load_weights(averaged)

@@ -19,8 +19,7 @@ class TrainableMeans:
         width = network.mix.in_features
         self._read = network.read(z, level).chunk(STEPS, dim=-1)
         self._context = Context(network.context.weight[width:] * network.whiten)
-        self._head = network.head.weight / network.whiten[:, None]
-        self._bias = network.head.bias / network.whiten
+        self._head, self._bias = network.natural_head()
         self._step = -1
 
     def next(self) -> Tensor:

@@ -23,6 +23,8 @@ SHORTCUT_RATE = 0.02
 GRADIENT_NORM = 1.0
 ADAM_BETAS = (0.9, 0.98)
 MUON_MOMENTUM = 0.95
+#: Of the weights' moving average, in every step.
+AVERAGE_DECAY = 0.998
 #: Makes an orthogonal update as large as a typical one of Adam (Liu et al., 2025).
 MUON_SCALE = 0.2
 # Coefficients and count of the quintic Newton-Schulz iteration of Jordan et al. (2024).
@@ -100,6 +102,14 @@ class Optimizers:
                 group["lr"] = learning_rate * group.get("share", 1)
             part.step()
             part.zero_grad(set_to_none=True)
+
+
+@torch.no_grad()
+def average_weights(averaged: list[Tensor], current: list[Tensor], step: int) -> None:
+    """Draw an exponential moving average towards the weights as they are after `step` (from 0): at
+    first it is nearly their mean so far."""
+    decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
+    torch._foreach_lerp_(averaged, current, 1 - decay)
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter]) -> Tensor:

@@ -28,8 +28,8 @@ from vaecodec.model.restoring import RestoringAnalysis, described, load_restorin
 from vaecodec.train.data import Pictures, load, shared
 from vaecodec.train.degradations import SPARE, Degraded, degraded
 from vaecodec.train.gradients import stratified_levels
-from vaecodec.train.loop import AVERAGE_DECAY, FINISH_FROM, learning_rate
-from vaecodec.train.optimizers import Optimizers, clip_gradients
+from vaecodec.train.loop import FINISH_FROM, learning_rate
+from vaecodec.train.optimizers import Optimizers, average_weights, clip_gradients
 from vaecodec.train.workers import Workers
 
 #: Of the squared error that a degradation is: about what of it remains. It keeps the worst crops from
@@ -126,10 +126,7 @@ def train_restoring(
         done = workers.average(network.parameters(), clock)
         clip_gradients(network.parameters())
         optimizers.step(learning_rate(stage, done, step))
-        with torch.no_grad():
-            decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
-            for name, x in network.state_dict().items():
-                averaged[name].lerp_(x, 1 - decay)
+        average_weights(list(averaged.values()), list(network.state_dict().values()), step)
         step += 1
         errors.append(float(loss.detach()))
         if workers.first and time.monotonic() - logged > 15:
