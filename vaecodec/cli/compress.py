@@ -46,7 +46,7 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
     type=options.Size(),
     callback=_above_zero,
     metavar="BYTES",
-    help="The best file that is no larger, such as 200k, in place of a quality.",
+    help="In place of a quality: the best file no larger than this, such as 200k.",
 )
 @click.option(
     "--target-bpp",
@@ -67,7 +67,7 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
     type=float,
     callback=_above_zero,
     metavar="POINTS",
-    help="The lowest quality that reaches this score of SSIMULACRA2.",
+    help="The lowest quality that reaches this SSIMULACRA2 score.",
 )
 @options.effort
 @options.tune
@@ -78,7 +78,7 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
 @options.model
 @options.device
 @with_manner
-@options.recursive("Search the folders in folders as well; outputs keep the tree.")
+@options.recursive("Search subfolders as well; outputs keep the folder tree.")
 def command(
     inputs: tuple[str, ...],
     output: str | None,
@@ -98,7 +98,7 @@ def command(
     """Compress image files to .vae files.
 
     INPUT: image files, folders, glob patterns, or - for standard input. Outputs
-    go beside the inputs unless -o is given; - is standard output.
+    go beside the inputs unless -o is given; -o - is standard output.
 
     Examples:
 
@@ -134,7 +134,7 @@ def command(
         )
     except BadValue as error:
         raise click.UsageError(str(error)) from error
-    registry.find(model, tune)  # what there is none of is said once, before any file
+    registry.find(model, tune)  # a missing model is reported once, before any file
     pick_device(device)
 
     work = _Compress(

@@ -1,4 +1,4 @@
-"""What `compress` and `decompress` share: many files, each turned into one other."""
+"""What `compress` and `decompress` share: turning many files, each into one other."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Manner:
-    """How files are written and spoken of: replaced or left out, quietly, as JSON, in a report, with
-    the times of their inputs, so many at a time."""
+    """How files are written and reported: whether existing ones are replaced or skipped, messages are
+    quiet or JSON, there is a report, and outputs keep the times of their inputs; and how many files
+    are worked on at a time."""
 
     force: bool
     resume: bool
@@ -44,8 +45,8 @@ class Manner:
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
-    """The bytes of an output, the pixels of its picture, and in words, what the user may want to know
-    of it."""
+    """The bytes of an output, the number of pixels of its picture, and notices: what the user may want
+    to know about it."""
 
     data: bytes
     pixels: int
@@ -57,7 +58,7 @@ Pair = tuple[Path, Path]
 
 @dataclass(frozen=True, kw_only=True)
 class Work(ABC):
-    """What is done with files, in whatever process: options of a command."""
+    """What is done with files, in any process: the options of a command."""
 
     model: str | None
     device: str
@@ -65,7 +66,7 @@ class Work(ABC):
 
     @property
     def codec(self) -> Codec:
-        """The same in all threads."""
+        """The same codec in all threads."""
         from vaecodec.codec import kept_codec
 
         return kept_codec(self.model, self.device, self.entropy_processes)
@@ -77,20 +78,20 @@ class Work(ABC):
 
     @abstractmethod
     def pixels(self, pair: Pair) -> int:
-        """Of a picture, about, at little cost."""
+        """About how many pixels a picture has, found at little cost."""
 
     @abstractmethod
     def several(self, pairs: list[Pair]) -> list[Converted | parallel.Failure]:
-        """What comes of each, or what goes wrong with it."""
+        """The result of each pair, or what went wrong with it."""
 
 
-#: With a GPU, a process per core does the entropy coding of so many files: of fewer, it takes longer to
-#: start them than they save.
+#: With a GPU and at least this many files, entropy coding has a process per core; with fewer files,
+#: starting the processes takes longer than they save.
 FILES_FOR_PROCESSES = 64
 
 
 def with_manner(command: Callable[..., int]) -> Callable[..., int]:
-    """A command with the options of a Manner, which it is given as `manner`."""
+    """Add the options of a Manner to a command, which receives it as `manner`."""
 
     @options.force
     @options.resume
@@ -99,7 +100,7 @@ def with_manner(command: Callable[..., int]) -> Callable[..., int]:
     @options.report
     @options.keep_times
     @options.jobs(
-        f"Files at a time. [default: one per core, {parallel.THREADS_AT_MOST} at most]", default=None
+        f"Files at a time. [default: one per core, at most {parallel.THREADS_AT_MOST}]", default=None
     )
     @functools.wraps(command)
     def with_options(**given: Any) -> int:
@@ -110,10 +111,10 @@ def with_manner(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def convert(pairs: Sequence[Pair], work: Work, manner: Manner) -> int:
-    """Write what comes of every source to its target. Exit code 0 only if all succeeded.
+    """Write the result of every source to its target. The exit code is 0 only if all succeeded.
 
-    Existing outputs are found before any work is done on them. Where two have one output, it is the
-    first's that succeeds.
+    Existing outputs are found before any work is done on them. If several sources have one output, it
+    goes to the first that succeeds.
     """
     if manner.force and manner.resume:
         raise click.UsageError("give one of --force and --resume")

@@ -32,13 +32,13 @@ SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
     metavar="OUT",
     help="Output file (its extension chooses the format), or folder for PNG files.",
 )
-@click.option("--region", metavar="X,Y,W,H", help="Only this rectangle, in pixels.")
+@click.option("--region", metavar="X,Y,W,H", help="Decode only this rectangle, in pixels.")
 @click.option(
     "--scale",
     type=click.Choice(list(SCALES)),
     default="1",
     show_default=True,
-    help="Shrink the picture, averaging samples.",
+    help="Shrink the picture by averaging samples.",
 )
 @click.option("--recover", is_flag=True, help="Decode what is intact of damaged files.")
 @options.max_pixels
@@ -48,10 +48,10 @@ SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
     "-q",
     "--quality",
     type=click.IntRange(1, 100),
-    help=f"Of the format written, where it loses something. [default: {LOSSY_QUALITY}]",
+    help=f"Quality of the format written, if it is lossy. [default: {LOSSY_QUALITY}]",
 )
 @with_manner
-@options.recursive("Search the folders in folders as well; outputs keep the tree.")
+@options.recursive("Search subfolders as well; outputs keep the folder tree.")
 def command(
     inputs: tuple[str, ...],
     output: str | None,
@@ -68,8 +68,7 @@ def command(
     """Turn .vae files back into images: PNG, or the format of OUT's extension.
 
     INPUT: .vae files, folders, glob patterns, or - for standard input; - as OUT
-    is standard output, PNG. The model is the one each file names; --model adds one that is not
-    installed.
+    writes PNG to standard output. Each file names its model; --model adds one that is not installed.
 
     Examples:
 
@@ -85,7 +84,7 @@ def command(
     from vaecodec.codec import pick_device
     from vaecodec.model import registry
 
-    registry.find(model)  # what there is none of is said once, before any file
+    registry.find(model)  # a missing model is reported once, before any file
     pick_device(device)
     work = _Decompress(
         max_pixels=max_pixels,
