@@ -2,7 +2,7 @@
 
     make bench
 
-Ratios between rows of one run are what counts; absolute times are of the machine at hand.
+What counts is ratios between rows of one run; absolute times depend on the machine.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def test_part_synthesis(benchmark: Benchmark, codec: Codec, picture: np.ndarray,
 def test_part_entropy_decoding(
     benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int
 ) -> None:
-    """With the scale indices that drive it."""
+    """Includes the scale indices that drive it."""
     benchmark(codec.decode_symbols, codec.encode(picture, quality))
 
 
@@ -95,14 +95,14 @@ def test_pillow_decode(benchmark: Benchmark, picture: np.ndarray, name: str, qua
     benchmark(other(name).decode, other(name).encode(picture, quality))
 
 
-#: CompressAI's models, with random weights: their speed does not hang on them. Rounds: the second one
-#: codes position after position and takes many seconds.
+#: CompressAI's models, with random weights, on which speed does not depend; and rounds, few for the
+#: second, which codes position by position and takes many seconds.
 PEERS = (("mbt2018_mean", 5), ("cheng2020_anchor", 1))
 
 
 @pytest.fixture(scope="module", params=PEERS, ids=[name for name, _ in PEERS])
 def peer(request: pytest.FixtureRequest, picture: np.ndarray) -> tuple[Any, Any, int]:
-    """A model, the picture as it takes it, and rounds."""
+    """A model, the picture as its input, and the number of rounds."""
     if importlib.util.find_spec("compressai") is None:
         pytest.skip("the train extra is not installed")
     from vaecodec.train import entropy_models  # noqa: F401 - makes compressai importable

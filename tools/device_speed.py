@@ -1,5 +1,5 @@
-"""Speed on a device, of pictures that lie there as tensors to bytes on the host and back; what the time
-goes to; and whether the device and the CPU agree on every scale index.
+"""Measure speed on a device, from pictures that are tensors there to bytes on the host and back; where
+the time goes; and whether the device and the CPU agree on every scale index.
 
     python tools/device_speed.py FILE [--device cuda] [--count 64] [--size 1920x1080]
         [--entropy-processes N]
@@ -32,9 +32,9 @@ from vaecodec.geometry import latent_size
 from vaecodec.model.symbols import Blocks
 from vaecodec.quality import DEFAULT_QUALITY, level_of
 
-#: Passes of which the fastest counts, after one that does not.
+#: Passes, of which the fastest counts, after one for warm-up.
 PASSES = 3
-#: Operations named in the profile.
+#: Number of operations in the profile.
 TOP = 12
 
 
@@ -47,7 +47,7 @@ def pictures(count: int, width: int, height: int, device: torch.device) -> list[
 
 
 def fastest(work: Callable[[], Any], device: torch.device) -> float:
-    """Seconds that `work` takes."""
+    """Seconds of the fastest pass of `work`."""
     times = []
     for _ in range(1 + PASSES):
         start = time.perf_counter()
@@ -59,9 +59,9 @@ def fastest(work: Callable[[], Any], device: torch.device) -> float:
 
 
 def operations(work: Callable[[], Any], device: torch.device) -> dict[str, float]:
-    """Milliseconds of the operations that take longest; on a GPU, of its own time."""
+    """Milliseconds of the operations that take longest; on a GPU, in GPU time."""
     cuda = device.type == "cuda"
-    torch.set_num_threads(1)  # what other threads do is not seen, and with one there are none
+    torch.set_num_threads(1)  # the profiler does not see what other threads do
     with profile(
         activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     ) as found:
@@ -75,8 +75,8 @@ def operations(work: Callable[[], Any], device: torch.device) -> dict[str, float
 
 
 class Replay:
-    """Gives the symbols of a group block by block, as a decoder of its stream would, and counts the
-    scale indices that are not those it was encoded with."""
+    """Returns the symbols of a group block by block, as a decoder of its stream would, and counts scale
+    indices that differ from those it was encoded with."""
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = iter(blocks)
@@ -89,8 +89,8 @@ class Replay:
 
 
 def differing_indices(codec: Codec, images: list[torch.Tensor]) -> int:
-    """Scale indices that differ between the encoder on the device and a decoder's on the CPU, of the
-    first group of each picture."""
+    """Count scale indices that differ between the encoder on the device and a decoder on the CPU, in
+    the first group of each picture."""
     model, level = codec.loaded(), level_of(DEFAULT_QUALITY)
     count = 0
     for image in images:

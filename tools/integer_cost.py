@@ -1,4 +1,4 @@
-"""What integer scale indices cost, and what the rest of the coding gains, against floating point.
+"""Measure what integer scale indices cost, and what the rest of the coding gains, against float.
 
     python tools/integer_cost.py CHECKPOINT MODEL.safetensors FOLDER
 
@@ -29,8 +29,8 @@ QUALITIES = (1, 10, 30, 60, 90, 100)
 
 
 def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict[int, list[float]]:
-    """Quality -> bits per pixel of: float model, integer indices on equal terms, ideal code length of
-    the codec, files. Means over `images` (uint8 H x W x 3), cropped to multiples of 64."""
+    """Quality -> bits per pixel of: float model, integer indices on the same terms, ideal code length
+    of the codec, files. Means over `images` (uint8 H x W x 3), cropped to multiples of 64."""
     floats, _ = read_model(checkpoint)
     codec = Codec(model_path, "cpu")
     model = codec.loaded()

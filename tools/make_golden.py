@@ -3,7 +3,7 @@
     python tools/make_golden.py MODEL       files of a registered model, such as small-visual-7
     python tools/make_golden.py lossless    files without one
 
-They are added when a model is, and never changed: later decoders must decode them to the same. Pictures
+They are added with a model and never changed: later decoders must decode them to the same. The pictures
 are synthetic, so that anyone can make them again.
 """
 
@@ -80,7 +80,7 @@ def symbols_digest(codec: Codec, data: bytes) -> str:
 
 
 def expectation(image: Image.Image) -> dict[str, object]:
-    """What is recorded of a reconstruction: its mode and size, some of its samples, its metadata."""
+    """Record of a reconstruction: its mode, its size, some of its samples, hashes of its metadata."""
     samples = np.asarray(image).reshape(image.height, image.width, -1)
     generator = np.random.default_rng(1)
     places = generator.integers(0, image.size, (POINTS, 2)).tolist()

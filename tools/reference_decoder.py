@@ -3,8 +3,8 @@
     python tools/reference_decoder.py FILE.vae WEIGHTS_FOLDER [OUT.pam]
 
 Prints the SHA-256 of the latent's symbols (little-endian int32, rows, columns, channels) and writes the
-picture as a portable arbitrary map. It imports nothing of vaecodec, and has assertions where the codec
-has errors for people.
+picture as a portable arbitrary map. It imports nothing from vaecodec, and has assertions where the
+codec has error messages.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -96,7 +96,7 @@ class Ans:
             self.state = self.state << 32 | self.words.pop()
 
     def symbol(self, starts):
-        """`starts`: the sums of the frequencies before every symbol, and 2^24."""
+        """`starts`: for each symbol, the sum of the frequencies before it; then 2^24."""
         v = self.state & 0xFFFFFF
         s = bisect_right(starts, v) - 1
         self.state = (starts[s + 1] - starts[s]) * (self.state >> 24) + v - starts[s]
@@ -186,7 +186,7 @@ def base_indices(t, level, z):
 
 
 def scale_indices(t, level, base, symbols, k):
-    """Of step k; `symbols`: those of earlier steps, zero elsewhere."""
+    """Scale indices of step k. `symbols`: those of earlier steps, zero elsewhere."""
     if k == 0:
         return (base + 8 >> 4).clip(0, 63)
     u = magnitude(symbols) @ t["magnitude.weight"]
@@ -198,7 +198,7 @@ def scale_indices(t, level, base, symbols, k):
 
 
 def decode_group(stream, tensors, tables, level, rows, columns):
-    """Symbols of one group: hyper-latent, h x w x Z, and latent, rows x columns x M."""
+    """Decode the symbols of one group: hyper-latent, h x w x Z, and latent, rows x columns x M."""
     ans = Ans(stream)
     t = {k[6:]: v.astype(np.int64) for k, v in tensors.items() if k.startswith("index.")}
     h, w = -(-rows // 4), -(-columns // 4)
@@ -221,7 +221,7 @@ def decode_group(stream, tensors, tables, level, rows, columns):
 
 
 class Layers:
-    """Floating-point layers of a prefix, at a quality level."""
+    """The floating-point layers under a prefix, at a quality level."""
 
     def __init__(self, tensors, prefix, level):
         self.t = {k[len(prefix) :]: v.astype(float) for k, v in tensors.items() if k.startswith(prefix)}
@@ -238,7 +238,7 @@ class Layers:
 
 
 def reconstruct(z, symbols, tensors, level, main):
-    """The latent of one group, rows x columns x M. `main`: the channels that are no details."""
+    """Reconstruct the latent of a group, rows x columns x M. `main`: channels that are not details."""
     n = Layers(tensors, "means.", level)
     x = z * np.exp(n.vector("log_hyper_scale"))
     x = d2s((n.linear("up1", x) + n.vector("up1_bias")).clip(0))
@@ -467,7 +467,7 @@ def unpredict(image, width, size, modes):
             elif x == 0:
                 guess = flat[at - width]
             else:
-                # To the right of the last column lies the first of the next row: of this one.
+                # In the last column, `right` is what follows the row above: the first of this row.
                 left, top = flat[at - 1], flat[at - width]
                 corner, right = flat[at - width - 1], flat[at - width + 1]
                 guess = predict(modes[y >> size, x >> size, 1] & 15, left, top, right, corner)
@@ -498,7 +498,7 @@ def predict(mode, left, top, right, corner):
 
 
 def decode(data, folder):
-    """Picture (uint8, H x W x 1 to 4) and symbols of the latent (None without a model) of a file."""
+    """Decode a file: picture (uint8, H x W x 1 to 4), symbols of the latent (None without a model)."""
     chunks = list(read_chunks(data))
     assert chunks[0][0] == "H"
     width, height, colour, model_id, level = read_header(chunks[0][1])

@@ -1,9 +1,9 @@
-"""From samples to the streams of all groups: the walk down that every picture takes.
+"""From samples to the streams of all groups: the path of every picture through the encoder.
 
-Group by group: analysis of the group and of what surrounds it (`vaecodec.model.load`; to what the
-picture was before noise and JPEG, if asked to: `vaecodec.model.restoring`), a check of what comes out
-(`vaecodec.model.damping`), rounding (`vaecodec.model.latents`) or a search for something better
-(`vaecodec.model.search`), entropy coding (`vaecodec.model.symbols`).
+Group by group: analysis of the group and its surroundings (`vaecodec.model.load`; if asked to undo
+noise and JPEG, `vaecodec.model.restoring`), a check of the result (`vaecodec.model.damping`), rounding
+(`vaecodec.model.latents`) or a search for something better (`vaecodec.model.search`), entropy coding
+(`vaecodec.model.symbols`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vaecodec.quality import Degradation, Setting
 
 @dataclass(kw_only=True)
 class Encoded:
-    """A picture's streams, by group, and whether what they decode to is as it should be."""
+    """A picture's streams, one per group. `sound`: whether decoding them destroys nothing."""
 
     streams: list[bytes] = field(default_factory=list)
     sound: bool = True
@@ -40,8 +40,8 @@ def encode(
     effort: int,
     degradations: Sequence[Degradation] = (),
 ) -> list[Encoded]:
-    """Streams of each picture (uint8, H x W x 3, all of as many latent positions). `effort`: rounds of
-    search. `degradations`: what is to be undone of each picture, if anything."""
+    """Encode pictures (uint8, H x W x 3, whose latents have equal sizes). `effort`: rounds of search.
+    `degradations`: what to undo in each picture, if anything."""
     encoded = [Encoded() for _ in pictures]
 
     def groups() -> Iterator[Blocks]:
@@ -53,7 +53,7 @@ def encode(
                 item.sound &= found.sound
             yield from _symbols(model, analysed, setting, effort)
 
-    # Of all pictures one group, then the next.
+    # The first group of every picture, then the second of every picture, and so on.
     for item, stream in zip(cycle(encoded), model.coding.encode_each(groups()), strict=False):
         item.streams.append(stream)
     return encoded
@@ -66,7 +66,7 @@ def _analysed(
     window: Window,
     degradations: Sequence[Degradation],
 ) -> list[Analysed]:
-    """One group of every picture, damped where it is unlike photographs, and then not restored."""
+    """Analyse one group of every picture. A group unlike photographs is damped, and not restored."""
     latent, hyper = model.analyse(samples, level, degradations)
     latents, hypers = latent.split(1), window.hyper(hyper).split(1)
     noisy = [each.noise > 0 for each in degradations] or [False] * len(samples)
@@ -81,7 +81,7 @@ def _analysed(
 def _symbols(
     model: LoadedModel, analysed: list[Analysed], setting: Setting, effort: int
 ) -> list[Blocks]:
-    """What is to be coded of the group of every picture."""
+    """Return the symbols to code for the group of every picture."""
     level, thrift = setting.level, setting.thrift
     latent = torch.cat([found.group_latent for found in analysed])
     hyper = torch.cat([found.hyper for found in analysed])
@@ -89,7 +89,7 @@ def _symbols(
     blocks = model.latents.quantise(latent, hyper, level, bits).blocks()
     if not effort:
         return blocks
-    # What was damped is written as it was found to be sound.
+    # Damped groups are not searched: but for thrift, they are written as they were checked.
     return [
         symbols if found.damped else refine(model, found, level, effort, thrift)
         for symbols, found in zip(blocks, analysed, strict=True)

@@ -1,7 +1,7 @@
-"""Entropy coding in processes, beside the networks.
+"""Entropy coding in processes, alongside the networks.
 
-constriction holds the interpreter's lock, so that threads code one group at a time. Processes do not
-wait for one another; symbols and scale indices lie in memory that they share with us.
+constriction holds the interpreter's lock, so threads code only one group at a time. Processes do not
+wait for one another; symbols and scale indices lie in memory that they share with this one.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from vaecodec.parallel import Ended, start_process, unheard_interrupts
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Symbols of a group that are shared; others, which no photograph has, are sent.
+#: Type of symbols in shared memory; larger ones, which no photograph has, are sent instead.
 _SHARED = np.dtype("<i2")
-#: Largest groups: a symbol and a scale index for each value.
+#: Size of the largest group: a symbol and a scale index for each value.
 _SLOT_BYTES = max(
     (GROUP**2 * each.latent_channels + (GROUP // HYPER_CELL) ** 2 * each.hyper_channels)
     * (_SHARED.itemsize + 1)
@@ -45,14 +45,14 @@ _SLOT_BYTES = max(
 )
 #: Groups in hand per process.
 _AHEAD = 2
-#: Windows can wait for no more.
+#: Windows cannot wait for more.
 MAX_PROCESSES = 61
 
 
 class EntropyProcesses:
-    """`count` processes, started when they are first needed, for as long as this is kept.
+    """`count` processes, started when first needed, that live as long as this object.
 
-    Any number of threads may use them. They take `_AHEAD * count * _SLOT_BYTES` bytes that are shared
+    Any number of threads may use them. They take `_AHEAD * count * _SLOT_BYTES` bytes of shared memory
     (13 MB per process), and some 250 MB each.
     """
 
@@ -63,12 +63,12 @@ class EntropyProcesses:
         self._refused = False
 
     def of(self, entry: ModelEntry, here: SymbolCoder) -> ProcessCoder:
-        """The coder of a model's groups. `here`: what codes them where no process can be started."""
+        """Return the coder of a model's groups. `here`: codes them if no process can be started."""
         return ProcessCoder(self, entry, here)
 
     def pool(self) -> _Pool | None:
-        """Processes that are there: new ones after a fork, and after one has ended; none in a daemonic
-        process, and where the system has no room for what they share."""
+        """Return the processes, started anew after a fork or after one has ended; None in a daemonic
+        process, or if the system has no room for the shared memory."""
         if current_process().daemon:
             return None
         with self._lock:
@@ -84,7 +84,7 @@ class EntropyProcesses:
 
 
 class ProcessCoder:
-    """A `vaecodec.model.symbols.GroupCoder`. Raises Ended where the system ends a process."""
+    """A `vaecodec.model.symbols.GroupCoder`. Raises Ended if the system ends a process."""
 
     def __init__(self, processes: EntropyProcesses, entry: ModelEntry, here: SymbolCoder) -> None:
         self._processes, self._entry, self._here = processes, entry, here
@@ -117,24 +117,25 @@ class ProcessCoder:
 
 
 class _Pool:
-    """Processes, and slots of memory that they share with this one, `owner`."""
+    """Processes, and slots of memory that they share with this one (`owner`)."""
 
     def __init__(self, count: int) -> None:
         self.owner, self.ended = os.getpid(), False
         number = _AHEAD * count
-        self._share = number - 1  # of one caller: another can always begin
+        self._share = number - 1  # per caller: another can always begin
         memory = RawArray("B", number * _SLOT_BYTES)
         self.slots = _slots(memory)
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
         for slot in range(number):
             self._free.put(slot)
         self._executor = ProcessPoolExecutor(count, get_context("spawn"), _start, (memory,))
-        # A process that another has started waits for its own before the executor tells them to end,
-        # which it does through a queue that is closed at 10.
+        # At exit, a process that multiprocessing started joins its own processes before the executor
+        # tells them to end, for which it needs a queue that is closed at priority 10. So end them
+        # first.
         Finalize(None, _shut_down, (weakref.ref(self._executor),), exitpriority=100)
 
     def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Have one of the processes do it."""
+        """Run `work` in one of the processes."""
         return self._executor.submit(work, *arguments)
 
     def each(
@@ -143,9 +144,9 @@ class _Pool:
         begin: Callable[[Item, int], Future[Any]],
         end: Callable[[Any, int], Result],
     ) -> Generator[Result]:
-        """`end` of what is begun with every item, in their order; both are given a slot.
+        """Call `begin` with every item and yield `end` of each result, in order; both are given a slot.
 
-        Who holds one does not wait for another: else several callers might, for one another.
+        A caller that holds a slot never waits for another: several might wait for one another.
         """
         running: deque[tuple[Future[Any], int]] = deque()
 
@@ -180,7 +181,7 @@ class _Pool:
                 "--jobs 1), or does a script that starts them lack its `if __name__ == '__main__'`?"
             ) from error
         finally:
-            for future, slot in running:  # a process may still write there
+            for future, slot in running:  # a slot is free once no process can write to it
                 future.cancel()
                 future.add_done_callback(partial(self._free_slot, slot))
 
@@ -188,7 +189,7 @@ class _Pool:
         self._free.put(slot)
 
     def _slot(self, held: int) -> int | None:
-        """A free one for a caller who holds so many; one who holds none waits for it."""
+        """Take a free slot for a caller that holds `held`; wait for one only if it holds none."""
         try:
             return None if held == self._share else self._free.get(block=not held)
         except queue.Empty:
@@ -202,13 +203,13 @@ def _shut_down(executor: weakref.ref[ProcessPoolExecutor]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sizes:
-    """Shapes of symbols in a slot."""
+    """Shapes of the symbols in a slot."""
 
     hyper: tuple[int, ...]
     latent: tuple[int, ...]
 
     def symbols(self, slot: np.ndarray) -> Symbols:
-        """A copy of them."""
+        """Copy the symbols out of `slot`."""
         found, start = [], 0
         for shape in (self.hyper, self.latent):
             end = start + int(np.prod(shape)) * _SHARED.itemsize
@@ -222,7 +223,7 @@ def _slots(memory: Any) -> np.ndarray:
 
 
 def _put(slot: np.ndarray, blocks: Blocks) -> list[int] | None:
-    """Blocks into a slot, and their lengths; None if they cannot lie there."""
+    """Put blocks into a slot and return their lengths; None if the slot cannot hold them."""
     lengths = [len(symbols) for symbols, _ in blocks]
     if sum(lengths) * (_SHARED.itemsize + 1) > len(slot):
         return None
@@ -237,7 +238,7 @@ def _put(slot: np.ndarray, blocks: Blocks) -> list[int] | None:
     return lengths
 
 
-# What follows is done in the processes.
+# Everything below runs in the processes.
 
 _memory: np.ndarray
 _coders: dict[bytes, SymbolCoder] = {}
@@ -256,7 +257,7 @@ def _coder(entry: ModelEntry) -> SymbolCoder:
 
 
 def _encode(entry: ModelEntry, given: Blocks | list[int], slot: int) -> bytes:
-    """The stream of blocks, or of blocks of these lengths in a slot."""
+    """Encode blocks into a stream. `given`: the blocks, or the lengths of those in the slot."""
     blocks: Blocks = []
     start = 0
     for each in given:
@@ -271,7 +272,7 @@ def _encode(entry: ModelEntry, given: Blocks | list[int], slot: int) -> bytes:
 
 
 def _decode(entry: ModelEntry, stream: Stream, slot: int) -> _Sizes | Symbols | CorruptFile:
-    """The shapes of symbols that are in the slot, or symbols that cannot lie there."""
+    """Decode a stream into the slot and return the shapes, or the symbols if it cannot hold them."""
     try:
         symbols = _coder(entry).decode(stream)
     except CorruptFile as error:

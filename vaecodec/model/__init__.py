@@ -1,1 +1,1 @@
-"""The learned model: transforms and means (floating point), scale indices (exact integers), levels."""
+"""The learned model: transforms and means in floating point, scale indices in exact integers."""

@@ -1,4 +1,4 @@
-"""Sizes of the one model template, and the constants every size shares."""
+"""Sizes of the one model template, and the constants that all sizes share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 
 from bitstream import container
 
-#: Quality levels held by one set of weights, with lambda log-uniform between the two ends.
-#: The loss is bits per pixel + lambda * MSE, MSE on the 0..255 scale, averaged over RGB.
+#: Quality levels covered by one set of weights, with lambda log-uniform between the two ends.
+#: The loss is bits per pixel + lambda * MSE, with the MSE of 0..255 samples averaged over RGB.
 LEVELS = container.LEVELS
 LAMBDA_MIN = 0.0006
 LAMBDA_MAX = 0.5

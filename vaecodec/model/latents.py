@@ -1,5 +1,5 @@
-"""Latents of groups to symbols and back: rounding, under the scale indices and means of the prior, and
-adding the means again (`vaecodec.model.symbols` has symbols to streams and back)."""
+"""Latents of groups to symbols and back: rounding, given the scale indices and means of the prior, and
+adding the means again. `vaecodec.model.symbols` codes the symbols."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from vaecodec.model.quadtree import STEPS, by_place, of_step
 from vaecodec.model.symbols import Blocks, Symbols
 from vaecodec.model.transforms import repeated, with_details
 
-#: Symbols an encoder writes are at most this large, those of the hyper-latent and of the latent.
+#: Largest magnitude of the symbols that an encoder writes, for the hyper-latent and for the latent.
 _HYPER_MAX = 2**15 - 1
 _SYMBOL_MAX = 2**20
-#: Latents an encoder writes are at most this many quantisation steps from zero.
+#: Largest magnitude of the latents that an encoder writes, in quantisation steps.
 _ENCODED_MAX = 2**13
-#: Symbols beyond this size are rated like one of this size.
+#: Larger symbols are rated like one of this magnitude.
 _RATED_MAX = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorBits:
-    """Bits that rounding may spend to avoid a squared error of one step, measured best on held-out
-    pictures (docs/experiments.md): `bits` up to level `high_rates`, half of it every `halving` levels
-    above.
+    """Bits that rounding may spend to avoid a squared error of one step, tuned on held-out pictures
+    (docs/experiments.md): `bits` up to level `high_rates`, halving with every `halving` levels above;
+    `details` for the details.
 
-    High-rate theory gives 6 / ln 2 for the optimal step and squared error; learned transforms ask for
-    more caution, and so does a distortion that minds texture going. `details` are linear in the
-    picture: nothing learned stands between theory and them.
+    High-rate theory gives 6 / ln 2 for the optimal step and squared error. Learned transforms call for
+    more caution, and so does a distortion that is sensitive to lost texture. Details are linear in the
+    picture, so theory is nearly right for them.
     """
 
     bits: float
@@ -45,11 +45,11 @@ class ErrorBits:
     halving: float = 30.0
 
     def at(self, level: int) -> float:
-        """Of all but details."""
+        """Bits at `level` for all channels but details."""
         return self.bits / 2 ** (max(0, level - self.high_rates) / self.halving)
 
 
-#: By tune.
+#: Per tune.
 ERROR_BITS = {
     "psnr": ErrorBits(bits=60.0, details=10.0, high_rates=21),
     "visual": ErrorBits(bits=120.0, details=20.0),
@@ -58,18 +58,18 @@ ERROR_BITS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Quantised:
-    """Groups as they are to be coded.
+    """A batch of groups ready to be coded.
 
-    `coded`: of every block its symbols (whole numbers, float32) and their scale indices (uint8), both
-    N x ... in order of coding; `latent`: what a decoder will have of them (float32, N x rows x columns
-    x M). All on the device.
+    `coded`: for every block, in coding order, its symbols (integers in float32) and their scale indices
+    (uint8), both N x ...; `latent`: what a decoder will reconstruct from them (float32, N x rows x
+    columns x M). All are on the device.
     """
 
     coded: list[tuple[Tensor, Tensor]]
     latent: Tensor
 
     def blocks(self) -> list[Blocks]:
-        """What `SymbolCoder` codes of each group."""
+        """Return each group's blocks as `SymbolCoder` codes them."""
         on_host = [
             (symbols.to(torch.int32).flatten(1).cpu().numpy(), index.flatten(1).cpu().numpy())
             for symbols, index in self.coded
@@ -81,9 +81,9 @@ class Quantised:
 
 
 class LatentQuantiser:
-    """Rounds and restores batches of equally sized groups; every item has the same quality level.
+    """Rounds and reconstructs batches of equally sized groups, all of the same quality level.
 
-    `scale`: float32, LEVELS x M, what a quantisation step is of a latent that means and synthesis read.
+    `scale`: float32, LEVELS x M: the quantisation step, in the units that means and synthesis read.
     """
 
     def __init__(
@@ -109,24 +109,24 @@ class LatentQuantiser:
         self._hyper_indices = indices.hyper_table.to(device)
 
     def _round(self, residual: Tensor, index: Tensor, error_bits: float | Tensor) -> Tensor:
-        """Residuals in steps to symbols: the nearest integer, or the next one toward zero where that
+        """Round residuals (in steps) to the nearest integer, or to the next one towards zero where that
         saves more rate than it adds distortion (rate-distortion optimised quantisation)."""
         symbol = torch.round(residual)
         size = symbol.abs()
-        # Bits that the squared error, in steps, would grow by.
+        # Increase of the squared error (in steps), in bits.
         added = residual.abs().sub_(size).mul_(2).add_(1).mul_(error_bits)
         saved = _rated(self._saved_bits, size, index)
         symbol -= symbol.sign().mul_(saved > added)
         return symbol.mul_(index >= self._tables.skip)
 
     def error_bits(self, level: int, channels: int) -> Tensor:
-        """Bits for a squared error of one step, per channel, where no search follows."""
+        """Bits that a squared error of one step is worth, per channel, when no search follows."""
         none = torch.zeros(channels, dtype=torch.float32, device=self._device)
         latent = none[self._details :] + self._rounding.at(level)
         return with_details(latent, none[: self._details] + self._rounding.details)
 
     def bits(self, quantised: Quantised) -> float:
-        """Ideal code length of all groups."""
+        """Ideal code length of all groups together, in bits."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         beyond = []
         for symbols, index in quantised.coded:
@@ -142,12 +142,12 @@ class LatentQuantiser:
     def quantise(
         self, latent: Tensor, hyper: Tensor, level: int, error_bits: float | Tensor | None = None
     ) -> Quantised:
-        """Latents to symbols.
+        """Round latents to symbols.
 
-        `latent`: float, N x rows x columns x M, quantisation steps. `hyper`: float, N x h x w x Z,
-        unrounded, h and w being rows and columns in cells, rounded up. `error_bits`: bits for a squared
-        error of one step, for all or per channel (M); infinite for plain rounding, None for what is
-        best without search.
+        `latent`: float, N x rows x columns x M, in quantisation steps. `hyper`: float, N x h x w x Z,
+        unrounded; h and w are rows and columns in cells, rounded up. `error_bits`: bits that a squared
+        error of one step is worth, one value or one per channel (M); infinite for plain rounding, None
+        for what is best without search.
         """
         _, rows, columns, m = latent.shape
         index = self._hyper_indices[level].expand_as(hyper)
@@ -167,19 +167,20 @@ class LatentQuantiser:
             unit = of_step(scale, step)
             residual = (of_step(y, step) - mean / unit).clamp_(-_SYMBOL_MAX, _SYMBOL_MAX)
             symbols = self._round(residual, index, of_step(bits, step))
-            values = torch.addcmul(mean, symbols, unit).clamp_(-LATENT_MAX, LATENT_MAX)
+            values = torch.addcmul(mean, symbols, unit)
+            predicted = values[..., : (m - self._details) // 4].clamp_(-LATENT_MAX, LATENT_MAX)
             for place, part in by_place(values, decoded, step):
                 place.values(decoded).copy_(part)
             if step < STEPS - 1:
                 indices.see(symbols)
-                means.see(values[..., : (m - self._details) // 4])
+                means.see(predicted)
             coded.append((symbols, index))
         return Quantised(coded=coded, latent=decoded)
 
     @torch.no_grad()
     def reconstruct(self, groups: Sequence[Symbols], level: int) -> Tensor:
-        """Latents of groups: float32, N x rows x columns x M."""
-        # Floats are made on the device: symbols may have fewer bytes.
+        """Reconstruct the latents of groups: float32, N x rows x columns x M."""
+        # Convert to float on the device: symbols may have fewer bytes.
         z = _stacked([group.hyper for group in groups]).to(self._device).float()
         latent = _stacked([group.latent for group in groups]).to(self._device).float()
         latent.mul_(self._scale[level])
@@ -197,11 +198,11 @@ class LatentQuantiser:
 
 
 def _rated(table: Tensor, size: Tensor, index: Tensor) -> Tensor:
-    """What `table` (S x _RATED_MAX + 1) has for sizes of symbols under scale indices."""
+    """Look up `table`, S x (_RATED_MAX + 1), at scale indices `index` and symbol magnitudes `size`."""
     entry = size.clamp(max=_RATED_MAX).to(torch.int32).add_(index, alpha=_RATED_MAX + 1)
     return table.view(-1).index_select(0, entry.view(-1)).view(size.shape)
 
 
 def _stacked(parts: list[Tensor]) -> Tensor:
-    """A batch; of one, without a copy."""
+    """Stack items into a batch; a single item is not copied."""
     return parts[0][None] if len(parts) == 1 else torch.stack(parts)

@@ -1,4 +1,4 @@
-"""Weights files to a working model."""
+"""Loading a weights file into a working model."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from vaecodec.quality import Degradation
 class LoadedModel:
     """One model on one device: from pictures to latents, symbols and streams, and back.
 
-    `tensors`: the contents of a weights file; transforms and means may be in half precision, and are
-    held in single. `tune`: one of `vaecodec.quality.TUNES`. Raises KeyError, ValueError or RuntimeError
-    if the tensors are not those of `config`.
+    `tensors`: the contents of a weights file; transforms and means may be stored in half precision, and
+    are held in single. `tune`: one of `vaecodec.quality.TUNES`. Raises KeyError, ValueError or
+    RuntimeError if the tensors do not fit `config`.
 
-    `latent_scale` (LEVELS x M): what a quantisation step is of a latent as decoded. For the encoder,
-    per level: `curvature` (LEVELS x M), as `vaecodec.model.search` uses it; `ranges`
-    (LEVELS x M), beyond which latents of photographs hardly lie, in steps; `distortion` (LEVELS), the
-    mean squared error of 0..255 samples that is usual.
+    `latent_scale` (LEVELS x M): the quantisation step, in the units of decoded latents. For the
+    encoder: `curvature` (LEVELS x M), used by `vaecodec.model.search`; `ranges` (LEVELS x M), beyond
+    which latents of photographs hardly lie, in steps; `distortion` (LEVELS), the usual mean squared
+    error of 0..255 samples.
 
-    `symbols`: the coder of groups; `coding`: who does it for `vaecodec.encoding` and
-    `vaecodec.decoding`, the same or processes. `restoring`: for pictures that were degraded, None until
-    it is loaded.
+    `symbols`: the coder of groups; `coding`: what codes them for `vaecodec.encoding` and
+    `vaecodec.decoding`, either `symbols` or separate processes. `restoring`: the analysis transform for
+    degraded pictures, None until it is loaded.
     """
 
     restoring: RestoringAnalysis | None = None
@@ -75,14 +75,15 @@ class LoadedModel:
 
     @property
     def analysis_halo(self) -> int:
-        """Latent positions around a region on which its latent and hyper-latent depend, rounded up
-        to whole hyper-latent positions: one position at 1/8 per block, one at 1/16 for the hyper."""
+        """How far around a region, in latent positions, its latent and hyper-latent depend on the
+        picture: one position at 1/8 per block, one at 1/16 for the hyper-analysis, rounded up to whole
+        hyper-latent positions."""
         pixels = 8 * self.config.analysis_blocks + LATENT_STRIDE
         return -(-pixels // HYPER_STRIDE) * HYPER_CELL
 
     @property
     def synthesis_halo(self) -> int:
-        """Latent positions around a region on which its samples depend."""
+        """How far around a region, in latent positions, its samples depend on the latent."""
         pixels = LATENT_STRIDE * self.config.coarse_blocks + 8 * self.config.synthesis_blocks
         return -(-pixels // LATENT_STRIDE)
 
@@ -90,9 +91,9 @@ class LoadedModel:
     def analyse(
         self, pictures: Iterable[np.ndarray], level: int, degradations: Sequence[Degradation] = ()
     ) -> tuple[Tensor, Tensor]:
-        """Pictures (uint8, H x W x 3, all of as many latent positions) to the latent in quantisation
-        steps and the unrounded hyper-latent, both padded to whole cells of the latter.
-        `degradations`: what is to be undone of each, if anything."""
+        """Transform pictures (uint8, H x W x 3, whose latents have equal sizes) into latents in
+        quantisation steps and unrounded hyper-latents, both padded to whole cells of the latter.
+        `degradations`: what to undo in each picture, if anything."""
         padded = np.stack([_padded(picture) for picture in pictures])
         x = torch.from_numpy(padded).to(self.device).float() / 255 - 0.5
         levels = self.levels(len(x), level)
@@ -106,18 +107,18 @@ class LoadedModel:
 
     @torch.no_grad()
     def synthesise(self, latent: Tensor, level: int) -> Tensor:
-        """Latents as decoded (float32, N x h x w x M) to samples: float32 N x 16h x 16w x 3 on the
-        scale 0..255, neither limited nor rounded."""
+        """Transform decoded latents (float32, N x h x w x M) into samples: float32, N x 16h x 16w x 3
+        on the scale 0..255, neither limited nor rounded."""
         picture = self.transforms.synthesis(latent, self.levels(1, level))
         return picture.add_(0.5).mul_(255)
 
     def levels(self, count: int, level: int) -> Tensor:
-        """`level` for each of `count` items."""
+        """Repeat `level` for each of `count` items: int64, N."""
         return repeated(level, count, self.device)
 
 
 def symbol_coder(config: ModelConfig, tensors: dict[str, Tensor]) -> SymbolCoder:
-    """The coder of a model's groups. Raises as `LoadedModel`."""
+    """Return the coder of a model's groups. Raises as `LoadedModel` does."""
     tables = _section(tensors, "entropy.")
     found = Tables(
         supports=tables["supports"].numpy(),
@@ -138,12 +139,12 @@ def _index_network(
 
 
 def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
-    """Read a weights file. Raises VaeError if it is not one, or no longer the one of `entry`."""
+    """Load a weights file. Raises VaeError if it is not one, or not the one that `entry` describes."""
     _check_usable(device)
     with _telling(entry):
         config, tensors = _read(entry)
-        # Whatever the caller's default dtype and mode, parameters are float32 and may have gradients;
-        # their initial values are not drawn from the caller's random numbers.
+        # Whatever the caller's default dtype and mode, parameters are float32 and may have gradients.
+        # Drawing their initial values leaves the caller's random state alone.
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
             model = LoadedModel(config, entry.tune, tensors, device)
     set_mixed_precision(model.transforms, multiplies_in_bfloat16(device))
@@ -151,7 +152,7 @@ def load_model(entry: ModelEntry, device: torch.device) -> LoadedModel:
 
 
 def load_symbol_coder(entry: ModelEntry) -> SymbolCoder:
-    """What codes the groups of a model alone. Raises as `load_model`."""
+    """Load only the coder of a model's groups. Raises as `load_model` does."""
     with _telling(entry):
         return symbol_coder(*_read(entry))
 
@@ -169,7 +170,7 @@ def _read(entry: ModelEntry) -> tuple[ModelConfig, dict[str, Tensor]]:
 
 
 def _check_usable(device: torch.device) -> None:
-    """Raises VaeError where PyTorch cannot use it now, as in a forked process a GPU."""
+    """Raise VaeError if PyTorch cannot use the device now, for instance a GPU in a forked process."""
     try:
         torch.empty(0, device=device)
     except RuntimeError as error:
@@ -178,7 +179,7 @@ def _check_usable(device: torch.device) -> None:
 
 @contextlib.contextmanager
 def _telling(entry: ModelEntry) -> Iterator[None]:
-    """Name the file in what goes wrong with its contents."""
+    """Turn errors about the file's contents into a VaeError that names it."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -188,7 +189,7 @@ def _telling(entry: ModelEntry) -> Iterator[None]:
 
 
 def _padded(picture: np.ndarray) -> np.ndarray:
-    """H x W x 3 to whole positions of the hyper-latent, going on as it ends."""
+    """Pad H x W x 3 to whole positions of the hyper-latent, repeating the edge."""
     bottom, right = (-side % HYPER_STRIDE for side in picture.shape[:2])
     return np.pad(picture, ((0, bottom), (0, right), (0, 0)), mode="edge")
 

@@ -1,7 +1,7 @@
-"""The means of the latents, in floating point: what is predicted of every value before its symbol.
+"""The means of the latents, in floating point: predictions to which the symbols are added.
 
-No symbol depends on them, only the latent that symbols stand for: a decoder whose arithmetic rounds
-differently gets means that differ in their last bits, and the same symbols.
+No symbol depends on them, only the latent that it stands for: a decoder whose arithmetic rounds
+differently gets means that differ in their last bits, but the same symbols.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from vaecodec.model.config import ModelConfig
 from vaecodec.model.quadtree import STEPS, by_place, linear_of_step
 from vaecodec.model.transforms import DepthwiseConv3x3, LevelTable, depth_to_space
 
-#: Decoded latents that means are made of are at most this large: they stay finite, whatever is read.
+#: Limit of the decoded latents that means are computed from, which keeps means finite for any file.
 LATENT_MAX = 2.0**14
 
 
 class Means(nn.Module):
-    """Hyper-latent and decoded latents, in natural units -> means in the same.
+    """Hyper-latent (in steps) and decoded latents (in natural units) -> means in natural units.
 
-    Tensors are N x h x w x C; levels int64, N. Details have no means, and say nothing of others': only
-    the other M - K channels are read and predicted. `whiten` (M - K) is what makes them all about
-    equally large: the weights that read or write them are learned as if they were.
+    Tensors are N x h x w x C; levels are int64, N. Details neither have means nor contribute to those
+    of others: only the other M - K channels are read and predicted. Multiplied by `whiten` (M - K),
+    these are all about equally large; the weights that read or write them are learned for that scale.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -40,7 +40,7 @@ class Means(nn.Module):
         self.up2 = nn.Linear(width, 4 * prior)
         self.depthwise2 = DepthwiseConv3x3(prior)
         self.mix2 = nn.Linear(prior, prior)
-        # Of these three, every step has rows of its own.
+        # These three have separate rows for every step.
         self.features = nn.Linear(prior, STEPS * prior)
         self.step_bias = LevelTable(STEPS * prior)
         self.context = nn.Linear(m, STEPS * prior, bias=False)
@@ -51,12 +51,12 @@ class Means(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def start(self, z: Tensor, level: Tensor, rows: int, columns: int) -> GroupMeans:
-        """Begin with groups of `rows` x `columns` positions, whose hyper-latents are `z` (float, in
-        steps, N x h x w x Z with h and w rows and columns in cells, rounded up)."""
+        """Begin a batch of groups of `rows` x `columns` positions with the hyper-latents `z` (float, in
+        steps, N x h x w x Z; h and w are rows and columns in cells, rounded up)."""
         return GroupMeans(self, self.read(z, level)[:, :rows, :columns])
 
     def read(self, z: Tensor, level: Tensor) -> Tensor:
-        """What the context network reads of hyper-latents: N x 4h x 4w x STEPS * P, P being
+        """Return what the context network reads from hyper-latents: N x 4h x 4w x STEPS * P, where P is
         `prior_width`."""
         x = z * torch.exp(self.log_hyper_scale(level))
         x = depth_to_space(F.relu(self.up1(x) + self.up1_bias(level)), 2)
@@ -66,24 +66,24 @@ class Means(nn.Module):
         return self.features(x) + self.step_bias(level)
 
     def natural_head(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of `head`, for outputs in natural units."""
+        """Weight and bias of `head` for outputs in natural units."""
         return self.head.weight / self.whiten[:, None], self.head.bias / self.whiten
 
 
 class GroupMeans:
-    """Means of the groups of a batch, step by step."""
+    """Means of a batch of groups, step by step."""
 
     def __init__(self, network: Means, features: Tensor) -> None:
         self._network, self._width = network, network.mix.in_features
-        #: What the context network reads in each step: of the hyper-latent, and of all decoded so far.
+        #: Input of the context network in each step: from the hyper-latent and all decoded so far.
         self._read = features
         self._context = network.context.weight * network.whiten
         self._head, self._bias = network.natural_head()
         self._step = -1
 
     def next(self) -> Tensor:
-        """Begin with the next step, all earlier values being known: the means of what it codes, N x P x
-        (M - K)/4."""
+        """Begin the next step, once `see` has had all earlier values: return the means of what it
+        codes, N x P x (M - K)/4."""
         self._step += 1
         network, start = self._network, self._step * self._width
         x = F.relu(self._read[..., start : start + self._width])
@@ -91,7 +91,7 @@ class GroupMeans:
         return linear_of_step(x, self._head, self._bias, self._step)
 
     def see(self, values: Tensor) -> None:
-        """Take in the step's decoded latents (N x P x (M - K)/4), for later steps."""
+        """Add the step's decoded latents (N x P x (M - K)/4) to the context of later steps."""
         later = slice((self._step + 1) * self._width, None)
         for place, part in by_place(values, self._read, self._step):
             weight = self._context[later, place.channels(self._context.shape[1])]

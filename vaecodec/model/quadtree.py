@@ -3,8 +3,8 @@
 A quadtree (DCVC-RT, Jia et al., 2025): a position's phase is 2 * (row mod 2) + (column mod 2), and step
 k codes channel quarter `phase XOR STEP_XOR[k]` at every position, conditioned on all earlier steps.
 
-What a step codes is N x P x M/4, P being all positions: those of phase 0 in raster order, then those of
-phases 1 to 3. Everything else is N x rows x columns x channels.
+What a step codes is N x P x M/4, where P covers all positions: those of phase 0 in raster order, then
+those of phases 1 to 3. Everything else is N x rows x columns x channels.
 """
 
 from __future__ import annotations
@@ -18,43 +18,45 @@ from torch.nn import functional as F
 
 STEPS = 4
 PHASES = 4
-#: Diagonal neighbours first: after two steps every quarter is a filled checkerboard.
+#: Diagonal neighbours first: after two steps, every quarter is known on a checkerboard of positions.
 STEP_XOR = (0, 3, 1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a step codes in one phase."""
+    """The positions and channels that a step codes in one phase."""
 
     phase: int
     quarter: int
 
     def positions(self, x: Tensor) -> Tensor:
-        """The phase's positions: a view of N x rows x columns x C."""
+        """View of the phase's positions in N x rows x columns x C."""
         return x[:, self.phase // 2 :: 2, self.phase % 2 :: 2]
 
     def channels(self, count: int) -> slice:
-        """The quarter of `count` channels."""
+        """Slice of the quarter among `count` channels."""
         return slice(self.quarter * count // PHASES, (self.quarter + 1) * count // PHASES)
 
     def values(self, x: Tensor, keep: int | None = None) -> Tensor:
-        """What is coded: a view of N x rows x columns x M. `keep`: only so many channels of it."""
+        """View of what is coded here in N x rows x columns x M, or of its first `keep` channels."""
         return self.positions(x)[..., self.channels(x.shape[-1])][..., :keep]
 
 
 def places(step: int) -> Iterator[Place]:
-    """The four phases in order of coding."""
+    """Yield the places of a step: its four phases in coding order."""
     for phase in range(PHASES):
         yield Place(phase=phase, quarter=phase ^ STEP_XOR[step])
 
 
 def of_step(x: Tensor, step: int, keep: int | None = None) -> Tensor:
-    """What `step` codes of N x rows x columns x M: N x P x M/4, or the first `keep` channels of it."""
+    """Gather what `step` codes from N x rows x columns x M: N x P x M/4, or only the first `keep` of
+    these channels."""
     return torch.cat([place.values(x, keep).flatten(1, 2) for place in places(step)], dim=1)
 
 
 def by_place(values: Tensor, like: Tensor, step: int) -> Iterator[tuple[Place, Tensor]]:
-    """Parts of what `step` codes, each N x rows' x columns' x M/4; `like`: N x rows x columns x C."""
+    """Split what `step` codes by place: views, N x rows' x columns' x M/4. `like`: any tensor of
+    N x rows x columns x C."""
     start = 0
     for place in places(step):
         n, rows, columns, _ = place.positions(like).shape
@@ -64,8 +66,8 @@ def by_place(values: Tensor, like: Tensor, step: int) -> Iterator[tuple[Place, T
 
 
 def linear_of_step(x: Tensor, weight: Tensor, bias: Tensor, step: int) -> Tensor:
-    """Linear function of N x rows x columns x C that gives what `step` codes, N x P x M/4. `weight`:
-    M x C, `bias`: M."""
+    """Apply a linear layer (`weight`: M x C, `bias`: M) to N x rows x columns x C, computing only what
+    `step` codes: N x P x M/4."""
     parts = []
     for place in places(step):
         rows = place.channels(len(weight))

@@ -1,9 +1,9 @@
-"""Encoding effort: latents that cost the same decoder fewer bits at the same distortion.
+"""Encoding effort: a search for latents that take fewer bits at the same distortion.
 
-The analysis transform is one guess at the best latent of a picture. From there, every round moves each
-value along the gradient of the distortion and rounds anew, weighing bits against squared error: a
-proximal gradient step (Daubechies et al., 2004, with the rate in place of the l1 norm), kept where
-it lowers R + lambda D as the decoder will see it. Its length comes from the curvature found on the
+The analysis transform makes one guess at the best latent of a picture. From there, every round moves
+each value against the gradient of the distortion and rounds anew, weighing bits against squared error:
+a proximal gradient step (Daubechies et al., 2004, with the rate in place of the l1 norm), kept if it
+lowers R + lambda D as the decoder will see it. Step lengths come from the curvature measured on the
 way, per channel (Barzilai and Borwein, 1988). The decoder knows nothing of this.
 """
 
@@ -25,14 +25,15 @@ from vaecodec.model.symbols import Blocks
 
 @dataclass(frozen=True, kw_only=True)
 class Caution:
-    """Steps are 1 / (2 x damping x curvature) of the gradient, with the weights file's curvature and
-    the damping `first` to `first_highest`, from the lowest level to the highest, in the first round,
-    then with the measured one and none. After a round that did not help the damping is multiplied by
-    `after_failure`.
+    """A step is the gradient times 1 / (2 x damping x curvature).
+
+    The first round uses the curvature from the weights file and a damping of `first` at the lowest
+    level to `first_highest` at the highest; later rounds use the measured curvature, without damping at
+    first. Each round that does not help multiplies the damping by `after_failure`.
 
     Squared error allows bold steps at high levels, and rewards them: steps that rounding undoes lead
-    nowhere. At low ones steps are long, and synthesis bends under way. The norms of the visual
-    distortion follow few places of a picture, the more so the larger it is.
+    nowhere. At low levels, steps are long and synthesis is not linear over their length. The norms of
+    the visual distortion are dominated by few places of a picture, the more so the larger it is.
     """
 
     first: float
@@ -40,29 +41,29 @@ class Caution:
     after_failure: float
 
     def at(self, level: int) -> float:
-        """Damping of the first round."""
+        """Damping of the first round at `level`."""
         return self.first * (self.first_highest / self.first) ** (level / (LEVELS - 1))
 
 
-#: By tune, measured best on held-out pictures (docs/experiments.md).
+#: Per tune, measured best on held-out pictures (docs/experiments.md).
 CAUTION = {
     "psnr": Caution(first=3.0, first_highest=1.3, after_failure=1.3),
     "visual": Caution(first=3.0, first_highest=3.0, after_failure=1.5),
 }
-#: Share of the last change that helped, gone on with.
+#: Share of the last round's change, if it helped, that is added to the next.
 MOMENTUM = 0.3
-#: With so many changed values, a channel's own curvature weighs as much as all channels' together.
+#: Number of changed values at which a channel's own curvature weighs as much as that of all channels.
 SHARED_CHANGES = 20
-#: The measured curvature is at most this many times the stored one, and at least the TRUST-th part.
+#: The measured curvature is kept within this factor of the stored one.
 TRUST = 4.0
 
 
 class _Distortion:
-    """Distortion of the decoded picture within one group, and its gradient: that of the model's tune,
-    times the number of samples: the squared error (0..255 samples, summed) or something of its size.
+    """Distortion of the decoded picture within one group, and its gradient. It is that of the model's
+    tune times the number of samples: the summed squared error of 0..255 samples, or of like size.
 
-    `picture`: uint8, H x W x 3, of the group and what surrounds it; `latent`: 1 x h x w x M of the
-    same; `inner`: where in the latent the group lies. What surrounds the group stays as it is.
+    `picture`: uint8, H x W x 3, the group and its surroundings; `latent`: 1 x h x w x M of the same;
+    `inner`: where in the latent the group lies. The surroundings stay as they are.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class _Distortion:
         self._target = torch.from_numpy(target).to(latent.device).float()[None] / 255
 
     def __call__(self, decoded: Tensor, gradient: bool = True) -> tuple[float, Tensor]:
-        """`decoded`: the group's latent. The gradient has its shape; zero if not asked for."""
+        """`decoded`: the group's latent. The gradient has its shape, and is zero if not asked for."""
         rows, columns = self._inner.slices()
         latent = self._latent.clone()
         latent[:, rows, columns] = decoded
@@ -93,12 +94,13 @@ class _Distortion:
 
 
 def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift: float = 1.0) -> Blocks:
-    """Symbols of one group after `rounds` rounds. `thrift`: of the weight of distortion."""
+    """Return the symbols of one group after `rounds` rounds. `thrift`: factor on the weight of
+    distortion."""
     inner, latent = group.window.inner, group.latent
     rows, columns = latent_size(*group.picture.shape[:2])
     scale = model.latent_scale[level]
     measure = _Distortion(model, group.picture, latent[:, :rows, :columns] * scale, inner, level)
-    bits_per_error = thrift * level_lambda(level) / 3  # lambda is per pixel and mean of three samples
+    bits_per_error = thrift * level_lambda(level) / 3  # lambda is per pixel, D a mean of 3 samples
 
     best = model.latents.quantise(group.group_latent, group.hyper, level)
     error, gradient = measure(best.latent)
@@ -128,8 +130,8 @@ def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift:
 
 def _secant(change: Tensor, bend: Tensor, stored: Tensor) -> Tensor:
     """Curvature per channel (M) along `change` (1 x h x w x M, steps), over which the gradient changed
-    by `bend`: the fewer values of a channel changed, the more it is drawn towards the mean of all
-    channels, relative to `stored`."""
+    by `bend`. It is taken relative to `stored` and, the fewer values of a channel changed, drawn more
+    towards that of all channels."""
     where = (0, 1, 2)
     count, squares = (change != 0).sum(dim=where), change.square().sum(dim=where)
     products = (change * bend).sum(dim=where) / (2 * stored)

@@ -1,9 +1,9 @@
-"""Symbols of groups to streams and back: the index network driving the entropy coder, on the CPU, the
-same to the last bit on every machine.
+"""Symbols of groups to streams and back: on the CPU, the index network drives the entropy coder, with
+results that are the same to the last bit on every machine.
 
 A group is a rectangle of at most 64 x 64 latent positions, coded without looking beyond its edge.
-Order within a group's stream: the hyper-latent (rows, columns, channels), then for each of the
-prior's four steps the values of phases 0..3, each in order of rows, columns, channels.
+Order within a group's stream: the hyper-latent (rows, columns, channels), then, for each of the prior's
+four steps, the values of phases 0..3, each in order of rows, columns, channels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vaecodec.geometry import HYPER_CELL
 from vaecodec.model.indices import IndexNetwork
 from vaecodec.model.quadtree import STEPS, by_place
 
-#: The symbols of one group in order of coding, each block with its scale indices.
+#: The symbols of one group, block by block in coding order, each with its scale indices.
 Blocks = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -38,32 +38,32 @@ class Stream:
 
 @dataclass(frozen=True, kw_only=True)
 class Symbols:
-    """Decoded symbols of a group: `hyper` (h x w x Z) and `latent` (rows x columns x M), integers, h
-    and w being rows and columns in cells of the hyper-latent, rounded up."""
+    """Decoded symbols of a group, integers: `hyper` (h x w x Z) and `latent` (rows x columns x M),
+    where h and w are rows and columns in cells of the hyper-latent, rounded up."""
 
     hyper: Tensor
     latent: Tensor
 
 
 class SymbolSource(Protocol):
-    """What gives symbols block by block, as `bitstream.entropy.Decoder` does."""
+    """A source of symbols, block by block, such as `bitstream.entropy.Decoder`."""
 
     def decode(self, indices: np.ndarray) -> np.ndarray:
-        """Symbols (int32) of the next block, given its scale indices (1-D)."""
+        """Return the symbols (int32) of the next block, given its scale indices (1-D)."""
 
 
 class GroupCoder(Protocol):
-    """Codes one group after the other: `SymbolCoder`, or processes that have one each."""
+    """Codes one group after the other: a `SymbolCoder`, or processes that have one each."""
 
     def encode_each(self, groups: Iterable[Blocks]) -> Iterator[bytes]:
-        """The stream of every group, in their order."""
+        """Yield the stream of every group, in order."""
 
     def decode_each(self, streams: Iterable[Stream]) -> Generator[Symbols | CorruptFile]:
-        """The symbols of every stream, in their order, or what is wrong with it."""
+        """Yield the symbols of every stream, in order, or what is wrong with it."""
 
 
 class SymbolCoder:
-    """Codes groups one at a time. `indices`: on the CPU."""
+    """Codes groups one at a time. `indices` must be on the CPU."""
 
     def __init__(self, indices: IndexNetwork, tables: entropy.Tables) -> None:
         self.indices, self.tables = indices, tables
@@ -71,7 +71,7 @@ class SymbolCoder:
         self._least_bits = tables.least_bits()
 
     def encode(self, blocks: Blocks) -> bytes:
-        """The stream of a group."""
+        """Encode a group into its stream."""
         return entropy.encode(self.tables, blocks)
 
     def encode_each(self, groups: Iterable[Blocks]) -> Iterator[bytes]:
@@ -79,13 +79,13 @@ class SymbolCoder:
         return map(self.encode, groups)
 
     def least_bytes(self, level: int, rows: int, columns: int) -> int:
-        """What the stream of a group of `rows` x `columns` positions has at least: half of what the
-        most probable hyper-latent takes."""
+        """Least size of the stream of a group of `rows` x `columns` positions, in bytes: half of what
+        the most probable hyper-latent takes."""
         positions = -(-rows // HYPER_CELL) * -(-columns // HYPER_CELL)
         return int(positions * self._least_bits[self._hyper_indices[level]].sum() / 16)
 
     def decode(self, stream: Stream) -> Symbols:
-        """Raises CorruptFile if the stream is none, or holds more than its group."""
+        """Decode a stream. Raises CorruptFile if it is invalid, or holds more than its group."""
         decoder = entropy.Decoder(self.tables, stream.data)
         symbols = self.read(decoder, stream.level, stream.rows, stream.columns)
         decoder.finish()
@@ -101,7 +101,7 @@ class SymbolCoder:
 
     @torch.no_grad()
     def read(self, source: SymbolSource, level: int, rows: int, columns: int) -> Symbols:
-        """Symbols (int32) of a group of `rows` x `columns` positions, from wherever they come."""
+        """Read the symbols (int32) of a group of `rows` x `columns` positions from any source."""
         cells = -(-rows // HYPER_CELL), -(-columns // HYPER_CELL)
         found = source.decode(np.tile(self._hyper_indices[level], cells[0] * cells[1]))
         hyper = torch.from_numpy(found.reshape(1, *cells, -1))

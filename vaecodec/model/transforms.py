@@ -1,8 +1,8 @@
 """Analysis, synthesis and hyper-analysis transforms (floating point).
 
-Tensors are N x H x W x C (channels last), so that every 1x1 convolution is one matrix product and
-every weight of one is a plain matrix. Only the encoder runs the analysis transforms, and only the
-picture depends on the synthesis transform: none of them has to be exact across devices.
+Tensors are N x H x W x C (channels last), so that every 1x1 convolution is one matrix product and its
+weight a plain matrix. Only the encoder runs the analysis transforms, and only the picture depends on
+the synthesis transform, so none of them has to be exact across devices.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KNOTS = 16
 
 
 def space_to_depth(x: Tensor, factor: int) -> Tensor:
-    """N x H x W x C -> N x H/f x W/f x f*f*C, the offset inside a cell varying slowest."""
+    """N x H x W x C -> N x H/f x W/f x f*f*C, where the offset inside a cell varies slowest."""
     n, h, w, c = x.shape
     x = x.reshape(n, h // factor, factor, w // factor, factor, c)
     return x.permute(0, 1, 3, 2, 4, 5).reshape(n, h // factor, w // factor, factor * factor * c)
@@ -34,31 +34,31 @@ def depth_to_space(x: Tensor, factor: int) -> Tensor:
 
 
 def with_details(latent: Tensor, details: Tensor) -> Tensor:
-    """... x M-K and ... x K -> ... x M: every quarter of the channels ends with a quarter of the
-    details, so that the prior's steps share them evenly."""
+    """Merge ... x M-K and the details ... x K into ... x M: every quarter of the channels ends with a
+    quarter of the details, so that the prior's steps share them evenly."""
     return torch.cat((latent.unflatten(-1, (4, -1)), details.unflatten(-1, (4, -1))), -1).flatten(-2)
 
 
 def details_of(latent: Tensor, count: int) -> Tensor:
-    """The `count` details of a latent: ... x M -> ... x K."""
+    """Select the `count` details of a latent: ... x M -> ... x K."""
     return latent.unflatten(-1, (4, -1))[..., (latent.shape[-1] - count) // 4 :].flatten(-2)
 
 
 def without_details(latent: Tensor, count: int) -> Tensor:
-    """All but the `count` details of a latent: ... x M -> ... x M-K."""
+    """Select all but the `count` details of a latent: ... x M -> ... x M-K."""
     return latent.unflatten(-1, (4, -1))[..., : (latent.shape[-1] - count) // 4].flatten(-2)
 
 
 def repeated(level: int, count: int, device: torch.device) -> Tensor:
-    """`level` for each of `count` items: int64, N."""
+    """Repeat `level` for each of `count` items: int64, N."""
     return torch.full((count,), level, device=device)
 
 
 class LevelTable(nn.Module):
     """A vector per quality level, interpolated linearly between `KNOTS` learned ones.
 
-    Fewer knots than levels keep neighbouring levels consistent and give each parameter a gradient
-    in every batch.
+    Having fewer knots than levels keeps neighbouring levels consistent and gives each parameter a
+    gradient in every batch.
     """
 
     def __init__(self, channels: int) -> None:
@@ -70,7 +70,7 @@ class LevelTable(nn.Module):
         self.register_buffer("hat", hat, persistent=False)
 
     def table(self) -> Tensor:
-        """All levels: LEVELS x channels."""
+        """Vectors of all levels: LEVELS x channels."""
         return self.hat @ self.knots
 
     def forward(self, level: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class LevelTable(nn.Module):
 
 
 class DepthwiseConv3x3(nn.Module):
-    """3x3 convolution of every channel alone, zero padding."""
+    """3x3 convolution of each channel by itself, with zero padding."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -96,8 +96,8 @@ class DepthwiseConv3x3(nn.Module):
 class Block(nn.Module):
     """Depthwise-separable residual block with a gated channel mixer (after DCVC-RT, 2025).
 
-    The last layer of each residual branch starts at zero: a new block is the identity. Each branch has
-    a gain per quality level and channel: high rates want less of a branch than low ones.
+    The last layer of each residual branch starts at zero, so a new block is the identity. Each branch
+    has a gain per quality level and channel: high rates want less of a branch than low ones.
     """
 
     def __init__(self, channels: int) -> None:
@@ -121,7 +121,7 @@ class Block(nn.Module):
 
 
 class LeanBlock(nn.Module):
-    """A gated channel mixer that reads 3x3 positions: three fifths of the products of a `Block`."""
+    """A gated channel mixer that reads 3x3 positions: three fifths of a `Block`'s multiplications."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -139,8 +139,8 @@ class ModulatedBlock(nn.Module):
     """A residual block whose hidden layer is multiplied by a function of `coarse` features at half the
     resolution, the same for 2 x 2 positions.
 
-    It is linear but for that: a wide neighbourhood decides what filter the near one passes. A gate of
-    its own adds nothing (docs/experiments.md).
+    Otherwise it is linear: a wide neighbourhood chooses the filter for the near one. A gate of its own
+    adds nothing (docs/experiments.md).
     """
 
     def __init__(self, channels: int, coarse: int) -> None:
@@ -159,7 +159,7 @@ class ModulatedBlock(nn.Module):
         hidden = self.expand(self.depthwise(x)).view(n, h, 2, w, 2, -1)
         modulation = self.modulation(coarse)
         if torch.is_grad_enabled():
-            # One axis after the other: the gradient's sum over both is slow.
+            # Expand one axis at a time: the gradient of both at once would be a slow sum.
             rows = modulation[:, :, None].expand(-1, -1, 2, -1, -1)
             hidden = hidden * rows[:, :, :, :, None]
         else:
@@ -168,8 +168,8 @@ class ModulatedBlock(nn.Module):
 
 
 def _plus(x: Tensor, gains: Tensor, branch: Tensor) -> Tensor:
-    """x + gains * branch; in place where no gradient is asked for: fresh memory costs as much time as
-    the sum."""
+    """x + gains * branch; in place unless gradients are needed, since allocating memory takes as long
+    as the sum."""
     branch = branch.to(x.dtype)
     if torch.is_grad_enabled():
         return torch.addcmul(x, gains, branch)
@@ -177,13 +177,13 @@ def _plus(x: Tensor, gains: Tensor, branch: Tensor) -> Tensor:
 
 
 def _limited(x: Tensor, limit: Tensor) -> Tensor:
-    """x (N x H x W x C) within -limit..limit (C); overwrites x where no gradient is asked for."""
+    """Limit x (N x H x W x C) to -limit..limit (C); in place unless gradients are needed."""
     return x.clamp(-limit, limit) if torch.is_grad_enabled() else x.clamp_(-limit, limit)
 
 
 def _start_as_identity(block: LeanBlock | ModulatedBlock) -> None:
-    """Gains one, and a residual branch that reads one position and a little of its neighbours, and
-    gives nothing yet."""
+    """Initialise gains to one, and the residual branch to read a position and a little of its
+    neighbours, but to add nothing yet."""
     nn.init.normal_(block.depthwise.weight, std=0.05)
     with torch.no_grad():
         block.depthwise.weight[:, 0, 1, 1] += 1
@@ -196,15 +196,15 @@ AnyBlock = Block | LeanBlock | ModulatedBlock
 
 
 class Trunk(nn.Module):
-    """Blocks one after another, each reading what `coarse` says of the same places, if anything.
+    """Blocks in sequence, each reading the `coarse` features at the same place, if there are any.
 
-    With `middle_gain` a gain per quality level and channel stands half-way.
+    With `middle_gain`, a gain per quality level and channel is applied half-way.
 
-    `limits` (blocks + 1 x C) bound what enters the first block and what leaves each: a little beyond
-    the largest values that photographs reach, so that nothing else, in pictures or in files, grows
-    without end.
+    `limits` ((blocks + 1) x C) bound the input of the first block and the output of each: a little
+    beyond the largest values that photographs reach, so that nothing grows without bound, whatever the
+    picture or file.
 
-    With `mixed_precision` the blocks compute in bfloat16 around a float32 residual path; the layers
+    With `mixed_precision`, the blocks compute in bfloat16 around a float32 residual path; the layers
     that carry the latent itself, before and after the trunk, stay in float32.
     """
 
@@ -225,7 +225,7 @@ class Trunk(nn.Module):
     def forward(
         self, x: Tensor, level: Tensor, coarse: Tensor | None = None, shifts: Sequence[Tensor] = ()
     ) -> Tensor:
-        """`shifts`: of each block's gains, if any."""
+        """`shifts`: what is added to each block's gains, if anything."""
         blocks = cast("list[AnyBlock]", self.blocks)
         gains = [block.gains(level) for block in blocks]
         if shifts:
@@ -244,8 +244,8 @@ class Trunk(nn.Module):
 class Analysis(nn.Module):
     """Analysis transform: picture -> latent.
 
-    The details, K of its M channels, are linear in 16 x 16 pixels: what high rates need and the trunk,
-    C channels wide, has no room for.
+    The details, K of its M channels, are linear in 16 x 16 pixels. They carry what high rates need and
+    the trunk, C channels wide, has no room for.
 
     `forward(picture, level)`: float N x H x W x 3 in -0.5..0.5, H and W multiples of 16 -> float
     N x H/16 x W/16 x M, before the quantisation gain.
@@ -271,9 +271,9 @@ class Analysis(nn.Module):
 class Synthesis(nn.Module):
     """Synthesis transform: decoded latent -> picture.
 
-    A trunk of C' channels at 1/8 resolution, all of whose blocks are modulated by features at 1/16, C''
-    channels that a trunk of their own makes of the latent. To its 8 x 8 pixels for every position is
-    added a linear function of the details, which neither trunk reads.
+    A trunk of C' channels at 1/8 resolution, all of whose blocks are modulated by C'' features at 1/16,
+    which a trunk of their own computes from the latent. A linear function of the details, which neither
+    trunk reads, is added to its output of 8 x 8 pixels per position.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -290,7 +290,7 @@ class Synthesis(nn.Module):
         self.shortcut = nn.Linear(details, 768, bias=False) if details else None
 
     def forward(self, latent: Tensor, level: Tensor) -> Tensor:
-        """Float N x h x w x M -> float N x 16h x 16w x 3 around -0.5..0.5."""
+        """Float N x h x w x M -> float N x 16h x 16w x 3, in about -0.5..0.5."""
         main = without_details(latent, self.details)
         coarse = self.coarse(self.coarse_head(main), level)
         x = self.trunk(depth_to_space(self.head(main), 2), level, coarse)
@@ -326,8 +326,8 @@ class HyperAnalysis(nn.Module):
 class Transforms(nn.Module):
     """The three transforms and their per-level gains.
 
-    `latent_gain` turns a latent into quantisation steps, and `latent_scale` steps into what means and
-    synthesis read; the hyper-latent has a gain only, since each of its readers has a scale of its own.
+    `latent_gain` turns a latent into quantisation steps, and `latent_scale` turns steps into what means
+    and synthesis read; the hyper-latent has only a gain, since each of its readers has its own scale.
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -16,15 +16,15 @@ from vaecodec.train.ranges import between_levels, gains
 def measure_curvature(
     model: LoadedModel, pictures: Sequence[np.ndarray], levels: Sequence[int]
 ) -> Tensor:
-    """Damping that keeps a gradient step of each latent value from overshooting, per level and channel:
-    float32, LEVELS x M, in distortion (that of the model's tune, times the number of samples) per
-    squared step.
+    """Measure the damping that keeps a gradient step on a latent value from overshooting, per level and
+    channel: float32, LEVELS x M, in distortion (of the model's tune, times the number of samples) per
+    squared quantisation step.
 
-    With J the Jacobian of the synthesis transform and H half the Hessian of the distortion of a
-    picture, the norm of the rows of J^T H J (Schraudolph, 2002), its diagonal and all that couples
-    values: the root mean square of J^T H J v over random signs v (Hutchinson) and positions.
-    `pictures`: uint8, H x W x 3, sides multiples of 64. `levels`: where it is measured, ascending;
-    those between are interpolated.
+    It is the norm of the rows of J^T H J (Schraudolph, 2002), with J the Jacobian of the synthesis
+    transform and H half the Hessian of a picture's distortion: the diagonal and all that couples
+    values. It is estimated as the root mean square of J^T H J v over random signs v (Hutchinson) and
+    positions. `pictures`: uint8, H x W x 3, sides multiples of 64. `levels`: where to measure,
+    ascending; levels between them are interpolated.
     """
     generator = torch.Generator().manual_seed(0)
     measured = [_row_norms(model, pictures, level, generator) for level in levels]
@@ -53,7 +53,7 @@ def _row_norms(
 
 @torch.enable_grad()
 def _bend(tune: str, wanted: Tensor, found: Tensor, change: Tensor) -> Tensor:
-    """Half the Hessian of the distortion of `found`, times `change`."""
+    """Multiply `change` by half the Hessian of the distortion of `found`."""
     found = found.detach().requires_grad_()
     error = distortion(tune, wanted, found).sum() * wanted.numel()
     (slope,) = torch.autograd.grad(error, found, create_graph=True)

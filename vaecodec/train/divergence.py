@@ -1,4 +1,4 @@
-"""A stage whose loss has exploded goes back to where it was sound, and on at half the rate."""
+"""Detect a loss that has exploded: the stage returns to sound weights and halves the learning rate."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from torch import Tensor
 
 from vaecodec.train.workers import Workers
 
-#: Steps between two looks.
+#: Steps between two checks.
 WINDOW = 200
-#: The mean loss of a window may be this many times that of the last sound one.
+#: The mean loss of a window may be at most this many times that of the last sound one.
 TOLERANCE = 1.5
 
 
 class Watch:
-    """Keeps copies of `averaged` weights as they were when the loss was last sound.
+    """Keeps a copy of the `averaged` weights from when the loss was last sound.
 
-    `rate` is what the learning rate is to be multiplied by: 1, and half as much after every return.
+    `rate` is a factor for the learning rate: 1 at first, halved at every divergence.
     """
 
     def __init__(self, averaged: dict[str, Tensor], workers: Workers) -> None:
@@ -28,10 +28,10 @@ class Watch:
         self._steps = 0
 
     def diverged(self, loss: Tensor, averaged: dict[str, Tensor]) -> bool:
-        """Take in a step's loss. True where those of the last `WINDOW` steps are not sound any more:
-        then `averaged` are as they last were, and the weights and the optimizer should follow.
+        """Take in a step's loss; return True if the loss has diverged over the last `WINDOW` steps.
 
-        All workers get the same answer.
+        `averaged` is then back at its last sound values; the caller should load them into the model and
+        start a new optimizer. All workers get the same answer.
         """
         self._total = loss.clone() if self._total is None else self._total + loss
         self._steps += 1

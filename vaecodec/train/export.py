@@ -1,4 +1,4 @@
-"""From a float checkpoint to a shipped model: integer scale indices, frequency tables, model card."""
+"""Turn a float checkpoint into a shipped model: integer scale indices, frequency tables, model card."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def _integers(x: Tensor, scale: float, peak: int, dtype: torch.dtype, name: str)
 
 
 def _halves(x: Tensor, name: str) -> Tensor:
-    """In half precision, which halves the file and costs nothing to speak of (docs/experiments.md)."""
-    if not x.isfinite().all():  # as limits are until a training stage sets them
+    """Convert to half precision, which halves the file at negligible cost (docs/experiments.md)."""
+    if not x.isfinite().all():  # limits are infinite until a training stage sets them
         raise VaeError(f"layer {name} is not finite; train on, which sets limits, before exporting")
     rounded = x.half().contiguous()
     if not rounded.isfinite().all():
@@ -50,7 +50,7 @@ def _halves(x: Tensor, name: str) -> Tensor:
 
 @torch.no_grad()
 def integer_indices(network: TrainableIndices) -> dict[str, Tensor]:
-    """The tensors of `vaecodec.model.indices.layout`, from trained parameters."""
+    """Convert trained parameters to the tensors of `vaecodec.model.indices.layout`."""
     activation, index = 2**exact.ACTIVATION_BITS, 2**exact.INDEX_BITS
     magnitude, gain = 2**exact.MAGNITUDE_BITS, 2**exact.GAIN_BITS
     head = index * INDEX_GAIN
@@ -87,10 +87,10 @@ def integer_indices(network: TrainableIndices) -> dict[str, Tensor]:
 def _layer(
     name: str, weight: Tensor, bias: Tensor | None, weight_unit: float, bias_unit: float = 1.0
 ) -> dict[str, Tensor]:
-    """Integers of a layer. `weight`: outputs x inputs, times `weight_unit` in the units of its outputs
-    and inputs; `bias`: outputs, or levels x outputs, times `bias_unit` in that of its outputs.
+    """Round a layer to integers. `weight`: outputs x inputs; `bias`: outputs, or levels x outputs;
+    `weight_unit` and `bias_unit` convert them to the integer units of outputs and inputs.
 
-    Every output has as many fractional bits as its largest weight and bias leave room for.
+    Every output gets as many fractional bits as its largest weight and bias leave room for.
     """
     weight = weight.double() * weight_unit
     peaks = weight.abs().amax(dim=1) / exact.WEIGHT_MAX
@@ -111,9 +111,9 @@ def _layer(
 
 
 def read_checkpoint(path: Path) -> tuple[TrainableCodec, dict[str, Any]]:
-    """What `read_model` does, with the tune in the record. Raises VaeError."""
+    """Like `read_model`, but the record always has a valid tune. Raises VaeError."""
     model, about = read_model(path)
-    about = {"tune": "psnr", **about}  # all there was when records had no tune
+    about = {"tune": "psnr", **about}  # the only tune when records had none
     if about["tune"] not in TUNES:
         raise VaeError(f"{path}: its tune {about['tune']!r} is none of {', '.join(TUNES)}")
     return model, about
@@ -122,11 +122,11 @@ def read_checkpoint(path: Path) -> tuple[TrainableCodec, dict[str, Any]]:
 def build_model(
     checkpoint: Path, pictures: Sequence[np.ndarray], fitting: Fitting
 ) -> tuple[bytes, dict[str, Any]]:
-    """The bytes of the model's `.safetensors` file, and the record of its training, with its tune.
+    """Return the bytes of the model's `.safetensors` file and its training record, with its tune.
 
-    `pictures`: uint8 H x W x 3 with sides a multiple of 64, to fit the frequency tables to; curvature
-    is measured on the first `fitting.probes` of them. Raises VaeError if the checkpoint is not one, or
-    its weights do not fit their formats.
+    `pictures`: uint8 H x W x 3, sides multiples of 64, on which frequency tables and ranges are
+    measured; curvature is measured on the first `fitting.probes` of them. Raises VaeError if
+    `checkpoint` is not a checkpoint, or its weights do not fit their formats.
     """
     model, about = read_checkpoint(checkpoint)
     tune, config = about["tune"], model.config
@@ -135,7 +135,7 @@ def build_model(
         **{f"means.{k}": _halves(v, k) for k, v in model.means.state_dict().items()},
         **{f"index.{k}": v for k, v in integer_indices(model.indices).items()},
         **as_tensors(gaussian_tables()),
-        # Measured below, with the model itself.
+        # Placeholders: measured below, with the model itself.
         "encoder.curvature": torch.ones(LEVELS, config.latent_channels),
         "encoder.ranges": torch.ones(LEVELS, config.latent_channels),
         "encoder.distortion": torch.ones(LEVELS),
@@ -149,10 +149,9 @@ def build_model(
 
 
 def export(checkpoint: Path, out: Path, pictures: Sequence[np.ndarray], fitting: Fitting) -> Path:
-    """Write the model and its card (`OUT.json`) beside it; return the model's path.
+    """Write the model, and its card (`OUT.json`) beside it; return the model's path.
 
-    `out`: ends in .safetensors. `pictures`, `fitting`: see `build_model`. Raises VaeError if the
-    checkpoint is not one.
+    `out`: ends in .safetensors. `pictures`, `fitting`, errors: see `build_model`.
     """
     data, about = build_model(checkpoint, pictures, fitting)
     digest = hashlib.sha256(data).hexdigest()
@@ -163,7 +162,7 @@ def export(checkpoint: Path, out: Path, pictures: Sequence[np.ndarray], fitting:
 
 
 def _commit() -> str | None:
-    """The commit of the training code, where it runs from a git checkout."""
+    """The commit of the training code; None outside a git checkout."""
     try:
         done = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],

@@ -1,7 +1,7 @@
-"""The gradients of one batch: crops drawn, coded and compared, all on the device.
+"""The gradients of one batch: draw crops, code them and compare, all on the device.
 
 A GPU runs the thousands of small kernels of a batch in a third of the time that the host takes to
-launch them (docs/experiments.md): they are recorded once, as a CUDA graph, and from then on launched
+launch them (docs/experiments.md), so they are recorded once, as a CUDA graph, and then launched
 together.
 """
 
@@ -21,9 +21,9 @@ from vaecodec.train.data import Pictures
 from vaecodec.train.model import TrainableCodec, log_lambda
 from vaecodec.train.textures import paste
 
-#: Loss, roughly, of photographs.
+#: Typical loss of photographs.
 USUAL_LOSS = 2.0
-#: Batches before a recording: libraries choose their kernels and take their memory.
+#: Batches before recording, in which libraries choose their kernels and allocate their memory.
 WARM_UP_BATCHES = 3
 
 
@@ -36,7 +36,7 @@ class BatchLoss:
 
 
 def stratified_levels(count: int, device: torch.device) -> Tensor:
-    """One random level from each of `count` equal slices of the quality range, shuffled (int64)."""
+    """Draw one level from each of `count` equal slices of the quality range, shuffled (int64)."""
     order = torch.rand(count, device=device).argsort()
     position = (order + torch.rand(count, device=device)) / count
     return (position * LEVELS).long().clamp(max=LEVELS - 1)
@@ -47,8 +47,8 @@ def rate_distortion_loss(
 ) -> Tensor:
     """Mean of R + lambda D, weighted by lambda^-0.5 so that high rates do not drown the low ones.
 
-    Items that have textures (`drawn`, bool, N) cost many times what photographs do: they count by the
-    logarithm of that.
+    Items with drawn textures (`drawn`, bool, N) cost many times what photographs do, so their loss
+    counts logarithmically.
     """
     log_l = log_lambda(level)
     weight = torch.exp(-0.5 * (log_l - 0.5 * math.log(level_lambda(0) * level_lambda(LEVELS - 1))))
@@ -59,10 +59,11 @@ def rate_distortion_loss(
 
 
 class Gradients:
-    """Draws batches of `count` crops of `side` x `side`, a share `textures` of them with one of
-    `overlays` (of `draw_overlays`), and gives the model, which has none, the gradients of their loss.
+    """Each call draws a batch of `count` crops of `side` x `side`, a share `textures` of them with one
+    of `overlays` (from `draw_overlays`), and sets the model's gradients, None before, to those of its
+    loss.
 
-    Changes of the model's settings (not of its weights) after the first batch need a new one.
+    If the model's settings (not its weights) change after the first batch, make a new instance.
     """
 
     def __init__(
@@ -126,8 +127,8 @@ class Gradients:
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Matrix products in whole float32 even where the model's may be in TF32: SSIMULACRA2's variances
-    are differences of large numbers."""
+    """Compute matrix products in full float32, even if the model uses TF32: SSIMULACRA2's variances are
+    differences of large numbers."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

@@ -1,4 +1,4 @@
-"""The scale-index network as it is trained: floating point, its integers simulated on request."""
+"""The scale-index network in training: floating point, with its integers simulated on request."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from vaecodec.model.transforms import DepthwiseConv3x3, LevelTable, depth_to_spa
 from vaecodec.train.entropy_models import LowerBound
 from vaecodec.train.steps import Context, linear, quarters, to_phases, to_steps
 
-#: Scale indices leave the layers divided by this, so that their outputs stay of order one.
+#: Layers compute scale indices divided by this, so that their outputs stay of order one.
 INDEX_GAIN = 8
-_SATURATION = (exact.ACTIVATION_MAX + 1) / 2**exact.ACTIVATION_BITS
+_SATURATION = exact.ACTIVATION_MAX / 2**exact.ACTIVATION_BITS
 
 
 def round_to(x: Tensor, bits: int) -> Tensor:
-    """Round to a multiple of 2^-bits, straight-through gradient."""
+    """Round to a multiple of 2^-bits, with a straight-through gradient."""
     scale = float(2**bits)
     return x + (torch.floor(x * scale + 0.5) / scale - x).detach()
 
 
 class TrainableIndices(nn.Module):
-    """The network of `vaecodec.model.indices`; what a step codes is laid out as in
+    """The network of `vaecodec.model.indices`, with what a step codes laid out as in
     `vaecodec.train.steps`.
 
-    With `fake_quantise`, activations and indices are rounded as integers are. Weights are rounded at
-    export only. Activations are in units of 2^-ACTIVATION_BITS and saturate where the integers do.
+    With `fake_quantise`, activations are rounded to units of 2^-ACTIVATION_BITS and indices to whole
+    numbers, as with integers. Activations saturate at ACTIVATION_MAX units. Weights are rounded at
+    export only.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -48,7 +49,7 @@ class TrainableIndices(nn.Module):
         self.depthwise = nn.ModuleList(DepthwiseConv3x3(width) for _ in range(1, STEPS))
         self.bias = nn.ModuleList(LevelTable(width) for _ in range(1, STEPS))
         self.head = nn.ModuleList(nn.Linear(width, m, bias=False) for _ in range(1, STEPS))
-        # Silent: coding starts from one Gaussian per level and channel.
+        # Silent at first: coding starts from one Gaussian per level and channel.
         nn.init.zeros_(self.map.bias)
         for layer in (self.map, *self.head):
             nn.init.zeros_(cast(nn.Linear, layer).weight)
@@ -59,24 +60,23 @@ class TrainableIndices(nn.Module):
         return round_to(x, exact.ACTIVATION_BITS) if self.fake_quantise else x
 
     def bounded(self, x: Tensor) -> Tensor:
-        """Scale indices within their range."""
+        """Limit scale indices to their range."""
         x = F.hardtanh(self.floor(x), -math.inf, SCALES - 1)
         return round_to(x, 0) if self.fake_quantise else x
 
     def hyper(self, level: Tensor) -> Tensor:
-        """Scale indices of a position of the hyper-latent: N x 1 x 1 x Z."""
+        """Scale indices of the hyper-latent, the same at every position: N x 1 x 1 x Z."""
         return self.bounded(self.hyper_table(level))
 
     def start(self, z: Tensor, level: Tensor) -> TrainableGroupIndices:
-        """Begin with hyper-latents `z` (symbols, float, N x h x w x Z)."""
+        """Start from the hyper-latents `z` (symbols, float, N x h x w x Z)."""
         x = self.map(self.activation(z * torch.exp(self.log_gain(level))))
         base = INDEX_GAIN * depth_to_space(x, HYPER_CELL) + self.offset(level)
         return TrainableGroupIndices(self, base, level)
 
 
 class TrainableGroupIndices:
-    """Scale indices of a batch, step by step; what a step codes is laid out as in
-    `vaecodec.train.steps`."""
+    """Scale indices of a batch, step by step, laid out as in `vaecodec.train.steps`."""
 
     def __init__(self, network: TrainableIndices, base: Tensor, level: Tensor) -> None:
         self._network, self._base, self._level = network, to_steps(base), level
@@ -97,6 +97,6 @@ class TrainableGroupIndices:
         return network.bounded(x)
 
     def see(self, symbols: Tensor) -> None:
-        """No gradient flows into the symbols."""
+        """Take in the step's symbols; no gradient flows into them."""
         magnitudes = exact.magnitude(symbols.detach()) / 2**exact.MAGNITUDE_BITS
         self._context.see(magnitudes, self._step)

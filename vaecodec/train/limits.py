@@ -1,4 +1,4 @@
-"""How far the values of both transforms' blocks reach on photographs, and so where to limit them."""
+"""Measure how large the activations of both transforms' blocks get on photographs, and limit them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vaecodec.train.model import TrainableCodec
 
 #: Limits are this many times the largest values seen.
 MARGIN = 1.5
-#: Pictures that pass the networks at once.
+#: Pictures in one forward pass.
 BATCH = 8
 
 
@@ -22,7 +22,7 @@ def _trunks(model: TrainableCodec) -> list[Trunk]:
 
 
 def has_limits(model: TrainableCodec) -> bool:
-    """Whether `set_limits` has been called on it."""
+    """Whether the model's limits have been set."""
     return all(bool(trunk.limits.isfinite().all()) for trunk in _trunks(model))
 
 
@@ -48,7 +48,7 @@ def set_limits(model: TrainableCodec, pictures: Tensor) -> None:
 
 
 def _recorder(peak: Tensor) -> Callable[..., None]:
-    """A hook that raises `peak` (C) to the largest magnitudes of what a module is given or gives."""
+    """Return a hook that raises `peak` (C) to the largest magnitudes of a module's input or output."""
 
     def hook(module: nn.Module, given: tuple[Tensor, ...], out: Tensor | None = None) -> None:
         x = given[0] if out is None else out

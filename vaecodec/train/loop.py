@@ -1,9 +1,10 @@
 """The training loop: one stage, bounded by minutes, from the last checkpoint to a decayed model.
 
-A stage has a trunk at constant learning rate and then (from two thirds of it on, unless asked
-otherwise) a branch decayed to zero. `trunk.safetensors` is what a later stage resumes from;
+A stage has a trunk at constant learning rate and then (by default from two thirds of its time on) a
+branch on which the rate decays to zero. `trunk.safetensors` is what a later stage resumes from;
 `final.safetensors` is the moving average of the weights, which `vaecodec.train.export` turns into a
-shipped model. Both are written every `CHECKPOINT_SECONDS`: an interrupted run loses no more.
+shipped model. Both are written every `CHECKPOINT_SECONDS`, the trunk until the decay begins, so an
+interrupted run loses no more than that.
 """
 
 from __future__ import annotations
@@ -51,16 +52,16 @@ LARGE_PATCHES_FROM = 0.8
 FINISH_FROM = 0.9  # fake-quantised scale indices, transforms in full precision
 CHECKPOINT_SECONDS = 100
 HELD_OUT_LEVELS = (3, 15, 27, 39, 51, 60)
-HELD_OUT_SIDE = 256  # at most; held-out pictures give the largest multiple of 64 below
+HELD_OUT_SIDE = 256  # at most; smaller held-out pictures are cut to the largest multiple of 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """What the user chooses for a training stage.
 
-    `decay_from`: the share of the stage's time after which the learning rate falls, linearly, to 0.
-    `tune`: whose distortion is minimised (`vaecodec.model.objective`). `textures`: share of the crops
-    that get a drawn texture.
+    `decay_from`: share of the stage's time after which the learning rate falls linearly to 0. `tune`:
+    selects the distortion to minimise (`vaecodec.model.objective`). `textures`: share of the crops that
+    get a drawn texture.
     """
 
     data: Path
@@ -80,7 +81,7 @@ class Stage:
 
 
 class Paced(Protocol):
-    """A stage as far as its learning rate goes."""
+    """The part of a stage that sets its learning rate."""
 
     @property
     def learning_rate(self) -> float: ...
@@ -89,7 +90,7 @@ class Paced(Protocol):
 
 
 def learning_rate(stage: Paced, progress: float, step: int) -> float:
-    """Warm-up by steps, constant, then linear to zero; `progress`: share of the time passed."""
+    """Warm up by steps, stay constant, then fall linearly to zero. `progress`: share of time passed."""
     decay = min(1.0, (1 - progress) / (1 - stage.decay_from))
     return stage.learning_rate * max(decay, 0.0) * min(1.0, (step + 1) / WARM_UP_STEPS)
 
@@ -97,8 +98,9 @@ def learning_rate(stage: Paced, progress: float, step: int) -> float:
 def held_out_table(
     model: TrainableCodec, pictures: list[np.ndarray], tune: str
 ) -> list[dict[str, float]]:
-    """Estimated bits per pixel, PSNR (dB), SSIMULACRA2's error, that of colours, ColorVideoVDP's of
-    lightness, and R + lambda D per level: means over the middles of the held-out pictures."""
+    """Evaluate a model on the middles of the held-out pictures. A row per level has mean estimated bits
+    per pixel (in all, and of the hyper-latent), PSNR (dB), SSIMULACRA2's error, the error of colours
+    (times 10^6), ColorVideoVDP's error of lightness, and R + lambda D."""
     device = next(model.parameters()).device
     crops = []
     for array in pictures:
@@ -127,12 +129,12 @@ def held_out_table(
 
 
 def held_out_score(rows: list[dict[str, float]]) -> float:
-    """Mean over the levels of log2(R + lambda D): what models are compared by; lower is better."""
+    """Mean over the levels of log2(R + lambda D), by which models are compared; lower is better."""
     return round(sum(math.log2(row["loss"]) for row in rows) / len(rows), 4)
 
 
 def save_checkpoint(path: Path, state: dict[str, Tensor], about: dict[str, object]) -> None:
-    """Write float weights, to a temporary file first."""
+    """Write float weights, through a temporary file."""
     partial = path.with_suffix(".partial")
     tensors = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in state.items()}
     save_file(tensors, partial, {"vaecodec": json.dumps(about)})
@@ -140,7 +142,7 @@ def save_checkpoint(path: Path, state: dict[str, Tensor], about: dict[str, objec
 
 
 def read_model(path: Path) -> tuple[TrainableCodec, dict]:
-    """The model of a checkpoint and the record of how it came about. Raises VaeError."""
+    """Load the model of a checkpoint and the record of its training. Raises VaeError."""
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["vaecodec"])
@@ -155,9 +157,9 @@ def read_model(path: Path) -> tuple[TrainableCodec, dict]:
 def train(
     stage: Stage, progress: Callable[[float, str], None] = lambda *_: None
 ) -> tuple[Path, list[np.ndarray]] | None:
-    """Run one stage; return the path of the decayed float model, and crops of the training pictures
-    for `vaecodec.train.export` (None in all but the first of several workers).
-    `progress(minutes, text)`."""
+    """Run one stage; return the path of the decayed float model, and crops of the training pictures for
+    `vaecodec.train.export` (None in all workers but the first). `progress(minutes, text)` is called as
+    training goes on."""
     device = stage.device
     workers = Workers(device)
     if (stage.out / "final.safetensors").exists():
@@ -175,8 +177,8 @@ def train(
     del read
     model, history = build(stage, pictures)
     limiting = limiting_crops(pictures, stage.patch, stage.fitting.limiting_crops)
-    # A new model's values are still to grow: it gets its limits as the decay begins. From then on they
-    # are part of what it computes.
+    # A new model's activations still grow, so it gets its limits as the decay begins. From then on they
+    # are part of the model.
     limited = has_limits(model)
     set_mixed_precision(model, multiplies_in_bfloat16(device))
     optimizers = Optimizers(model)
@@ -184,7 +186,7 @@ def train(
     averaged = {k: v.detach().clone() for k, v in current.items()}
     learned = dict(model.named_parameters())
     if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32, but in what `full_precision` holds
+        torch.set_float32_matmul_precision("high")  # TF32, except under `full_precision`
 
     past_steps, past_minutes = int(history["steps"]), float(history["minutes"])
     start = saved = logged = time.monotonic()
@@ -203,7 +205,7 @@ def train(
             "stages": [*history["stages"], stage_record(stage, step, start, count, workers.count)],
         }
 
-    seed = stage.seed * workers.count + workers.rank  # every process draws crops of its own
+    seed = stage.seed * workers.count + workers.rank  # every process draws its own crops
     torch.manual_seed(seed)
     overlays = draw_overlays(seed).to(device)
     gradients: Gradients | None = None
@@ -284,7 +286,7 @@ def finish(
     held_out: list[np.ndarray],
     about: dict[str, object],
 ) -> None:
-    """Evaluate the averaged weights on the held-out pictures and write them as final."""
+    """Evaluate the averaged weights on the held-out pictures and write `final.safetensors`."""
     model.load_weights(averaged)
     set_mixed_precision(model, False)
     model.indices.fake_quantise = True
@@ -297,19 +299,19 @@ def finish(
 
 
 def limiting_crops(pictures: Pictures, side: int, count: int) -> Tensor:
-    """`count` crops that `set_limits` reads: the same for the same pictures."""
+    """Draw `count` crops for `set_limits`, the same for the same pictures."""
     return pictures.crops(count, side, torch.Generator(pictures.device).manual_seed(3))
 
 
 def fitting_crops(pictures: Pictures, patch: int, count: int) -> list[np.ndarray]:
-    """`count` crops that frequency tables are fitted to: the same for the same pictures."""
+    """Draw `count` crops to fit frequency tables to, the same for the same pictures."""
     side = 2 * patch if pictures.fits(2 * patch) else patch
     generator = torch.Generator(pictures.device).manual_seed(2)
     return list(pictures.crops(count, side, generator).cpu().numpy())
 
 
 def build(stage: Stage, pictures: Pictures) -> tuple[TrainableCodec, dict]:
-    """A model to train: resumed, or initialised from the pictures themselves."""
+    """Resume a model, or initialise one from the pictures; return it with its training record."""
     if stage.resume is None:
         model = TrainableCodec(SIZES[stage.size])
         sample = pictures.crops(512, 64, torch.Generator(stage.device).manual_seed(1))
@@ -326,7 +328,7 @@ def build(stage: Stage, pictures: Pictures) -> tuple[TrainableCodec, dict]:
 
 
 def stage_record(stage: Stage, steps: int, start: float, count: int, workers: int) -> dict[str, object]:
-    """One line of a model card: what this stage was."""
+    """The entry for this stage in a model card."""
     hardware = (
         torch.cuda.get_device_name(stage.device)
         if stage.device.type == "cuda"

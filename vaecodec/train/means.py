@@ -1,4 +1,4 @@
-"""The means of the latents as they are trained."""
+"""The means of the latents in training."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vaecodec.train.steps import Context, linear, quarters, to_phases
 
 
 class TrainableMeans:
-    """Means of a batch, step by step, by the weights of `network`; what a step codes is laid out as in
-    `vaecodec.train.steps`. `z`: hyper-latents (float, in steps, N x h x w x Z)."""
+    """Means of a batch, step by step, with the weights of `network`, laid out as in
+    `vaecodec.train.steps`. `z`: hyper-latents (float, in quantisation steps, N x h x w x Z)."""
 
     def __init__(self, network: Means, z: Tensor, level: Tensor) -> None:
         self._network = network
@@ -23,7 +23,7 @@ class TrainableMeans:
         self._step = -1
 
     def next(self) -> Tensor:
-        """The means of what the next step codes, but for details, all earlier values being known."""
+        """Means of what the next step codes, except details, once all earlier values are known."""
         self._step += 1
         step, network, x = self._step, self._network, self._read[self._step]
         if step:
@@ -33,5 +33,5 @@ class TrainableMeans:
         return linear(x, quarters(self._head, step, dim=0), quarters(self._bias, step))
 
     def see(self, values: Tensor) -> None:
-        """Take in the step's decoded latents, but for details."""
+        """Take in the step's decoded latents, except details."""
         self._context.see(values, self._step)

@@ -1,4 +1,4 @@
-"""The model as it is trained: floating point throughout."""
+"""The model in training: floating point throughout."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from vaecodec.train.steps import QUARTERS, from_steps, quarters, to_steps
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Per-sample results: bits per pixel (in all, and of the hyper-latent), and the decoded picture
-    (float, N x H x W x 3, around 0..1, neither limited nor rounded)."""
+    """Results for each picture of a batch: bits per pixel (in all, and of the hyper-latent), and the
+    decoded picture (float, N x H x W x 3, around 0..1, neither limited nor rounded)."""
 
     bpp: Tensor
     hyper_bpp: Tensor
@@ -64,8 +64,8 @@ class TrainableCodec(nn.Module):
 
     @torch.no_grad()
     def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Copy `weights` (as from `weights()`) in; a missing or misshapen one raises KeyError or
-        RuntimeError."""
+        """Copy in `weights` (as from `weights()`). Raises KeyError or RuntimeError if one is missing or
+        misshapen."""
         for name, value in self.weights().items():
             value.copy_(weights[name])
 
@@ -77,8 +77,8 @@ class TrainableCodec(nn.Module):
     def forward(self, picture: Tensor, level: Tensor, noise: bool = True) -> Outcome:
         """Code `picture` (uint8, N x H x W x 3, sides multiples of 64) at `level` (int64, N).
 
-        With `noise`, the rate is that of the latent under additive uniform noise (Balle et al.,
-        2018); the distortion always sees rounded values (straight-through gradients).
+        With `noise`, the rate is that of the latent with additive uniform noise (Balle et al., 2018);
+        the distortion always sees rounded values (straight-through gradients).
         """
         t = self.transforms
         x = picture.float() / 255 - 0.5
@@ -112,10 +112,10 @@ class TrainableCodec(nn.Module):
 
 
 def deepened(model: TrainableCodec, config: ModelConfig) -> TrainableCodec:
-    """The same function with the blocks of `config`, which may be more; all else is the same.
+    """Return a model that computes the same function with the blocks of `config`, which may be more.
 
-    New blocks begin as the identity, at the end of each half of a trunk: the gain half-way stays where
-    it was. Raises ValueError or RuntimeError if `config` differs in more than that.
+    New blocks begin as the identity, at the end of each half of a trunk, so that the gain half-way
+    stays in place. Raises ValueError or RuntimeError if `config` differs in anything else.
     """
     deep = TrainableCodec(config)
     weights = deep.weights()
@@ -147,7 +147,7 @@ def log_lambda(level: Tensor) -> Tensor:
 
 
 def _principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, top `count` components (count x dim) and their standard deviations."""
+    """Return the mean, the top `count` components (count x dim) and their standard deviations."""
     mean = rows.mean(dim=0)
     covariance = torch.cov(rows.T.double())
     values, vectors = torch.linalg.eigh(covariance)
@@ -158,19 +158,20 @@ def _principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor, Ten
 def _over_quarters(
     mean: Tensor, components: Tensor, deviation: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Components given to the four channel quarters in turn, so that all carry as much."""
+    """Deal components to the four channel quarters in turn, so that all carry about as much."""
     order = torch.arange(len(deviation)).reshape(-1, 4).T.reshape(-1)
     return mean, components[order], deviation[order]
 
 
 @torch.no_grad()
 def initialise_from_pictures(model: TrainableCodec, pictures: Tensor) -> None:
-    """Start the transforms as a two-level PCA of 16 x 16 patches and one of what it leaves (the
-    details), the gains as the high-resolution-optimal steps, and the prior as the matching Gaussians.
+    """Initialise the transforms as a two-level PCA of 16 x 16 patches and a PCA of its residual (the
+    details), the gains as the steps that are optimal at high resolution, and the prior as the matching
+    Gaussians.
 
-    `pictures`: uint8, N x H x W x 3. The decoder of the untrained model is the exact transpose of
-    its encoder, so training starts from a working transform codec. Of the first level both use as many
-    components as the narrower of them has channels for.
+    `pictures`: uint8, N x H x W x 3. The untrained decoder is the exact transpose of the encoder, so
+    training starts from a working transform codec. At the first level, both use as many components as
+    the narrower of the two has channels.
     """
     config, t = model.config, model.transforms
     m = config.latent_channels
@@ -199,7 +200,7 @@ def initialise_from_pictures(model: TrainableCodec, pictures: Tensor) -> None:
     t.synthesis.head.bias.unflatten(0, (4, -1))[:, :c].copy_(mean2.unflatten(0, (4, -1)))
     t.synthesis.tail.weight[:, :c].copy_(first.T)
     t.synthesis.tail.bias.copy_(mean)
-    # Coarse features: the largest components, equally large.
+    # Coarse features: the largest components, scaled to unit variance.
     largest = without_details(deviation, config.detail_channels).argsort(descending=True)
     largest = largest[: config.coarse_channels]
     t.synthesis.coarse_head.weight.zero_()
@@ -207,7 +208,7 @@ def initialise_from_pictures(model: TrainableCodec, pictures: Tensor) -> None:
         1 / without_details(deviation, config.detail_channels)[largest]
     )
     t.synthesis.coarse_head.bias.zero_()
-    # These components are orthogonal to all that the others span: details are linear in the picture.
+    # These components are orthogonal to the span of the others, so details are linear in the picture.
     if t.analysis.shortcut is not None and t.synthesis.shortcut is not None:
         t.analysis.shortcut.weight.copy_(third)
         t.analysis.shortcut.bias.zero_()
@@ -221,7 +222,7 @@ def initialise_from_pictures(model: TrainableCodec, pictures: Tensor) -> None:
     log_gain = (math.log(255) - 0.5 * (math.log(12 * 2.16) - log_lambda(level)))[:, None]
     t.log_latent_gain.knots.copy_(log_gain.expand(-1, m))
     t.log_latent_scale.knots.copy_(-log_gain.expand(-1, m))
-    log_steps = log_gain + deviation.log()  # standard deviation of each channel, in steps
+    log_steps = log_gain + deviation.log()  # log of each channel's standard deviation in steps
     model.means.whiten.copy_(without_details(t.whiten, config.detail_channels))
     index = (log_steps - math.log(SCALE_MIN)) / SCALE_LOG_STEP
     model.indices.offset.knots.copy_(index.clamp(2, SCALES - 2))

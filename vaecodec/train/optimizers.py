@@ -17,23 +17,23 @@ WIDE_LAYERS = (
     "transforms.analysis.tail",
     "indices.map",
 )
-#: Of the learning rate. Pixels are so correlated that equal steps of the weights that read them add
-#: up, and the details' quantisation steps are fine.
+#: Share of the learning rate. Pixels are so correlated that equal steps of the weights that read them
+#: add up, and the details' quantisation steps are fine.
 SHORTCUT_RATE = 0.02
 GRADIENT_NORM = 1.0
 ADAM_BETAS = (0.9, 0.98)
 MUON_MOMENTUM = 0.95
-#: Of the weights' moving average, in every step.
+#: Decay per step of the exponential moving average of the weights.
 AVERAGE_DECAY = 0.998
-#: Makes an orthogonal update as large as a typical one of Adam (Liu et al., 2025).
+#: Makes an orthogonal update as large as a typical Adam update (Liu et al., 2025).
 MUON_SCALE = 0.2
-# Coefficients and count of the quintic Newton-Schulz iteration of Jordan et al. (2024).
+# Coefficients and number of the quintic Newton-Schulz iterations of Jordan et al. (2024).
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrices, roughly: singular values end up in 0.7..1.2.
+    """Return roughly the nearest semi-orthogonal matrices: singular values end up in 0.7..1.2.
 
     `matrices`: float32, B x rows x columns. Computed in bfloat16 where that is fast.
     """
@@ -78,7 +78,7 @@ class Muon(torch.optim.Optimizer):
 
 
 class Optimizers:
-    """Both parts, stepped together."""
+    """Muon and Adam, stepped together."""
 
     def __init__(self, model: nn.Module) -> None:
         matrices, shortcuts, others = [], [], []
@@ -106,21 +106,21 @@ class Optimizers:
 
 @torch.no_grad()
 def average_weights(averaged: list[Tensor], current: list[Tensor], step: int) -> None:
-    """Draw an exponential moving average towards the weights as they are after `step` (from 0): at
-    first it is nearly their mean so far."""
+    """Update an exponential moving average with the weights after `step` (from 0). The decay starts
+    low, so that early weights are soon forgotten."""
     decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
     torch._foreach_lerp_(averaged, current, 1 - decay)
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Limit the norm of all gradients together; where it is not finite, they become zero.
+    """Clip the norm of all gradients together; zero them if it is not finite.
 
-    Returns the norm. The host waits for nothing here: a GPU is never left idle.
+    Returns the norm. Nothing here makes the host wait, so a GPU is never left idle.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     scale = torch.where(norm.isfinite(), (GRADIENT_NORM / norm).clamp(max=1), 0.0)
-    # In one piece: a GPU would wait for the host, which launches them one by one.
+    # In one piece: with a kernel launch for every gradient, a GPU would wait for the host.
     flat = torch.cat([gradient.flatten() for gradient in gradients]).nan_to_num_(0, 0, 0).mul_(scale)
     pieces: list[Tensor] = list(flat.split([gradient.numel() for gradient in gradients]))
     limited = [piece.view_as(g) for piece, g in zip(pieces, gradients, strict=True)]

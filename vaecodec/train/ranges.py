@@ -1,4 +1,4 @@
-"""What photographs give an encoder: the range of their latents, and the usual error."""
+"""What an encoder has to know about photographs: the range of their latents, and the usual error."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MARGIN = 2.0
 def measure_ranges(
     model: LoadedModel, pictures: Sequence[np.ndarray], levels: Sequence[int]
 ) -> dict[str, Tensor]:
-    """The entries "encoder.ranges" (float32, LEVELS x M, steps) and "encoder.distortion" (float32,
-    LEVELS, mean squared error of 0..255 samples) of a weights file.
+    """Measure the entries "encoder.ranges" (float32, LEVELS x M, in quantisation steps) and
+    "encoder.distortion" (float32, LEVELS, mean squared error of 0..255 samples) of a weights file.
 
-    Measured at `levels`, in between by interpolation. `pictures`: uint8, H x W x 3, sides multiples of
-    64.
+    They are measured at `levels` and interpolated in between. `pictures`: uint8, H x W x 3, sides
+    multiples of 64.
     """
     peaks, errors = [], []
     for level in levels:
@@ -48,11 +48,11 @@ def gains(model: LoadedModel) -> Tensor:
 
 
 def between_levels(measured: Tensor, levels: Sequence[int], unit: Tensor) -> Tensor:
-    """Positive values at `levels` (L x C) for all levels: LEVELS x C, by their logarithms.
+    """Interpolate positive values at `levels` (L x C) to all levels (LEVELS x C), in their logarithm.
 
-    `unit` (LEVELS x C): what the values are in proportion to, but for what changes slowly with the
-    level. A channel that is off up to some level, its steps being wide, has its range and its curvature
-    change there at once.
+    `unit` (LEVELS x C): what the values are proportional to, up to a factor that changes slowly with
+    the level. If a channel is off up to some level, because its steps are wide, its range and its
+    curvature jump there.
     """
     logs = (measured / unit[list(levels)]).clamp(min=1e-12).log().numpy()
     between = [np.interp(range(LEVELS), levels, channel) for channel in logs.T]

@@ -1,8 +1,8 @@
-"""Training a model's restoring analysis transform (`vaecodec.model.restoring`).
+"""Train a model's restoring analysis transform (`vaecodec.model.restoring`).
 
-From a degraded crop to the latent that the model's own analysis transform finds for the crop before.
-Errors of the latent count as what they do to the decoded picture, by the curvature stored with the
-model; so nothing is synthesised, and the model itself stays as it is.
+It learns to map a degraded crop to the latent that the model's own analysis transform finds for the
+clean one. Latent errors are weighted by what they do to the decoded picture, using the curvature stored
+with the model; so nothing is synthesised, and the model itself does not change.
 """
 
 from __future__ import annotations
@@ -32,16 +32,15 @@ from vaecodec.train.loop import FINISH_FROM, learning_rate
 from vaecodec.train.optimizers import Optimizers, average_weights, clip_gradients
 from vaecodec.train.workers import Workers
 
-#: Of the squared error that a degradation is: about what of it remains. It keeps the worst crops from
-#: having all the weight.
+#: About the share of a degradation's squared error that remains; keeps the worst crops from dominating.
 REMAINS = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestoringStage:
-    """What the user chooses. `patch`: side of the crops, a multiple of 64. `decay_from`: the share of
-    the time after which the learning rate falls, linearly, to 0. `resume`: weights of an earlier stage
-    to begin with."""
+    """What the user chooses. `patch`: side of the crops, a multiple of 64. `decay_from`: share of the
+    time after which the learning rate falls linearly to 0. `resume`: weights of an earlier stage to
+    start from."""
 
     data: Path
     out: Path
@@ -57,8 +56,8 @@ class RestoringStage:
 def latent_error(
     model: LoadedModel, network: RestoringAnalysis, crops: Degraded, level: Tensor
 ) -> Tensor:
-    """Distortion (N) that the error of the network's latent brings, relative to what is usual at the
-    level and for the degradation."""
+    """Distortion (N) caused by the error of the network's latent, relative to what is usual for the
+    level and the degradation."""
     with torch.no_grad():
         wanted = model.transforms.analysis(crops.clean.float() / 255 - 0.5, level)
     found = network(crops.picture.float() / 255 - 0.5, level, described(crops.noise, crops.jpeg))
@@ -70,7 +69,7 @@ def latent_error(
 
 
 def _record(path: Path) -> dict[str, object]:
-    """How the weights in a file came about. Raises VaeError."""
+    """Read how the weights in a file were trained. Raises VaeError."""
     try:
         with safe_open(path, "pt") as file:
             return dict(json.loads((file.metadata() or {})["record"]))
@@ -81,8 +80,8 @@ def _record(path: Path) -> dict[str, object]:
 def train_restoring(
     entry: ModelEntry, stage: RestoringStage, progress: Callable[[float, str], None]
 ) -> Path | None:
-    """Train that of a registered model; returns the path of the weights (None in all but the first of
-    several workers). Raises VaeError."""
+    """Train the restoring analysis transform of a registered model; return the path of the weights
+    (None in all workers but the first). Raises VaeError."""
     device = torch.device("cpu")
     workers = Workers(device)
     stage.out.mkdir(parents=True, exist_ok=True)

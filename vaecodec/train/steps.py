@@ -1,8 +1,8 @@
-"""The coding steps of whole batches, as training computes them: phase by phase, all at once.
+"""The coding steps of whole batches in training: all phases of a step at once.
 
-The order is that of `vaecodec.model.quadtree`, for even rows and columns. Here what a step codes is
-PHASES x N x rows/2 x columns/2 x M/4, and nothing is written in place: the gradients of a few copies
-take a fraction of the time that those of views of one tensor take.
+The order is that of `vaecodec.model.quadtree`, for even numbers of rows and columns. Here what a step
+codes is PHASES x N x rows/2 x columns/2 x M/4, and nothing is written in place: the gradients of a few
+copies take a fraction of the time of those of views of one tensor.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def from_phases(x: Tensor) -> Tensor:
 
 
 def to_steps(x: Tensor) -> list[Tensor]:
-    """What every step codes of N x rows x columns x M."""
+    """Split N x rows x columns x M into what each step codes."""
     parts = [phase.chunk(QUARTERS, dim=-1) for phase in to_phases(x).unbind()]
     return [torch.stack([parts[phase][phase ^ xor] for phase in range(PHASES)]) for xor in STEP_XOR]
 
@@ -49,13 +49,13 @@ def from_steps(steps: Sequence[Tensor]) -> Tensor:
 
 
 def quarters(x: Tensor, step: int, dim: int = -1) -> Tensor:
-    """The quarter of dimension `dim` that `step` codes in each phase: PHASES x what is left."""
+    """Take the quarter of dimension `dim` that `step` codes in each phase: PHASES x the quarter."""
     parts = x.chunk(QUARTERS, dim=dim)
     return torch.stack([parts[phase ^ STEP_XOR[step]] for phase in range(PHASES)])
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A linear function for each phase. `x`: PHASES x N x h x w x A, `weight`: PHASES x B x A, `bias`:
+    """Apply a linear function per phase. `x`: PHASES x N x h x w x A, `weight`: PHASES x B x A, `bias`:
     PHASES x B."""
     rows = x.flatten(1, 3)
     y = torch.bmm(rows, weight.mT)
@@ -65,9 +65,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Context:
-    """What earlier steps tell the later ones: sums of linear functions, phase by phase.
+    """What earlier steps tell later ones: sums of linear functions, phase by phase.
 
-    `weight`: (STEPS - 1) * width x M; its rows belong to all steps but the first in turn.
+    `weight`: (STEPS - 1) * width x M, with `width` rows for each step but the first, in order.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -85,7 +85,7 @@ class Context:
             self._sums[k] = part if before is None else before + part
 
     def of(self, step: int) -> Tensor:
-        """What `step`, not the first, is told: N x rows x columns x width."""
+        """What `step` (not the first) is told by earlier ones: N x rows x columns x width."""
         total = self._sums[step]
         assert total is not None
         return from_phases(total)

@@ -1,8 +1,8 @@
-"""Drawn textures that photographs do not have and screens, prints and scans do.
+"""Drawn textures of kinds found on screens, prints and scans but not in photographs.
 
-Checkers, stripes, hatching, dithered areas, zone plates, noise and saturated colours, at all
-contrasts. A codec that has only seen photographs answers them with values far beyond all it was
-trained for; a few among the training pictures keep it sound.
+Checkers, stripes, hatching, dithered areas, zone plates, noise and saturated colours, at all contrasts.
+A codec that has only seen photographs answers them with values far beyond any it was trained for; a few
+among the training pictures keep it sound.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-#: Textures drawn beforehand, so that no device waits for the host, and their sides at most.
+#: Number of textures drawn beforehand, so that no device waits for the host, and their largest side.
 OVERLAYS = 512
 SIDE = 128
 #: Contrast, from a faint pattern on grey to the whole range of samples.
@@ -24,9 +24,9 @@ CONTRASTS = (0.1, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Texture:
-    """One drawn texture, given all that chance decides: `kind` is a key of `KINDS`, `size` (pixels, at
-    least 1) its period or grain, `angle` in radians, `low` and `high` the two colours (RGB, 0..255)
-    between which its values lie, `seed` what noise is drawn from."""
+    """A texture, with everything random about it decided: `kind` is a key of `KINDS`, `size` (pixels,
+    at least 1) its period or grain, `angle` in radians, `low` and `high` the two colours (RGB, 0..255)
+    between which its values lie, `seed` that of its noise."""
 
     kind: str
     size: float
@@ -36,7 +36,7 @@ class Texture:
     seed: int
 
     def draw(self, height: int, width: int) -> np.ndarray:
-        """uint8, height x width x 3."""
+        """Draw it: uint8, height x width x 3."""
         y, x = np.mgrid[0:height, 0:width].astype(np.float64)
         values = KINDS[self.kind](self, x, y, np.random.default_rng(self.seed))
         if values.ndim == 2:
@@ -66,7 +66,7 @@ def _hatch(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -
 
 
 def _dither(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A gradient in two tones: by error diffusion (Floyd and Steinberg) or chance."""
+    """A gradient in two tones, by error diffusion (Floyd and Steinberg) or at random."""
     ramp = _turned(t, x, y)
     ramp = (ramp - ramp.min()) / max(1.0, float(np.ptp(ramp)))
     if t.seed % 2:
@@ -76,14 +76,14 @@ def _dither(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) 
 
 
 def _zone_plate(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Rings whose frequency rises to half a cycle a pixel at the corners."""
+    """Rings whose frequency rises to half a cycle per pixel at the corners."""
     dx, dy = x - x.mean(), y - y.mean()
     reach = max(1.0, float(np.hypot(dx, dy).max()))
     return 0.5 + 0.5 * np.cos(np.pi * (dx**2 + dy**2) / (2 * reach))
 
 
 def _noise(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Two values, or all; in grey, or in every channel apart."""
+    """Noise of two values or of all, in grey or in each channel separately."""
     grain = max(1, round(t.size / 4))
     channels = 3 if t.seed % 3 == 0 else 1
     values = rng.random((len(x) // grain + 1, x.shape[1] // grain + 1, channels))
@@ -102,7 +102,7 @@ def _salt_and_pepper(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Ge
 
 
 def _mosaic(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Cells of colours with every channel none or full."""
+    """Cells of colours in which every channel is off or full."""
     cell = max(1, round(t.size))
     values = rng.integers(0, 2, (len(x) // cell + 1, x.shape[1] // cell + 1, 3))
     return values.repeat(cell, 0).repeat(cell, 1)[: len(x), : x.shape[1]].astype(np.float64)
@@ -121,7 +121,7 @@ KINDS: dict[str, Callable[[Texture, np.ndarray, np.ndarray, np.random.Generator]
 
 
 def random_texture(rng: np.random.Generator) -> Texture:
-    """Any kind, at any contrast; two thirds between greys, the others between colours."""
+    """Draw a texture of any kind and contrast: two thirds between greys, the rest between colours."""
     contrast = rng.uniform(*CONTRASTS)
     if rng.random() < 2 / 3:
         ends = np.array([[0.0] * 3, [255.0] * 3])
@@ -140,8 +140,8 @@ def random_texture(rng: np.random.Generator) -> Texture:
 
 
 def draw_overlays(seed: int) -> Tensor:
-    """What `paste` chooses from: uint8, OVERLAYS x SIDE x SIDE x 4, each a texture in a rectangle of 16
-    pixels to a whole side, whose place is where the fourth channel is 1 (0 around it)."""
+    """Draw the overlays for `paste`: uint8, OVERLAYS x SIDE x SIDE x 4. Each is a texture in a
+    rectangle with sides of 16 to SIDE pixels, in which the fourth channel is 1 (0 around it)."""
     rng = np.random.default_rng(seed)
     overlays = np.zeros((OVERLAYS, SIDE, SIDE, 4), np.uint8)
     for overlay in overlays:
@@ -154,8 +154,8 @@ def draw_overlays(seed: int) -> Tensor:
 
 
 def paste(overlays: Tensor, pictures: Tensor, drawn: Tensor) -> Tensor:
-    """`pictures` (uint8, N x H x W x 3), those of `drawn` (bool, N) with a random one of `overlays`, as
-    `draw_overlays` makes them, somewhere upon them."""
+    """Paste a random one of `overlays` (from `draw_overlays`) at a random place onto each of `pictures`
+    (uint8, N x H x W x 3) that is marked in `drawn` (bool, N)."""
     n, height, width, _ = pictures.shape
     device, side = pictures.device, overlays.shape[1]
     corner = torch.rand(n, 2, device=device)
