@@ -406,6 +406,7 @@ def test_a_stage_from_the_command_line(shard: Path, tmp_path: Path, pictures: li
     """Train for seconds, resume for seconds, and use the result as a model."""
     first, second = tmp_path / "one", tmp_path / "two"
     options = ["--batch", "2", "--patch", "64", "--device", "cpu", "--fitting-crops", "2"]
+    options += ["--size", "small"]
     arguments = ["train", str(shard), "--minutes", "0.04", "--out", str(first), *options]
     assert group.main(arguments, standalone_mode=False) == 0
     trunk = first / "trunk.safetensors"

@@ -16,7 +16,7 @@ from vaecodec.train.fitting import Fitting
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option(
-    "--size", type=click.Choice(["small", "base", "large"]), default="small", show_default=True
+    "--size", type=click.Choice(["small", "base", "large"]), default="base", show_default=True
 )
 @click.option(
     "--minutes",
