@@ -32,8 +32,10 @@ ACTIVATION_MAX = 255
 WEIGHT_MAX = 127
 BIAS_MAX = 2**22
 SHIFT_MAX = 11
-#: Activations are in units of 2^-ACTIVATION_BITS, gains of the hyper-latent in 2^-GAIN_BITS of those.
+#: Activations are in units of 2^-ACTIVATION_BITS, those that the heads read, which are smaller, of
+#: 2^-HEAD_BITS. Gains of the hyper-latent are in units of 2^-GAIN_BITS of the former.
 ACTIVATION_BITS = 3
+HEAD_BITS = 4
 GAIN_BITS = 16
 GAIN_MAX = 2**30
 #: Scale indices are in units of 2^-INDEX_BITS until they are rounded. Offsets are at most OFFSET_MAX;

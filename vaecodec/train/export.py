@@ -53,7 +53,7 @@ def integer_indices(network: TrainableIndices) -> dict[str, Tensor]:
     """Convert trained parameters to the tensors of `vaecodec.model.indices.layout`."""
     activation, index = 2**exact.ACTIVATION_BITS, 2**exact.INDEX_BITS
     magnitude, gain = 2**exact.MAGNITUDE_BITS, 2**exact.GAIN_BITS
-    head = index * INDEX_GAIN
+    read, head = 2**exact.HEAD_BITS, index * INDEX_GAIN
     gains = network.log_gain.table().exp().clamp(max=exact.GAIN_MAX / (activation * gain))
     hyper = network.hyper_table.table().clamp(0, SCALES - 1)
     limit = exact.OFFSET_MAX / index
@@ -77,10 +77,10 @@ def integer_indices(network: TrainableIndices) -> dict[str, Tensor]:
         taps = depthwise.weight[:, 0].flatten(1)
         bias = depthwise.bias + cast(LevelTable, network.bias[step - 1]).table()
         name = f"depthwise{step}"
-        out |= _layer(name, taps, bias, 1, activation)
+        out |= _layer(name, taps, bias, read / activation, read)
         out[f"{name}.weight"] = out[f"{name}.weight"].T.reshape(3, 3, -1).contiguous()
         weight = cast(nn.Linear, network.head[step - 1]).weight
-        out |= _layer(f"head{step}", weight, None, head / activation)
+        out |= _layer(f"head{step}", weight, None, head / read)
     return out
 
 

@@ -19,7 +19,6 @@ from vaecodec.train.steps import Context, linear, quarters, to_phases, to_steps
 
 #: Layers compute scale indices divided by this, so that their outputs stay of order one.
 INDEX_GAIN = 8
-_SATURATION = exact.ACTIVATION_MAX / 2**exact.ACTIVATION_BITS
 
 
 def round_to(x: Tensor, bits: int) -> Tensor:
@@ -32,9 +31,8 @@ class TrainableIndices(nn.Module):
     """The network of `vaecodec.model.indices`, with what a step codes laid out as in
     `vaecodec.train.steps`.
 
-    With `fake_quantise`, activations are rounded to units of 2^-ACTIVATION_BITS and indices to whole
-    numbers, as with integers. Activations saturate at ACTIVATION_MAX units. Weights are rounded at
-    export only.
+    With `fake_quantise`, activations are rounded to their units and indices to whole numbers, as with
+    integers. Activations saturate at ACTIVATION_MAX units. Weights are rounded at export only.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -55,9 +53,11 @@ class TrainableIndices(nn.Module):
             nn.init.zeros_(cast(nn.Linear, layer).weight)
         self.floor = LowerBound(0.0)
 
-    def activation(self, x: Tensor) -> Tensor:
-        x = F.hardtanh(x, -_SATURATION, _SATURATION)
-        return round_to(x, exact.ACTIVATION_BITS) if self.fake_quantise else x
+    def activation(self, x: Tensor, bits: int = exact.ACTIVATION_BITS) -> Tensor:
+        """Limit activations in units of 2^-`bits`."""
+        largest = exact.ACTIVATION_MAX / 2**bits
+        x = F.hardtanh(x, -largest, largest)
+        return round_to(x, bits) if self.fake_quantise else x
 
     def bounded(self, x: Tensor) -> Tensor:
         """Limit scale indices to their range."""
@@ -91,7 +91,7 @@ class TrainableGroupIndices:
             before = self._step - 1
             seen = network.activation(self._context.of(self._step) + self._bias[before])
             seen = network.depthwise[before](seen) + network.bias[before](self._level)
-            seen = to_phases(network.activation(F.relu(seen)))
+            seen = to_phases(network.activation(F.relu(seen), exact.HEAD_BITS))
             head = cast(nn.Linear, network.head[before])
             x = x + INDEX_GAIN * linear(seen, quarters(head.weight, self._step, dim=0))
         return network.bounded(x)
