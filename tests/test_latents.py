@@ -280,6 +280,22 @@ def test_bits_are_those_of_the_tables(model: LoadedModel, level: int) -> None:
     assert model.latents.bits(coded) == pytest.approx(expected, rel=1e-6)
 
 
+def test_bits_of_positions_are_those_of_all(model: LoadedModel) -> None:
+    """But for the hyper-latent, and symbols that are too large to be rated."""
+    latent, hyper = random_latents(model.config, 2)
+    coded = model.latents.quantise(latent.clamp(-20, 20), hyper, 40)
+    found = model.latents.position_bits(coded)
+    assert found.shape == latent.shape[:3]
+    tables = model.symbols.tables
+    for group, blocks in zip(found, coded.blocks(), strict=True):
+        rated = [(np.clip(symbols, -32, 32), index) for symbols, index in blocks[1:]]
+        assert float(group.sum()) == pytest.approx(sum(tables.bits(*b) for b in rated), rel=1e-4)
+    alone = latent.clone()
+    alone[:, 5, 2] += 3
+    changed = model.latents.position_bits(model.latents.quantise(alone.clamp(-20, 20), hyper, 40))
+    assert (changed != found)[:, 5, 2].all()
+
+
 def test_not_a_number_does_not_reach_the_file(model: LoadedModel) -> None:
     latent, hyper = random_latents(model.config, 1, 4, 4)
     latent[0, 0, 0, 0], latent[0, 1, 1, 1], hyper[0, 0, 0, 0] = (

@@ -158,7 +158,7 @@ class Codec:
           (C x H x W, uint8 or float 0..1).
         - `quality`: 1..100, by default 60; transparency is exact at every quality.
         - `effort`: rounds of search for a better trade-off between size and quality, 0 (fastest, the
-          default) to 32; each takes two to three times as long as encoding without search.
+          default) to 32; each takes three to six times as long as encoding without search.
         - `tune`: "visual" weighs distortion as people see it, "psnr" as squared error; None means the
           model's own, by default "visual".
         - `lossless`: True stores the picture without loss, whatever the quality; False never does;

@@ -138,6 +138,16 @@ class LatentQuantiser:
         total -= _rated(self._bits, symbols.abs(), index).sum(dtype=torch.float64)
         return float(total) + self._tables.bits(symbols.cpu().numpy(), index.cpu().numpy())
 
+    def position_bits(self, quantised: Quantised) -> Tensor:
+        """Compute the ideal code length of every position's symbols, the hyper-latent's aside: float32,
+        N x rows x columns. Symbols beyond _RATED_MAX count like those."""
+        total = torch.zeros_like(quantised.latent[..., :1])
+        for step, (symbols, index) in enumerate(quantised.coded[1:]):
+            bits = _rated(self._bits, symbols.abs(), index).sum(dim=2, keepdim=True)
+            for place, part in by_place(bits, total, step):
+                place.positions(total).add_(part)
+        return total[..., 0]
+
     @torch.no_grad()
     def quantise(
         self, latent: Tensor, hyper: Tensor, level: int, error_bits: float | Tensor | None = None

@@ -2,14 +2,14 @@
 
 The analysis transform makes one guess at the best latent of a picture. From there, every round moves
 each value against the gradient of the distortion and rounds anew, weighing bits against squared error:
-a proximal gradient step (Daubechies et al., 2004, with the rate in place of the l1 norm), kept if it
-lowers R + lambda D as the decoder will see it. Step lengths come from the curvature measured on the
-way, per channel (Barzilai and Borwein, 1988). The decoder knows nothing of this.
+a proximal gradient step (Daubechies et al., 2004, with the rate in place of the l1 norm). Positions
+move together and get in each other's way, so what is kept is decided position by position: where bits
+and distortion together fell, by the mean of the gradients before and after the move, which is exact for
+a quadratic distortion. The result is kept if it lowers R + lambda D as the decoder will see it. The
+decoder knows nothing of this.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,45 +17,20 @@ from torch import Tensor
 
 from vaecodec.geometry import LATENT_STRIDE, Rectangle, latent_size
 from vaecodec.model.analysed import Analysed
-from vaecodec.model.config import LEVELS, level_lambda
+from vaecodec.model.config import level_lambda
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
 from vaecodec.model.symbols import Blocks
 
 
-@dataclass(frozen=True, kw_only=True)
-class Caution:
-    """A step is the gradient times 1 / (2 x damping x curvature).
-
-    The first round uses the curvature from the weights file and a damping of `first` at the lowest
-    level to `first_highest` at the highest; later rounds use the measured curvature, without damping at
-    first. Each round that does not help multiplies the damping by `after_failure`.
-
-    Squared error allows bold steps at high levels, and rewards them: steps that rounding undoes lead
-    nowhere. At low levels, steps are long and synthesis is not linear over their length. The norms of
-    the visual distortion are dominated by few places of a picture, the more so the larger it is.
-    """
-
-    first: float
-    first_highest: float
-    after_failure: float
-
-    def at(self, level: int) -> float:
-        """Damping of the first round at `level`."""
-        return self.first * (self.first_highest / self.first) ** (level / (LEVELS - 1))
-
-
-#: Per tune, measured best on held-out pictures (docs/experiments.md).
-CAUTION = {
-    "psnr": Caution(first=3.0, first_highest=1.3, after_failure=1.3),
-    "visual": Caution(first=3.0, first_highest=3.0, after_failure=1.5),
-}
-#: Share of the last round's change, if it helped, that is added to the next.
+#: Steps are the gradient times 1 / (2 x caution x curvature), with the curvature in the weights file.
+#: Caution is FIRST in the first round, and from then on each position's own: measured best on held-out
+#: pictures (docs/experiments.md).
+FIRST = 1.3
+#: Factors on the caution of positions where a move helped, and where it did not.
+BOLDER, MORE_CAUTIOUS = 0.85, 1.3
+#: Share of the last round's change, where it was kept, that is added to the next.
 MOMENTUM = 0.3
-#: Number of changed values at which a channel's own curvature weighs as much as that of all channels.
-SHARED_CHANGES = 20
-#: The measured curvature is kept within this factor of the stored one.
-TRUST = 4.0
 
 
 class _Distortion:
@@ -102,40 +77,31 @@ def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift:
     measure = _Distortion(model, group.picture, latent[:, :rows, :columns] * scale, inner, level)
     bits_per_error = thrift * level_lambda(level) / 3  # lambda is per pixel, D a mean of 3 samples
 
-    best = model.latents.quantise(group.group_latent, group.hyper, level)
+    goal = group.group_latent  # what `best` was rounded from, and the bits an error was worth there
+    worth = model.latents.error_bits(level, goal.shape[3]).expand_as(goal)
+    best = model.latents.quantise(goal, group.hyper, level, worth)
     error, gradient = measure(best.latent)
     lowest = model.latents.bits(best) + bits_per_error * error
-    caution = CAUTION[model.tune]
-    curvature, damping = caution.at(level) * model.curvature[level], 1.0
+    caution = torch.full_like(goal[..., :1], FIRST)
     momentum = torch.zeros_like(gradient)
     for left in reversed(range(rounds)):
-        strength = damping * curvature
-        goal = (best.latent + momentum) / scale - gradient * scale / (2 * strength)
-        tried = model.latents.quantise(goal, group.hyper, level, bits_per_error * strength)
-        error, slope = measure(tried.latent, left > 0)
-        cost = model.latents.bits(tried) + bits_per_error * error
-        change = tried.latent - best.latent
-        if left:
-            bend = (slope - gradient) * scale
-            measured = _secant(change / scale, bend, model.curvature[level])
-            curvature = measured if left == rounds - 1 else (curvature * measured).sqrt()
+        strength = caution * model.curvature[level]
+        moved = (best.latent + momentum) / scale - gradient * scale / (2 * strength)
+        tried = model.latents.quantise(moved, group.hyper, level, bits_per_error * strength)
+        _, slope = measure(tried.latent)
+        change = (tried.latent - best.latent) * (gradient + slope) / 2
+        gain = model.latents.position_bits(best) - model.latents.position_bits(tried)
+        better = (gain > bits_per_error * change.sum(dim=3))[..., None]
+        caution *= torch.where(better, BOLDER, MORE_CAUTIOUS)
+        moved = torch.where(better, moved, goal)
+        moved_worth = torch.where(better, bits_per_error * strength, worth)
+        mixed = model.latents.quantise(moved, group.hyper, level, moved_worth)
+        error, slope = measure(mixed.latent, left > 0)
+        cost = model.latents.bits(mixed) + bits_per_error * error
         if cost < lowest:
-            best, gradient, lowest = tried, slope, cost
-            momentum = MOMENTUM * change
+            momentum = MOMENTUM * (mixed.latent - best.latent)
+            best, goal, worth, gradient, lowest = mixed, moved, moved_worth, slope, cost
         else:
-            damping *= caution.after_failure
             momentum.zero_()
+            caution *= MORE_CAUTIOUS
     return best.blocks()[0]
-
-
-def _secant(change: Tensor, bend: Tensor, stored: Tensor) -> Tensor:
-    """Curvature per channel (M) along `change` (1 x h x w x M, steps), over which the gradient changed
-    by `bend`. It is taken relative to `stored` and, the fewer values of a channel changed, drawn more
-    towards that of all channels."""
-    where = (0, 1, 2)
-    count, squares = (change != 0).sum(dim=where), change.square().sum(dim=where)
-    products = (change * bend).sum(dim=where) / (2 * stored)
-    own = (products / squares.clamp(min=1e-6)).clamp(1 / TRUST, TRUST)
-    common = (products.sum() / squares.sum().clamp(min=1e-6)).clamp(1 / TRUST, TRUST)
-    share = count / (count + SHARED_CHANGES)
-    return stored * own**share * common ** (1 - share)
