@@ -22,7 +22,6 @@ from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
 from vaecodec.model.symbols import Blocks
 
-
 #: Steps are the gradient times 1 / (2 x caution x curvature), with the curvature in the weights file.
 #: Caution is FIRST in the first round, and from then on each position's own: measured best on held-out
 #: pictures (docs/experiments.md).
