@@ -342,6 +342,32 @@ def speed(figures: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def against(figures: dict[str, Any]) -> list[str]:
+    """A `tools/speed_against.py` file."""
+    lines = [
+        f"## Speed against commit {figures['commit']}",
+        "",
+        f"Both sides in turn at quality {figures['quality']}, everything included, each with its own",
+        f"weights, on {figures['machine']}. Times are",
+        "medians; in brackets how many times as fast this version is. Memory is the peak of a process,",
+        "which both encodes and decodes.",
+        "",
+        "    python tools/speed_against.py COMMIT FILE",
+        "",
+        "| picture | instructions | encode, ms | before | decode, ms | before | MiB | before |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in figures["rows"]:
+        here, there = row["here"], row["there"]
+        cells = [" x ".join(map(str, row["size"])), row["instructions"]]
+        for what in ("encode", "decode"):
+            ratio = there[what] / here[what]
+            cells += [f"{1000 * here[what]:.0f} ({ratio:.2f} x)", f"{1000 * there[what]:.0f}"]
+        cells += [f"{here['mib']:.0f}", f"{there['mib']:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
 def large(figures: dict[str, Any]) -> list[str]:
     """A `tools/large_pictures.py` file."""
     cost = figures["groups"]
@@ -655,6 +681,8 @@ def main() -> None:
         lines += graphics(json.loads(path.read_text()), path.stem.removeprefix("graphics-"))
     for path in sorted(FOLDER.glob("speed*.json")):
         lines += speed(json.loads(path.read_text()))
+    for path in sorted(FOLDER.glob("against*.json")):
+        lines += against(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("large*.json")):
         lines += large(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("classifier*.json")):
