@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-from speed_against import AVX2, in_turn
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+from speed_against import AVX2, ROOT, in_turn
 
 
 def test_both_sides_take_turns_and_count_time_and_memory(tmp_path: Path) -> None:
