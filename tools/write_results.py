@@ -659,8 +659,8 @@ def retired(lines: list[str]) -> list[str]:
     if not (gone := sorted(named - shipped)):
         return []
     return [
-        f"No longer shipped: {', '.join(gone)}. What was measured with such a model holds for its",
-        "structure, which the shipped models share; rates and similarities differ slightly.",
+        f"No longer shipped: {', '.join(gone)}. What was measured with such a model has not been",
+        "measured since, and may differ with the shipped ones.",
         "",
     ]
 
