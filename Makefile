@@ -1,15 +1,15 @@
-# One command each; nothing but Python 3.11+ and make is needed beforehand.
+# One command per task; they need only Python 3.11+ and make.
 PYTHON ?= python3
 IMAGES ?=
-# Tests that run at a time, each in one thread.
+# Number of tests that run at a time, each in one thread.
 JOBS ?= 2
 INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
-# Without what it declares: torchvision and others, of which pictures need nothing.
+# Without its dependencies (torchvision and others), which pictures do not need.
 CVVDP = $(INSTALL) --no-deps cvvdp tqdm
 
 .PHONY: demo test test-lowest lint docs bench lock release clean
 
-# The stamps are older than pyproject.toml when dependencies changed.
+# A stamp that is older than pyproject.toml means that dependencies have changed.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(INSTALL) -e '.[bench,data,docs,ray,serve,test,lint,release]'
@@ -46,31 +46,31 @@ docs: export NO_MKDOCS_2_WARNING = 1
 docs: .venv/installed
 	.venv/bin/mkdocs build --strict
 
-# All tests with numpy 2, but for those that need the train extra. Then, with it and numpy 1.26, those,
-# and what would show that the codec itself does not get on with that numpy.
+# All tests with numpy 2, except those that need the train extra. Then those, with the extra and numpy
+# 1.26, and the tests that would show if the codec itself failed with that numpy.
 CORE = tests/test_codec.py tests/test_entropy.py tests/test_golden.py tests/test_pictures.py
 test: export OMP_NUM_THREADS = 1
 test: lint docs .venv-train/installed
 	.venv/bin/python -m pytest -n $(JOBS) --ignore tests/train
 	.venv-train/bin/python -m pytest -n $(JOBS) tests/train $(CORE)
 
-# Before a release: what needs another extra is skipped.
+# Before a release: tests that need another extra are skipped.
 test-lowest: export OMP_NUM_THREADS = 1
 test-lowest: export VAECODEC_NO_SKIPS =
 test-lowest: .venv-lowest/installed
 	.venv-lowest/bin/python -m pytest -n $(JOBS) --ignore tests/train
 
-# Every version and hash of what is installed at run time and with the extras, for all platforms. Not of
-# `train`, whose numpy is not that of the others.
+# Lock versions and hashes of everything installed at run time and with the extras, for all platforms;
+# except `train`, which needs another numpy.
 lock: .venv/installed
 	.venv/bin/uv pip compile --quiet --universal --upgrade -c constraints.txt pyproject.toml -o pylock.toml \
 		--extra bench --extra data --extra ray --extra serve --extra docs --extra test --extra lint --extra release --custom-compile-command 'make lock'
 
-# All of a release but the upload: make release VERSION=1.2.3 (docs/releasing.md).
+# Everything in a release except the upload: make release VERSION=1.2.3 (docs/releasing.md).
 release: .venv/installed
 	.venv/bin/python tools/release.py $(VERSION)
 
-# Speeds, and rate and distortion on two photographs of scikit-image's; both in a short form.
+# Speed, and rate and distortion on two photographs that scikit-image bundles; both in a short form.
 BUNDLED = $$(.venv-train/bin/python -c 'import skimage; print(skimage.__path__[0])')/data
 bench: .venv-train/installed
 	.venv-train/bin/python -m pytest benchmarks --benchmark-enable --benchmark-columns=median,ops

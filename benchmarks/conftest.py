@@ -1,4 +1,4 @@
-"""What speeds are measured on: photographs scikit-image bundles, and how much of the suite runs."""
+"""The photograph that speeds are measured on, from scikit-image, and how much of the suite runs."""
 
 from __future__ import annotations
 
@@ -34,4 +34,4 @@ def picture() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def codec() -> Codec:
-    return Codec("small")
+    return Codec()

@@ -1,7 +1,7 @@
-"""Speed beside other processes that keep all cores busy, and without them; with PyTorch's threads as
-they are by themselves, and as the command line sets them (`vaecodec.cores`).
+"""Speed with and without other processes that keep all cores busy; with PyTorch's threads by default,
+and as the command line sets them (`vaecodec.cores`).
 
-Each process has its share of the cores: beside one busy process per core, two threads of ours can have
+Each process gets its share of the cores: beside one busy process per core, two threads of ours can get
 half of them.
 """
 
@@ -22,7 +22,7 @@ import vaecodec
 from vaecodec.cores import settle_threads, usable_cores
 
 _CODEC = vaecodec.Codec()
-#: Pictures that `decode_batch` is given at once.
+#: Pictures in one call of `decode_batch`.
 BATCH = 8
 
 

@@ -15,7 +15,7 @@ import torch
 
 from vaecodec.codec import Codec
 
-#: Megapixels and sides.
+#: Megapixels -> width and height.
 SIZES = {
     "0.1": (384, 256),
     "0.4": (768, 512),

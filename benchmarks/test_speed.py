@@ -2,7 +2,7 @@
 
     make bench
 
-Ratios between rows of one run are what counts; absolute times are of the machine at hand.
+What counts is ratios between rows of one run; absolute times depend on the machine.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from bitstream import container, entropy
 from vaecodec.bench.codecs import other
 from vaecodec.codec import Codec
+from vaecodec.model.symbols import Stream
 from vaecodec.quality import level_of
 
 Benchmark = Callable[..., Any]
@@ -47,15 +48,24 @@ def test_part_analysis(benchmark: Benchmark, codec: Codec, picture: np.ndarray, 
 @pytest.mark.parametrize("quality", QUALITIES)
 def test_part_synthesis(benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int) -> None:
     model, level = codec.loaded(), level_of(quality)
-    latent = model.latents.quantise(*model.analyse(picture[None], level), level, 32, 48).latent
+    latent = model.latents.quantise(*model.analyse(picture[None], level), level).latent
     benchmark(model.synthesise, latent, level)
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
-def test_part_prior_and_entropy_decoding(
+def test_part_entropy_decoding(
     benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int
 ) -> None:
-    benchmark(codec.decode_latent, codec.encode(picture, quality))
+    """Includes the scale indices that drive it."""
+    benchmark(codec.decode_symbols, codec.encode(picture, quality))
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+def test_part_means(benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int) -> None:
+    model, level = codec.loaded(), level_of(quality)
+    (stream,) = container.parse(codec.encode(picture, quality)).streams
+    symbols = model.symbols.decode(Stream(data=stream, level=level, rows=32, columns=48))
+    benchmark(model.latents.reconstruct, [symbols], level)
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
@@ -63,8 +73,8 @@ def test_part_entropy_encoding(
     benchmark: Benchmark, codec: Codec, picture: np.ndarray, quality: int
 ) -> None:
     model, level = codec.loaded(), level_of(quality)
-    blocks = model.latents.quantise(*model.analyse(picture[None], level), level, 32, 48).blocks[0]
-    benchmark(entropy.encode, model.tables, blocks)
+    blocks = model.latents.quantise(*model.analyse(picture[None], level), level).blocks()[0]
+    benchmark(entropy.encode, model.symbols.tables, blocks)
 
 
 def test_part_container(benchmark: Benchmark, codec: Codec, picture: np.ndarray) -> None:
@@ -85,14 +95,14 @@ def test_pillow_decode(benchmark: Benchmark, picture: np.ndarray, name: str, qua
     benchmark(other(name).decode, other(name).encode(picture, quality))
 
 
-#: CompressAI's models, with random weights: their speed does not hang on them. Rounds: the second one
-#: codes position after position and takes many seconds.
+#: CompressAI's models, with random weights, on which speed does not depend; and rounds, few for the
+#: second, which codes position by position and takes many seconds.
 PEERS = (("mbt2018_mean", 5), ("cheng2020_anchor", 1))
 
 
 @pytest.fixture(scope="module", params=PEERS, ids=[name for name, _ in PEERS])
 def peer(request: pytest.FixtureRequest, picture: np.ndarray) -> tuple[Any, Any, int]:
-    """A model, the picture as it takes it, and rounds."""
+    """A model, the picture as its input, and the number of rounds."""
     if importlib.util.find_spec("compressai") is None:
         pytest.skip("the train extra is not installed")
     from vaecodec.train import entropy_models  # noqa: F401 - makes compressai importable

@@ -1,5 +1,5 @@
-"""The `.vae` container and the entropy coder: numpy and constriction only, no torch.
+"""The `.vae` container and its entropy coder, on numpy and constriction only: no torch.
 
-`container` lays bytes out in chunks and takes them apart again; `entropy` turns integer symbols with
-scale indices into one stream and back. docs/format.md is the specification of both.
+`container` writes files as chunks and parses them; `entropy` codes integer symbols, given their scale
+indices, into one stream and back. docs/format.md specifies both.
 """

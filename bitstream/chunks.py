@@ -1,8 +1,8 @@
-"""Signature, version and chunks: the frame every `.vae` file has, whatever it holds.
+"""Signature, version and chunks: the frame of every `.vae` file, whatever it holds.
 
 signature  89 56 41 45 0D 0A 1A        non-ASCII byte, "VAE", a line ending and ^Z, as in PNG
 version    01
-chunk*     type (1 byte) | length (varint) | payload | CRC-32 of all before it in the chunk
+chunk*     type (1 byte) | length (varint) | payload | CRC-32 of the three fields before it
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bitstream.errors import CorruptFile, NotAVaeFile, TruncatedFile, Unsupporte
 
 SIGNATURE = b"\x89VAE\r\n\x1a"
 VERSION = 1
-#: Where the first chunk begins.
+#: Offset of the first chunk.
 START = len(SIGNATURE) + 1
 
 _VARINT_BYTES = 5
@@ -23,7 +23,8 @@ _VARINT_BYTES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """One chunk of a file: `stated` and `found` are its checksum, `end` is the byte after it."""
+    """One chunk of a file. `stated`, `found`: its checksum as stored and as computed. `end`: the offset
+    after it."""
 
     kind: bytes
     payload: bytes
@@ -33,11 +34,11 @@ class Chunk:
 
     @property
     def intact(self) -> bool:
-        """Whether the checksum is right."""
+        """Whether the checksum matches."""
         return self.stated == self.found
 
     def check(self, what: str) -> None:
-        """Raise CorruptFile if it is not; `what` names the chunk."""
+        """Raise CorruptFile if the checksum does not match; `what` names the chunk."""
         if not self.intact:
             raise CorruptFile(
                 f"the checksum of {what} is wrong: {self.stated:08x} is stated, {self.found:08x} found"
@@ -45,7 +46,7 @@ class Chunk:
 
 
 def varint(value: int) -> bytes:
-    """Unsigned LEB128."""
+    """Encode a non-negative integer as unsigned LEB128."""
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -55,7 +56,10 @@ def varint(value: int) -> bytes:
 
 
 def read_varint(data: bytes, offset: int, what: str) -> tuple[int, int]:
-    """Value and the offset after it. `what` names it in errors: TruncatedFile, CorruptFile."""
+    """Return the value at `offset` and the offset after it.
+
+    Raises TruncatedFile or CorruptFile, with `what` as the name of the field.
+    """
     value = 0
     for i in range(_VARINT_BYTES):
         if offset + i >= len(data):
@@ -70,13 +74,14 @@ def read_varint(data: bytes, offset: int, what: str) -> tuple[int, int]:
 
 
 def chunk(kind: bytes, payload: bytes) -> bytes:
-    """The bytes of a chunk."""
+    """Return the bytes of a chunk."""
     body = kind + varint(len(payload)) + payload
     return body + zlib.crc32(body).to_bytes(4, "little")
 
 
 def check_signature(data: bytes) -> None:
-    """Raise NotAVaeFile, UnsupportedVersion, TruncatedFile or CorruptFile if the start is wrong."""
+    """Raise NotAVaeFile, UnsupportedVersion, TruncatedFile or CorruptFile unless `data` begins with a
+    signature and version that can be read."""
     start = data[: len(SIGNATURE)]
     if not start:
         raise NotAVaeFile("the file is empty")
@@ -99,7 +104,7 @@ def check_signature(data: bytes) -> None:
 
 
 def read_chunk(data: bytes, start: int) -> Chunk:
-    """The chunk at byte `start`. Raises TruncatedFile or CorruptFile if none can be there."""
+    """Parse the chunk at offset `start`. Raises TruncatedFile or CorruptFile if none can be there."""
     kind = data[start : start + 1]
     if not kind.isalpha():
         raise CorruptFile(f"a chunk at byte {start} has the invalid type {kind!r}")
@@ -121,7 +126,7 @@ def read_chunk(data: bytes, start: int) -> Chunk:
 
 
 def read_chunks(data: bytes) -> Iterator[Chunk]:
-    """All chunks of a file, in order. Raises as `read_chunk`."""
+    """Yield all chunks of a file, in order. Raises as `read_chunk` does."""
     offset = START
     while offset < len(data):
         found = read_chunk(data, offset)

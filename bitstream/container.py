@@ -1,4 +1,4 @@
-"""The container: header, metadata, one chunk per group of latents (or one, without loss).
+"""The container: header, metadata, and the chunks of every group (a lossless picture has one chunk).
 
 An uppercase type is critical: a reader that does not know it must refuse the file. A lowercase type
 is ancillary: it may be skipped. Integers are little-endian, varints are LEB128.
@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from bitstream.chunks import (
     SIGNATURE,
+    START,
     VERSION,
     check_signature,
     chunk,
@@ -24,30 +25,31 @@ from bitstream.errors import CorruptFile, LimitExceeded, TruncatedFile, VaeError
 
 T = TypeVar("T")
 
-#: Pixels along a group's side: a group is 64 x 64 latent positions of 16 x 16 pixels.
+#: Side of a group in pixels: 64 x 64 latent positions of 16 x 16 pixels each.
 GROUP_PIXELS = 1024
 MAX_SIDE = 2**31 - 1
 MAX_PIXELS = 2**28
 
-#: In place of a model id: the picture is stored without loss.
+#: Takes the place of the model id in files that store the picture losslessly.
 NO_MODEL = bytes(4)
 
 GREY, RGB, GREY_ALPHA, RGB_ALPHA = range(4)
 COLOURS = {GREY: "grey", RGB: "RGB", GREY_ALPHA: "grey with alpha", RGB_ALPHA: "RGB with alpha"}
 
-#: Chunks of metadata, each a zlib stream, and the most bytes one may unpack to.
+#: Metadata chunks, each one zlib stream, and the most bytes that one may unpack to.
 METADATA = {b"i": "icc", b"e": "exif", b"x": "xmp"}
 MAX_METADATA = 2**24
 
-#: Chunks that hold the picture.
+#: Types of the chunks that hold the picture.
 GROUP_KINDS = (b"G", b"A", b"L")
 
-_LEVELS = 64
+#: Quality levels are 0..LEVELS - 1.
+LEVELS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What the header chunk says, group lengths aside.
+    """Contents of the header chunk, except for group lengths.
 
     `width`, `height`: pixels, 1..2^31 - 1. `colour`: one of COLOURS. `depth`: bits per sample (8).
     `model_id`: 4 bytes, or NO_MODEL. `level`: quality level, 0..63; 0 without a model.
@@ -62,12 +64,12 @@ class Header:
 
     @property
     def lossless(self) -> bool:
-        """Whether the picture is stored without loss, in one chunk and no groups."""
+        """Whether the picture is stored losslessly, in one chunk and without groups."""
         return self.model_id == NO_MODEL
 
     @property
     def grey(self) -> bool:
-        """Whether red, green and blue are one."""
+        """Whether the picture is grey: red, green and blue are equal."""
         return self.colour in (GREY, GREY_ALPHA)
 
     @property
@@ -77,37 +79,38 @@ class Header:
 
     @property
     def group_count(self) -> int:
-        """How many groups the picture has."""
+        """Number of groups; 1 if the picture is lossless."""
         if self.lossless:
             return 1
         return -(-self.height // GROUP_PIXELS) * -(-self.width // GROUP_PIXELS)
 
     @property
     def group_kinds(self) -> list[bytes]:
-        """The chunks that make up a group, in order."""
+        """Types of the chunks that make up a group, in order."""
         if self.lossless:
             return [b"L"]
         return [b"G", b"A"] if self.alpha else [b"G"]
 
     @property
     def chunk_count(self) -> int:
-        """How many chunks hold the picture."""
+        """Number of chunks that hold the picture."""
         return self.group_count * len(self.group_kinds)
 
     def split(self, payloads: Sequence[T]) -> tuple[list[T], list[T]]:
-        """What belongs to each group chunk, split by kind: latents (or picture), transparency."""
+        """Split items, one per group chunk, by kind: latents (or lossless picture) and transparency."""
         step = len(self.group_kinds)
         return list(payloads[::step]), list(payloads[1::2] if step == 2 else [])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """A parsed file: the header, and the stream of every group in raster order (of the whole picture,
-    if it is stored without loss).
+    """A parsed file: the header, and the stream of every group in raster order (a lossless picture has
+    a single stream).
 
-    `alphas`: the transparency of every group, if there is any. `metadata`: what there is of "icc",
-    "exif" and "xmp". After a recovery `damage` says what was wrong, and `lost` and `lost_alphas` number
-    the groups whose streams are damaged or missing (empty here). `trailing`: bytes after the end.
+    `alphas`: the transparency of every group, if there is any. `metadata`: whichever of "icc", "exif"
+    and "xmp" are present. After a recovery, `damage` says what was wrong, and `lost` and `lost_alphas`
+    hold the numbers of the groups whose streams were damaged or missing (they are empty here).
+    `trailing`: number of bytes after the last chunk.
     """
 
     header: Header
@@ -127,7 +130,7 @@ def pack(
     alphas: Sequence[bytes] = (),
     metadata: Mapping[str, bytes] | None = None,
 ) -> bytes:
-    """Return the bytes of a file. Arguments: as in `Container`; empty metadata is left out."""
+    """Return the bytes of a file. Arguments are as in `Container`; empty metadata is left out."""
     kinds = header.group_kinds
     groups = list(zip(streams, alphas, strict=True)) if len(kinds) == 2 else [(s,) for s in streams]
     if len(groups) != header.group_count:
@@ -139,7 +142,7 @@ def pack(
             bytes((header.colour, header.depth)),
             header.model_id,
             bytes((header.level,)),
-            # Lets a reader find every group without walking the chunks; one group needs no map.
+            # Lets a reader find every group without walking the chunks; a single group needs no map.
             b"".join(varint(len(s)) for group in groups for s in group) if len(groups) > 1 else b"",
         )
     )
@@ -155,7 +158,8 @@ def pack(
 
 
 def parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int]]:
-    """Header chunk to header and the lengths of all group chunks (none if there is one group).
+    """Parse the header chunk: return the header, and the lengths of all group chunks if there are two
+    or more groups.
 
     Raises CorruptFile or LimitExceeded.
     """
@@ -182,8 +186,8 @@ def parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int]]:
         raise CorruptFile(f"colour mode {header.colour} does not exist")
     if header.depth != 8:
         raise CorruptFile(f"a depth of {header.depth} bits does not exist, only 8")
-    if header.level >= _LEVELS:
-        raise CorruptFile(f"quality level {header.level} is outside 0..{_LEVELS - 1}")
+    if header.level >= LEVELS:
+        raise CorruptFile(f"quality level {header.level} is outside 0..{LEVELS - 1}")
     if header.lossless and header.level:
         raise CorruptFile(f"quality level {header.level} without a model")
     offset += 7
@@ -199,15 +203,28 @@ def parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int]]:
     return header, lengths
 
 
+def announced_pixels(start: bytes) -> int:
+    """Return the number of pixels that a file's first bytes (32 suffice) announce, unchecked; 0 if they
+    announce none."""
+    try:
+        check_signature(start)
+        _, offset = read_varint(start, START + 1, "the length of the first chunk")
+        width, offset = read_varint(start, offset, "the width")
+        height, _ = read_varint(start, offset, "the height")
+    except VaeError:
+        return 0
+    return width * height
+
+
 def _field(payload: bytes, offset: int, what: str) -> tuple[int, int]:
     try:
         return read_varint(payload, offset, what)
-    except TruncatedFile as error:  # the chunk is whole: it was made too short
+    except TruncatedFile as error:  # the chunk is complete, so it was written too short
         raise CorruptFile(f"the header chunk ends inside {what}") from error
 
 
 def unpack_metadata(name: str, payload: bytes) -> bytes:
-    """The contents of a chunk of metadata. Raises CorruptFile or LimitExceeded."""
+    """Decompress a metadata chunk. Raises CorruptFile or LimitExceeded."""
     unpacker = zlib.decompressobj()
     try:
         content = unpacker.decompress(payload, MAX_METADATA)
@@ -221,10 +238,10 @@ def unpack_metadata(name: str, payload: bytes) -> bytes:
 
 
 def parse(data: bytes, max_pixels: int = MAX_PIXELS, *, head_only: bool = False) -> Container:
-    """Take a file apart. `head_only`: no further than where the picture begins; `streams` is empty.
+    """Parse a file. `head_only`: stop where the picture begins, and leave `streams` empty.
 
-    Raises NotAVaeFile, UnsupportedVersion, TruncatedFile, CorruptFile or LimitExceeded. Nothing is
-    allocated beyond a small multiple of `len(data)` and of MAX_METADATA.
+    Raises NotAVaeFile, UnsupportedVersion, TruncatedFile, CorruptFile or LimitExceeded. Allocates no
+    more than a small multiple of `len(data)` + MAX_METADATA.
     """
     data = bytes(data)
     check_signature(data)
@@ -246,7 +263,7 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS, *, head_only: bool = False)
         except CorruptFile:
             if len(groups) < header.chunk_count:
                 raise
-            break  # the picture is whole: what follows is no part of the file
+            break  # the picture is complete: what follows is not part of the file
         if found is None:
             break
         end, kind = found.end, found.kind
@@ -291,7 +308,7 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS, *, head_only: bool = False)
 
 
 def model_id_text(model_id: bytes) -> str:
-    """How a model id is written for people: 8 hexadecimal digits."""
+    """Format a model id for people: 8 hexadecimal digits."""
     if len(model_id) != 4:
         raise VaeError(f"a model id has 4 bytes, not {len(model_id)}")
     return model_id.hex()

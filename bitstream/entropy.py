@@ -2,15 +2,17 @@
 
 Symbols that share a scale index share a frequency table, so a block of symbols is coded table by
 table: one call per table instead of one model per symbol. Symbols of the smallest scale indices are
-zero with near certainty and are not coded at all (skip rule). Values beyond a table's support are
-coded as an escape symbol and, after the block's tables, a tail like Elias's gamma code (Elias,
-1975). The coder is constriction's ANS (Duda, 2013; Bamler, 2022): 32-bit words, 24-bit frequencies.
+almost certainly zero and are not coded at all (skip rule). A value outside its table's support is
+coded as an escape symbol, and its tail, similar to Elias's gamma code (Elias, 1975), follows after all
+tables of the block. The coder is constriction's ANS (Duda, 2013; Bamler, 2022) with 32-bit words and
+24-bit frequencies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import constriction
@@ -23,18 +25,18 @@ Categorical = constriction.stream.model.Categorical
 Uniform = constriction.stream.model.Uniform
 
 TOTAL_BITS = 24
-#: Bits of the tail of an escaped value, sign included; larger values do not exist in the format.
+#: Most bits in the tail of an escaped value, sign included; the format has no larger values.
 MAX_TAIL_BITS = 22
 
 
 @dataclass(kw_only=True)
 class Tables:
-    """Integer frequency tables, one per scale index, as they are shipped with the weights.
+    """Integer frequency tables, one per scale index, as shipped with the weights.
 
     `supports`: int, (S,): table s codes the values -supports[s]..supports[s], then the escape.
     `frequencies`: int, flat: 2 * supports[s] + 2 entries per table, each at least 1, adding up to
-    2^24 in every table. `skip`: scale indices below this are not coded. Raises ValueError for
-    tables that are not so.
+    2^24 in every table. `skip`: scale indices below this are not coded. Raises ValueError for tables
+    that violate this.
     """
 
     supports: np.ndarray
@@ -50,24 +52,24 @@ class Tables:
         for table in np.split(np.asarray(self.frequencies), np.cumsum(lengths)[:-1]):
             if table.min() < 1 or table.sum() != 2**TOTAL_BITS:
                 raise ValueError(f"a frequency table does not add up to 2^{TOTAL_BITS}")
-            # Given integers that add up to 2^24 - n, constriction's fast quantisation multiplies
-            # by exactly one and then adds one to each entry: no rounding happens anywhere.
+            # Given n integers that add up to 2^24 - n, constriction's fast quantisation multiplies
+            # by exactly one and then adds one to each entry, so nothing is rounded.
             weights = (table - 1).astype(np.float64)
             self._models.append(Categorical(weights, lazy=False, perfect=False))
 
     def bits(self, symbols: np.ndarray, indices: np.ndarray) -> float:
-        """Ideal code length in bits of `symbols` under `indices`, escapes and skips included."""
+        """Ideal code length of `symbols` under `indices`, in bits; skipped symbols cost nothing."""
         coded = [s for s in np.unique(indices) if s >= self.skip]
         return sum(float(self.symbol_bits(int(s), symbols[indices == s]).sum()) for s in coded)
 
     def least_bits(self) -> np.ndarray:
-        """Ideal code length in bits of the most probable symbol of every table: float, (S,)."""
+        """Ideal code length of every table's most probable symbol, in bits: float, (S,)."""
         starts = np.cumsum(np.concatenate(([0], 2 * np.asarray(self.supports)[:-1] + 2)))
         bits = TOTAL_BITS - np.log2(np.maximum.reduceat(np.asarray(self.frequencies), starts))
         return np.where(np.arange(len(bits)) < self.skip, 0.0, bits)
 
     def symbol_bits(self, index: int, symbols: np.ndarray) -> np.ndarray:
-        """Ideal code length in bits of each of `symbols` under scale index `index`."""
+        """Ideal code length of each of `symbols` under scale index `index`, in bits."""
         start, support = 2 * int((self.supports[:index] + 1).sum()), int(self.supports[index])
         excess = np.abs(symbols) - support
         codes = np.where(excess > 0, 2 * support + 1, symbols + support)
@@ -77,30 +79,39 @@ class Tables:
 
 
 def _segments(tables: Tables, indices: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
-    """Order in which a block's symbols are coded, and (table, from, to) for each table in use."""
-    order = np.argsort(indices, kind="stable")
-    ends = np.cumsum(np.bincount(indices, minlength=len(tables.supports)))
-    starts = np.concatenate(([0], ends[:-1]))
-    used = np.flatnonzero((ends > starts) & (np.arange(len(ends)) >= tables.skip))
-    return order, [(int(s), int(starts[s]), int(ends[s])) for s in used]
+    """Return the positions of a block's coded symbols, in coding order, and (table, start, end) for
+    every table in use."""
+    coded = np.flatnonzero(indices >= tables.skip)
+    of_coded = indices[coded].astype(np.uint8)  # radix-sorted by numpy, several times as fast
+    order = np.argsort(of_coded, kind="stable")
+    tables_from = np.searchsorted(of_coded[order], np.arange(len(tables.supports) + 1))
+    segments = [
+        (s, int(start), int(end)) for s, (start, end) in enumerate(pairwise(tables_from)) if end > start
+    ]
+    return coded[order], segments
+
+
+def _supports(tables: Tables, segments: list[tuple[int, int, int]]) -> np.ndarray:
+    """Return the support of the table that codes each symbol, in coding order."""
+    used = np.array([s for s, _, _ in segments], dtype=np.int64)
+    lengths = np.array([end - start for _, start, end in segments], dtype=np.int64)
+    return np.repeat(tables.supports[used].astype(np.int32), lengths)
 
 
 def encode(tables: Tables, blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> bytes:
-    """Code blocks of (symbols, scale indices), both 1-D and equally long, into one stream.
+    """Encode blocks of (symbols, scale indices), both 1-D and equally long, into one stream.
 
-    Symbols: integers, |value| below 2^21; those under the skip rule must be 0. The stream is a
+    Symbols are integers below 2^21 in magnitude; those under the skip rule must be 0. The stream is a
     sequence of little-endian 32-bit words.
     """
     coder = AnsCoder()
-    # ANS is last in, first out: everything is pushed in the reverse of the order it is read in.
+    # ANS is last in, first out: everything is pushed in the reverse of the order in which it is read.
     for symbols, indices in reversed(blocks):
         order, segments = _segments(tables, indices)
         ordered = symbols[order].astype(np.int32)
-        supports = np.zeros(len(ordered), dtype=np.int32)
-        for s, start, end in segments:
-            supports[start:end] = tables.supports[s]
+        supports = _supports(tables, segments)
         escaped = np.abs(ordered) > supports
-        if symbols[indices < tables.skip].any():
+        if np.count_nonzero(symbols) > np.count_nonzero(ordered):
             raise ValueError("a symbol under the skip rule is not zero")
         codes = np.where(escaped, 2 * supports + 1, ordered + supports)
         if escaped.any():
@@ -122,10 +133,10 @@ def _encode_tails(coder: Any, values: np.ndarray, supports: np.ndarray) -> None:
 
 
 class Decoder:
-    """Reads back what `encode` wrote, block by block.
+    """Decodes what `encode` wrote, block by block.
 
-    Any sequence of 32-bit words decodes to some symbols: damage is found by checksums and by
-    `finish`, not here. Raises CorruptFile where the words are no ANS stream at all.
+    Any ANS stream decodes to some symbols: damage is found by checksums and by `finish`, not here.
+    Raises CorruptFile if the words cannot be an ANS stream at all.
     """
 
     def __init__(self, tables: Tables, stream: bytes) -> None:
@@ -138,22 +149,17 @@ class Decoder:
         self._coder = AnsCoder(words)
 
     def decode(self, indices: np.ndarray) -> np.ndarray:
-        """Symbols (int32) of the next block, given its scale indices (1-D, 0..S-1)."""
+        """Return the symbols (int32) of the next block, given its scale indices (1-D, 0..S-1)."""
         order, segments = _segments(self._tables, indices)
-        ordered = np.zeros(len(indices), dtype=np.int32)
-        escapes = []
+        codes = np.empty(len(order), dtype=np.int32)
         for s, start, end in segments:
-            codes = self._coder.decode(self._tables._models[s], end - start)
-            support = int(self._tables.supports[s])
-            found = np.flatnonzero(codes == 2 * support + 1)
-            if len(found):
-                escapes.append((found + start, np.full(len(found), support)))
-            ordered[start:end] = codes - support
-        if escapes:
-            where = np.concatenate([e[0] for e in escapes])
-            supports = np.concatenate([e[1] for e in escapes])
-            ordered[where] = self._decode_tails(supports)
-        symbols = np.empty_like(ordered)
+            codes[start:end] = self._coder.decode(self._tables._models[s], end - start)
+        supports = _supports(self._tables, segments)
+        ordered = codes - supports
+        escaped = np.flatnonzero(ordered > supports)
+        if len(escaped):
+            ordered[escaped] = self._decode_tails(supports[escaped])
+        symbols = np.zeros(len(indices), dtype=np.int32)
         symbols[order] = ordered
         return symbols
 
@@ -164,6 +170,6 @@ class Decoder:
         return np.where(tails & 1, -(excess + supports), excess + supports)
 
     def finish(self) -> None:
-        """Check that the stream has been used up; raises CorruptFile if not."""
+        """Raise CorruptFile unless the stream has been used up."""
         if not self._coder.is_empty():
             raise CorruptFile("a stream holds more data than its group needs")

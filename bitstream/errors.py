@@ -1,7 +1,7 @@
-"""The one hierarchy of errors: everything a bad file or a bad argument can cause.
+"""The hierarchy of errors: everything that a bad file or a bad argument can cause.
 
-A message is one sentence that names what was expected and what was found. What reads bytes never sees
-the file's name; whoever opened the file adds it (`VaeError.in_file`).
+A message is one sentence that names what was expected and what was found. Code that reads bytes never
+sees the file's name; whoever opened the file adds it (`VaeError.in_file`).
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ from typing import Self
 
 
 class VaeError(Exception):
-    """Base class of every error that vaecodec raises on purpose. `filename`: of the file it is about,
-    if it is known."""
+    """Base class of every error that vaecodec raises on purpose. `filename`: name of the file it is
+    about, if known."""
 
     filename: str | None = None
 
     def in_file(self, name: str) -> Self:
-        """The same error, its message beginning with the file's name."""
+        """Return the same error with the file's name in front of its message."""
         named = type(self)(f"{name}: {self}")
         named.filename = name
         return named
 
 
 class BadValue(VaeError, ValueError):
-    """An argument has a value that it cannot have."""
+    """An argument has an invalid value."""
 
 
 class BadType(VaeError, TypeError):
-    """An argument is of a type that it cannot be of."""
+    """An argument has the wrong type."""
 
 
 class NoSuchFile(VaeError, FileNotFoundError):
-    """There is no file of this name."""
+    """The file does not exist."""
 
 
 class NotAVaeFile(VaeError):
@@ -43,7 +43,7 @@ class UnsupportedVersion(VaeError):
 
 
 class UnknownModel(VaeError):
-    """No installed model has the name or the id asked for."""
+    """No installed model has the requested name or id."""
 
 
 class CorruptFile(VaeError):
@@ -51,12 +51,12 @@ class CorruptFile(VaeError):
 
 
 class TruncatedFile(CorruptFile):
-    """The data ends before the file does."""
+    """The data ends before the file is complete."""
 
 
 class LimitExceeded(VaeError):
-    """The picture is larger than the caller allows."""
+    """The picture is larger than the caller allows, or its metadata larger than the format allows."""
 
 
 class BadImage(VaeError):
-    """The input is not a picture this codec can encode."""
+    """The input is not a picture that this codec can encode."""

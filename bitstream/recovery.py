@@ -1,8 +1,8 @@
-"""What can still be had from a damaged file: every chunk whose checksum is right.
+"""Recovering what is left of a damaged file: every chunk whose checksum is right.
 
-Chunks of groups follow each other, and the header of a file with several groups has all their
-lengths: where one is damaged, the next is found all the same. Bytes lost or inserted shift what
-follows; then the groups are looked for from the end of the file as well.
+Group chunks are contiguous, and the header of a file with several groups lists all their lengths, so
+the chunk after a damaged one can still be found. Lost or inserted bytes shift everything after them;
+groups are therefore located from the end of the file as well.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from bitstream.errors import CorruptFile, LimitExceeded
 
 
 def salvage(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
-    """Take a file apart, leaving out what is damaged.
+    """Parse a file, leaving out what is damaged.
 
-    Raises NotAVaeFile, UnsupportedVersion and LimitExceeded as `parse`, and CorruptFile where the
+    Raises NotAVaeFile, UnsupportedVersion and LimitExceeded as `parse` does, and CorruptFile if the
     header is damaged or no group is left.
     """
     data = bytes(data)
@@ -64,7 +64,7 @@ def salvage(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
 
 
 def _metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:
-    """What is intact of the metadata from `offset` on, and where the groups begin if it can be told."""
+    """Return the intact metadata from `offset` on, and where the groups begin, if that can be told."""
     metadata: dict[str, bytes] = {}
     while offset < len(data):
         try:
@@ -81,12 +81,12 @@ def _metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:
 
 
 def _chunk_size(length: int) -> int:
-    """Bytes of a chunk with a payload of `length` bytes: type, varint, payload, CRC-32."""
+    """Size of a chunk with a payload of `length` bytes: type, varint, payload, CRC-32."""
     return 1 + len(varint(length)) + length + 4
 
 
 def _by_lengths(data: bytes, offset: int, header: Header, lengths: list[int]) -> list[bytes | None]:
-    """The payload of every group chunk, the first at `offset`; None where it is damaged."""
+    """Return the payload of every group chunk, the first being at `offset`; None for damaged ones."""
     kinds = header.group_kinds
     found: list[bytes | None] = []
     for number, length in enumerate(lengths):
@@ -99,7 +99,7 @@ def _by_lengths(data: bytes, offset: int, header: Header, lengths: list[int]) ->
 
 
 def _one_group(data: bytes, offset: int, header: Header) -> list[bytes | None]:
-    """The same for a picture of one group, whose chunks have no lengths but their own."""
+    """Do the same for a picture of one group, whose header lists no lengths."""
     found: list[bytes | None] = []
     for kind in header.group_kinds:
         try:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 from hypothesis import settings
 from PIL import Image, ImageCms
 
+from vaecodec import decoding, encoding
 from vaecodec.cli.main import main
 from vaecodec.codec import Codec
 from vaecodec.model import registry
@@ -85,6 +87,25 @@ def photo_file(tmp_path: Path, photo: np.ndarray) -> Path:
 
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Is told of how many pictures pass through the networks side by side, each time."""
+    counts: list[int] = []
+    encode, decode = encoding.encode, decoding.decode
+
+    def encoded(model: Any, samples: Any, *rest: Any) -> Any:
+        counts.append(len(samples))
+        return encode(model, samples, *rest)
+
+    def decoded(model: Any, files: Any, *rest: Any, **more: Any) -> Any:
+        counts.append(len(files))
+        return decode(model, files, *rest, **more)
+
+    monkeypatch.setattr(encoding, "encode", encoded)
+    monkeypatch.setattr(decoding, "decode", decoded)
+    return counts
 
 
 @pytest.fixture

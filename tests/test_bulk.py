@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import tarfile
 import threading
 import weakref
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,16 @@ import torch
 from PIL import Image, ImageSequence
 
 import vaecodec
-from vaecodec import Codec, bulk, parallel
+from bitstream import container
+from vaecodec import Codec, bulk, parallel, sources
+from vaecodec.pictures import reading
 
 
 @pytest.fixture(params=["pictures alone", "in batches"])
 def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Codec:
     """As on the CPU, and as on a GPU."""
     if request.param == "in batches":
-        monkeypatch.setattr(bulk, "window_of", lambda _: 3)
+        monkeypatch.setattr(bulk, "window_of", lambda *_: 3)
     monkeypatch.setattr(bulk, "usable_cores", lambda: 2)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     return Codec()
@@ -52,34 +56,20 @@ def test_any_mix(codec: Codec, pictures: list[np.ndarray]) -> None:
 
 
 def test_pictures_of_as_many_positions_go_together(
-    photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    photo: np.ndarray, together: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever their sizes in pixels, on a GPU; with the results that each has alone."""
-    monkeypatch.setattr(bulk, "window_of", lambda _: 8)
+    monkeypatch.setattr(bulk, "window_of", lambda *_: 8)
     codec = Codec(device="cpu")
     sizes = [(64, 80), (49, 66), (64, 65), (63, 80), (64, 81)]
     pictures = [np.ascontiguousarray(photo[:height, :width]) for height, width in sizes]
     pictures.append(np.dstack((pictures[1], pictures[1][:, :, 0])))
-    together: list[int] = []
-    encode, decode = vaecodec.codec.encoding.encode, vaecodec.codec.decoding.decode
-
-    def encoded(model: Any, samples: Any, *rest: Any) -> Any:
-        together.append(len(samples))
-        return encode(model, samples, *rest)
-
-    def decoded(model: Any, files: Any, *rest: Any, **more: Any) -> Any:
-        together.append(len(files))
-        return decode(model, files, *rest, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("vaecodec.codec.encoding.encode", encoded)
-        patch.setattr("vaecodec.codec.decoding.decode", decoded)
-        files = codec.encode_batch(pictures, 50, lossless=False)
-        assert sorted(together) == [1, 5]
-        together.clear()
-        images = codec.decode_batch(files)
-        assert sorted(together) == [1, 1, 4]  # transparency is another colour
-        tensors = codec.decode_batch(files, as_tensor=True)
+    files = codec.encode_batch(pictures, 50, lossless=False)
+    assert sorted(together) == [1, 5]
+    together.clear()
+    images = codec.decode_batch(files)
+    assert sorted(together) == [1, 1, 4]  # transparency is another colour
+    tensors = codec.decode_batch(files, as_tensor=True)
     for picture, file, image, tensor in zip(pictures, files, images, tensors, strict=True):
         assert image.size == picture.shape[1::-1]
         alone = np.asarray(codec.decode(file), int)
@@ -124,7 +114,7 @@ def test_a_batch_that_fails_as_a_whole(
     """Of files with whole checksums one may still hold what cannot be decoded; and memory that does
     for one may not do for several."""
     files = codec.encode_batch(pictures[:2], 40)
-    bad = Codec("small-psnr-6").encode(pictures[0], 40)
+    bad = codec.encode(pictures[0], 40, tune="psnr")
     decode = codec._images
 
     def images(chosen: list, *rest: object) -> list:
@@ -138,6 +128,106 @@ def test_a_batch_that_fails_as_a_whole(
     first, second, third = codec.decode_batch([files[0], bad, files[1]], on_error="return")
     assert first.size == third.size == (64, 64)
     assert isinstance(second, vaecodec.CorruptFile)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "most", "expected"),
+    [
+        ([1, 1, 1, 1, 1], 2, [2, 2, 1]),
+        ([1, 1, 1], 1, [1, 1, 1]),
+        ([bulk.WINDOW_PIXELS - 1, 1, 1, 0], 9, [2, 2]),
+        ([10 * bulk.WINDOW_PIXELS, 1, 10 * bulk.WINDOW_PIXELS], 9, [1, 1, 1]),
+        ([], 3, []),
+    ],
+)
+def test_windows(pixels: list[int], most: int, expected: list[int]) -> None:
+    """So many items, or so many pixels."""
+    found = list(bulk.windows(pixels, lambda size: size, most))
+    assert [len(window) for window in found] == expected
+    assert list(chain(*found)) == pixels
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_window_is_not_held_back(most: int) -> None:
+    """By an item that is not its own; and what came before an error is not lost."""
+    taken: list[int] = []
+
+    def failing() -> Iterator[int]:
+        for item in (1, 2, 3):
+            taken.append(item)
+            yield item
+        raise ZeroDivisionError
+
+    windows = bulk.windows(failing(), lambda size: size, most)
+    assert next(windows) == taken == [1, 2][:most]
+    rest = [next(windows)] if most == 2 else [next(windows), next(windows)]
+    assert list(chain(*rest)) == [2, 3][most - 1 :]
+    with pytest.raises(ZeroDivisionError):
+        next(windows)
+
+
+def test_items_of_a_window_on_a_gpu() -> None:
+    """Every thread has some, and batches are not too small."""
+    cuda = torch.device("cuda")
+    for count, expected in ((None, 32), (1000, 32), (100, 17), (49, 9), (48, 8), (9, 8), (1, 8)):
+        assert bulk.window_of(cuda, count, 6) == expected
+    assert bulk.window_of(torch.device("cpu"), 1000, 6) == 1
+
+
+def test_pixels_announced(photo: np.ndarray, tmp_path: Path) -> None:
+    """By the first bytes of files, and by what was taken; nothing by what is broken or not there."""
+    file, picture = tmp_path / "a.vae", tmp_path / "a.png"
+    file.write_bytes(vaecodec.encode(photo[:40, :250], 40))
+    Image.fromarray(photo[:40, :250]).save(picture)
+    taken = reading.taken(photo[:40, :200])
+    assert sources.announced_pixels(file) == sources.announced_pixels(file.read_bytes()) == 10000
+    assert reading.announced_pixels(picture) == reading.announced_pixels(str(picture)) == 10000
+    assert reading.announced_pixels(picture.read_bytes()) == 10000
+    assert reading.announced_pixels(taken) == 8000
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)  # what is read of it is gone: it is not even opened, which would wait
+    for found in (pipe, tmp_path, "none", "\0", b"", b"nothing", file.read_bytes()[:9]):
+        assert sources.announced_pixels(found) == 0
+        assert reading.announced_pixels(found) == 0
+    wide = container.Header(
+        width=2**31 - 1, height=2**31 - 1, colour=1, depth=8, model_id=bytes(4), level=0
+    )
+    assert container.announced_pixels(container.pack(wide, [b""])[:32]) == (2**31 - 1) ** 2
+
+
+def test_errors_that_are_kept_hold_nothing() -> None:
+    """Such as the memory that there was too little of."""
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def steps() -> Iterator[None]:
+        kept = np.zeros(10)
+        held.append(weakref.ref(kept))
+        yield
+
+    def work(_: int) -> None:
+        activations, going = np.zeros(10), steps()
+        held.append(weakref.ref(activations))
+        next(going)
+        try:
+            raise RuntimeError
+        except RuntimeError as error:
+            raise MemoryError from error
+
+    error = parallel.settled(work, 0)
+    assert isinstance(error, MemoryError) and error.__traceback__ is not None
+    assert [reference() for reference in held] == [None, None]
+
+
+@pytest.mark.gpu
+def test_threads_on_a_gpu(pictures: list[np.ndarray]) -> None:
+    """Several windows of items, in the caller's stream."""
+    cuda = Codec(device="cuda")
+    files = cuda.encode_batch(pictures * 10, 40)
+    with torch.cuda.stream(torch.cuda.Stream()):
+        tensors = cuda.decode_batch(files, as_tensor=True)
+        sums = [int(tensor.sum(dtype=torch.int64)) for tensor in tensors]
+    expected = [np.asarray(image).sum(dtype=np.int64) for image in cuda.decode_batch(files)]
+    assert sums == expected
 
 
 def test_tensors(codec: Codec, pictures: list[np.ndarray]) -> None:

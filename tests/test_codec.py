@@ -17,6 +17,8 @@ import vaecodec
 from bitstream import container
 from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
+from vaecodec.decoding import decode_latents
+from vaecodec.geometry import Rectangle
 from vaecodec.model.config import level_lambda
 from vaecodec.quality import TUNES, level_of
 
@@ -47,8 +49,7 @@ def test_real_size_is_the_estimated_rate(codec: Codec, photo: np.ndarray) -> Non
     for quality in (10, 60, 100):
         level = level_of(quality)
         latent, hyper = model.analyse(photo[None], level)
-        blocks = model.latents.quantise(latent, hyper, level, 12, 16).blocks[0]
-        bits = model.latents.bits(blocks)
+        bits = model.latents.bits(model.latents.quantise(latent, hyper, level))
         size = 8 * len(codec.encode(photo, quality, effort=0))
         assert bits <= size <= 1.01 * bits + 8 * 32
 
@@ -59,10 +60,10 @@ def test_optimised_rounding_pays(psnr_codec: Codec, photo: np.ndarray, quality: 
     model, level, costs = psnr_codec.loaded(), level_of(quality), []
     for error_bits in (None, float("inf")):
         latent, hyper = model.analyse(photo[None], level)
-        coded = model.latents.quantise(latent, hyper, level, 12, 16, error_bits)
+        coded = model.latents.quantise(latent, hyper, level, error_bits)
         decoded = model.synthesise(coded.latent, level)[0].clamp(0, 255).numpy()
         error = float(np.square(decoded - photo).mean())
-        bits = model.latents.bits(coded.blocks[0])
+        bits = model.latents.bits(coded)
         costs.append(bits / (192 * 256) + level_lambda(level) * error)
     assert costs[0] < costs[1]
 
@@ -111,8 +112,9 @@ def test_groups_leave_no_seams(codec: Codec, photo: np.ndarray, content: str) ->
     assert torch.allclose(top[:, :64], whole[:, :64], atol=1e-3)
     assert torch.allclose(top_hyper[:, :16], whole_hyper[:, :16], atol=1e-3)
     data = codec.encode(image, 60, lossless=False)
-    latent = torch.from_numpy(codec.decode_latent(data)).float() / 64
-    samples = model.synthesise(latent[None], level_of(60))[0, :1150, :200]
+    file = container.parse(data)
+    latent = decode_latents(model, [file], Rectangle(0, 0, 72, 13)).values
+    samples = model.synthesise(latent, level_of(60))[0, :1150, :200]
     expected = samples.clamp(0, 255).round().numpy()
     decoded = np.asarray(codec.decode(data))
     assert np.abs(decoded - expected).max() <= 1

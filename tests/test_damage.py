@@ -121,7 +121,7 @@ def test_streams_too_short_for_their_groups(
     data = container.pack(large, [stream] * large.group_count)
     assert len(data) < 5000
     model = codec.loaded(header.model_id)
-    monkeypatch.setattr(model.latents, "decode", None)
+    monkeypatch.setattr(model.symbols, "decode", None)
     monkeypatch.setattr(model, "synthesise", None)
     with pytest.raises(
         vaecodec.CorruptFile, match=r"^group 0: a stream of \d bytes is too short for it"

@@ -23,7 +23,7 @@ from PIL import Image
 
 import vaecodec
 from bitstream import container
-from vaecodec import files, parallel
+from vaecodec import bulk, files, parallel
 from vaecodec.cli import convert
 from vaecodec.cli.convert import Converted
 from vaecodec.files import write_whole
@@ -457,6 +457,49 @@ def test_jobs(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: 
     assert len(list(Path("back").glob("*.png"))) == 4
 
 
+def test_batches(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    photo: np.ndarray,
+    together: list[int],
+) -> None:
+    """As with a GPU, pictures pass through the networks side by side; what is wrong with one is its
+    own, and options that ask for a picture alone are heard."""
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    for number in range(6):
+        Image.fromarray(photo[number : 32 + 16 * (number % 2), :32]).save(
+            f"in/{number}.png", dpi=(300, 300)
+        )
+    Path("in/bad.png").write_text("no picture")
+    assert run("compress", "in", "-o", "alone", "--no-lossless")[0] == 1
+    monkeypatch.setattr(bulk, "window_of", lambda *_: 8)
+    # One job is one at a time.
+    assert run("compress", "in", "-o", "one", "--no-lossless", "-j", "1")[0] == 1
+    assert run("compress", "in", "-o", "searched", "--no-lossless", "--effort", "1")[0] == 1
+    assert together == [1] * 18
+    together.clear()
+    code, _, err = run("compress", "in", "-o", "small", "--no-lossless")
+    assert (code, sum(together), max(together)) == (1, 6, 3)
+    assert sum("bad.png: not an image" in line for line in err.splitlines()) == 1
+    assert sum("density" in line for line in err.splitlines()) == 6
+    Path("small/bad.vae").write_bytes(Path("small/0.vae").read_bytes()[:-3])
+    together.clear()
+    code, _, err = run("decompress", "small", "-o", "back")
+    assert (code, sum(together), max(together)) == (1, 6, 3)
+    assert err.startswith("vaecodec: small/bad.vae: ") and err.count("\n") == 1
+    for number in range(6):
+        found = np.asarray(Image.open(f"back/{number}.png"), int)
+        alone = np.asarray(vaecodec.decode(f"alone/{number}.vae"), int)
+        assert np.abs(found - alone).mean() < 0.5
+    together.clear()
+    assert run("decompress", "small", "-o", "halves", "--scale", "1/2")[0] == 1
+    assert run("compress", "in", "-o", "sized", "--target-bpp", "2", "--no-lossless")[0] == 1
+    assert max(together) == 1
+    assert Image.open("halves/0.png").size == (16, 16)
+
+
 def test_one_output_of_several_jobs(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
 ) -> None:
@@ -479,6 +522,16 @@ def _die(_: object) -> None:
     os._exit(9)
 
 
+def _unheard(_: object) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_processes_do_not_hear_interrupts() -> None:
+    """From their start on: who started them is interrupted as well."""
+    assert dict(parallel.in_processes([1, 2], _unheard, 2)) == {1: True, 2: True}
+    assert not _unheard(None)
+
+
 def test_processes_that_are_ended_from_outside(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
 ) -> None:
@@ -489,7 +542,7 @@ def test_processes_that_are_ended_from_outside(
 
     def each(items: Iterable[Any], *_: object) -> Iterator[Any]:
         first, *_others = items
-        yield first, Converted(data=b"done", pixels=256)
+        yield first, [Converted(data=b"done", pixels=256)]
         raise parallel.Ended("ended")
 
     monkeypatch.setattr(parallel, "THREADS_AT_MOST", 1)

@@ -202,9 +202,9 @@ def test_errors_carry_the_name_of_the_file(tmp_path: Path, data: bytes) -> None:
 
 def test_the_latent_is_read_from_every_kind_of_source(vae_file: Path, data: bytes) -> None:
     codec = Codec(device="cpu")
-    assert np.array_equal(codec.decode_latent(vae_file), codec.decode_latent(data))
+    assert np.array_equal(codec.decode_symbols(vae_file), codec.decode_symbols(data))
     with pytest.raises(TypeError) as caught:
-        codec.decode_latent(3)  # type: ignore[arg-type]
+        codec.decode_symbols(3)  # type: ignore[arg-type]
     assert isinstance(caught.value, vaecodec.VaeError)
 
 

@@ -60,7 +60,7 @@ def test_in_one_batch_with_photos(codec: Codec, photo: np.ndarray) -> None:
 
 def test_no_latent(codec: Codec) -> None:
     with pytest.raises(vaecodec.VaeError, match="stored without loss and has no latent"):
-        codec.decode_latent(codec.encode(drawing()))
+        codec.decode_symbols(codec.encode(drawing()))
 
 
 def test_too_large(codec: Codec) -> None:

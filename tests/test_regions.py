@@ -8,6 +8,7 @@ import skimage.data
 
 import vaecodec
 from vaecodec.codec import Codec
+from vaecodec.model.symbols import Stream, Symbols
 
 REGIONS = [
     (0, 0, 1100, 1050),
@@ -49,21 +50,22 @@ def test_a_region_is_that_of_the_whole(
 
 
 def test_only_the_groups_needed_are_touched(
-    codec: Codec, data: bytes, monkeypatch: pytest.MonkeyPatch
+    codec: Codec, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    coder = codec.loaded().latents
+    data = codec.encode(np.concatenate((picture[:40], picture[:40, :60]), axis=1), 30)
+    coder = codec.loaded().symbols
     sizes = []
 
-    def decode(streams: list[bytes], level: int, rows: int, columns: int) -> object:
-        sizes.append((rows, columns))
-        return type(coder).decode(coder, streams, level, rows, columns)
+    def decode(stream: Stream) -> Symbols:
+        sizes.append((stream.rows, stream.columns))
+        return type(coder).decode(coder, stream)
 
     monkeypatch.setattr(coder, "decode", decode)
-    codec.decode(data, box=(10, 10, 610, 610))
-    assert sizes == [(64, 64)]
+    codec.decode(data, box=(10, 10, 610, 30))
+    assert sizes == [(3, 64)]
     sizes.clear()
-    codec.decode(data, box=(1090, 10, 1095, 15))
-    assert sizes == [(64, 5)]
+    codec.decode(data, box=(1150, 10, 1155, 15))
+    assert sizes == [(3, 9)]
 
 
 def test_regions_of_lossless_pictures(codec: Codec, picture: np.ndarray) -> None:

@@ -41,13 +41,13 @@ def test_a_seed_stands_for_its_pictures(codec: Codec) -> None:
 
 def test_symbols_come_as_often_as_the_model_expects(codec: Codec) -> None:
     """Which is what reading random words comes to."""
-    model = codec.loaded()
-    index = int(np.argmax(model.tables.supports > 3))
+    tables = codec.loaded().symbols.tables
+    index = int(np.argmax(tables.supports > 3))
     words = np.random.default_rng(0).integers(1, 2**32, 20000, dtype=np.uint32)
-    drawn = entropy.Decoder(model.tables, words.astype("<u4").tobytes()).decode(np.full(9000, index))
-    support = int(model.tables.supports[index])
-    start = 2 * int((model.tables.supports[:index] + 1).sum())
-    expected = model.tables.frequencies[start : start + 2 * support + 1] / 2**entropy.TOTAL_BITS
+    drawn = entropy.Decoder(tables, words.astype("<u4").tobytes()).decode(np.full(9000, index))
+    support = int(tables.supports[index])
+    start = 2 * int((tables.supports[:index] + 1).sum())
+    expected = tables.frequencies[start : start + 2 * support + 1] / 2**entropy.TOTAL_BITS
     found = np.bincount(drawn[np.abs(drawn) <= support] + support, minlength=2 * support + 1) / 9000
     assert np.abs(found - expected).max() < 0.02
 
@@ -64,11 +64,13 @@ def test_variations_keep_the_hyper_latent(codec: Codec, photo: np.ndarray) -> No
         old.model,
     )
 
+    coder = codec.loaded().symbols
+
     class Firsts:
         """Keeps the first block, the hyper-latent."""
 
         def __init__(self, file: bytes) -> None:
-            self._source = entropy.Decoder(codec.loaded().tables, container.parse(file).streams[0])
+            self._source = entropy.Decoder(coder.tables, container.parse(file).streams[0])
             self.first: np.ndarray | None = None
 
         def decode(self, indices: np.ndarray) -> np.ndarray:
@@ -78,7 +80,8 @@ def test_variations_keep_the_hyper_latent(codec: Codec, photo: np.ndarray) -> No
 
     rows, columns = -(-photo.shape[0] // 16), -(-photo.shape[1] // 16)
     readers = [Firsts(data), Firsts(one), Firsts(other)]
-    codec.loaded().latents.read(readers, old.level, rows, columns)
+    for reader in readers:
+        coder.read(reader, old.level, rows, columns)
     for reader in readers[1:]:
         assert np.array_equal(reader.first, readers[0].first)
     # There is about as much of everything where there was: the sizes are alike.

@@ -12,7 +12,6 @@ from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
 from vaecodec.model.config import level_lambda
 from vaecodec.model.objective import distortion
-from vaecodec.model.search import TRUST, _secant
 from vaecodec.quality import level_of
 
 
@@ -69,17 +68,3 @@ def test_grey(psnr_codec: Codec, photo: np.ndarray) -> None:
 def test_efforts_that_are_none(codec: Codec, photo: np.ndarray, effort: object) -> None:
     with pytest.raises(vaecodec.VaeError, match="effort must be a whole number from 0 to 32, not"):
         codec.encode(photo, effort=effort)  # type: ignore[arg-type]
-
-
-def test_curvature_is_measured_per_channel() -> None:
-    """Of a sum of squares it is found exactly, within the bounds of trust; one that did not change
-    gets what the others have in common."""
-    true = torch.tensor([1.0, 2.0, 3.0, 100.0, 0.01, 5.0])
-    stored = torch.tensor([2.0, 2.0, 2.0, 2.0, 2.0, 2.0])
-    change = torch.randint(-1, 2, (1, 200, 200, 6), generator=torch.Generator().manual_seed(0)).float()
-    change[..., 5] = 0
-    found = _secant(change, 2 * true * change, stored)
-    assert found[:3].tolist() == pytest.approx([1, 2, 3], rel=0.01)
-    assert found[3:5].tolist() == pytest.approx([2 * TRUST, 2 / TRUST], rel=0.01)
-    assert float(found[5]) == pytest.approx(2 * TRUST)  # the mean of all, 21.2, is beyond trust
-    assert torch.equal(_secant(torch.zeros_like(change), change, stored), stored / TRUST)

@@ -18,7 +18,7 @@ from vaecodec.geometry import latent_size, windows
 from vaecodec.model import damping, registry
 from vaecodec.model.analysed import Analysed
 from vaecodec.quality import TUNES
-from vaecodec.train.textures import KINDS, Texture, paste_textures, random_texture
+from vaecodec.train.textures import KINDS, Texture, draw_overlays, paste, random_texture
 
 MARGIN = 24
 #: Patches of the committed list, (side, top, left), all in one picture of 512 x 768.
@@ -226,8 +226,15 @@ def test_training_crops_get_textures_of_every_kind() -> None:
 
     rng = np.random.default_rng(0)
     assert {random_texture(rng).kind for _ in range(200)} == set(KINDS)
-    crops = torch.full((8, 128, 128, 3), 90, dtype=torch.uint8)
-    covered = paste_textures(crops, rng)
+    crops = torch.full((8, 192, 128, 3), 90, dtype=torch.uint8)
+    overlays = draw_overlays(0)
+    places = overlays[..., 3].flatten(1).sum(dim=1)
+    assert int(places.min()) >= 16 * 16
+    assert int(places.max()) > 100 * 100
+    covered = paste(overlays, crops, torch.tensor([True] * 6 + [False] * 2))
     assert bool((crops == 90).all())
     changed = (covered != 90).any(dim=3).flatten(1).sum(dim=1)
-    assert bool((changed >= 8).all())
+    assert bool((changed[:6] >= 8).all())
+    assert not changed[6:].any()
+    small = paste(overlays, crops[:, :64, :64], torch.ones(8, dtype=torch.bool))
+    assert small.shape == (8, 64, 64, 3)

@@ -1,4 +1,4 @@
-"""Compute the BD-rates of JPEG, WebP and AVIF over a folder a second time, without vaecodec's code.
+"""Compute the BD-rates of WebP and AVIF against JPEG over a folder again, without vaecodec's code.
 
     python tools/check_results.py RESULTS.json FOLDER
 

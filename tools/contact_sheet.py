@@ -1,10 +1,11 @@
-"""Cuts of pictures: original, vaecodec, and another codec at the same file size.
+"""Draw cuts of pictures: original, vaecodec, and another codec at the same file size.
 
     python tools/contact_sheet.py OUT BPP CUT... [--model NAME] [--peer CODEC]
 
 A CUT is LABEL=PICTURE:LEFT,TOP,WIDTH,HEIGHT and becomes a row. Each picture is coded whole, at the
-quality near BPP bits per pixel at which the peer (AVIF as libavif comes) has a file at least as
-large as vaecodec's and at most `TOLERANCE` larger. OUT is a PNG, or a WebP (lossy, quality 95).
+quality near BPP bits per pixel at which the peer (by default AVIF with libavif's default tune) has a
+file at least as large as vaecodec's and at most `TOLERANCE` larger. OUT is a PNG, or a WebP (lossy,
+quality 95).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from vaecodec.files import write_whole
 
 #: How much larger the peer's file may be.
 TOLERANCE = 0.03
-#: How far from the rate asked for sizes that match are looked for.
+#: How far from the rate asked for to look for sizes that match.
 NEAR = 0.3
 GAP, LINE = 6, 18
 MAX_BYTES = 1_500_000
@@ -73,7 +74,7 @@ class Pair:
 
 
 def read_cut(text: str) -> Cut:
-    """A CUT as given. Raises VaeError."""
+    """Parse a CUT. Raises VaeError."""
     match = re.fullmatch(r"(?P<label>[^=]+)=(?P<path>.+):(\d+),(\d+),(\d+),(\d+)", text)
     if match is None:
         raise VaeError(f"{text}: not LABEL=PICTURE:LEFT,TOP,WIDTH,HEIGHT")
@@ -83,7 +84,7 @@ def read_cut(text: str) -> Cut:
 
 
 def pair(image: np.ndarray, ours: BenchCodec, peer: BenchCodec, bpp: float) -> Pair | None:
-    """Two files near `bpp` that match in size; None if there are none within `NEAR`."""
+    """Find two files near `bpp` that match in size; None if there are none within `NEAR`."""
     target = bpp * image.shape[0] * image.shape[1] / 8
     own, their = Files(image, ours), Files(image, peer)
     start = own.reaching(target)
@@ -99,7 +100,7 @@ def pair(image: np.ndarray, ours: BenchCodec, peer: BenchCodec, bpp: float) -> P
 
 
 def row(cut: Cut, files: Pair, ours: BenchCodec, peer: BenchCodec) -> Image.Image:
-    """The original and what the two codecs made of it, each with a line of text below."""
+    """Draw the original and what the two codecs made of it, each with a line of text below."""
     image = read_picture(cut.path)
     left, top, right, bottom = cut.box
     if right > image.shape[1] or bottom > image.shape[0] or left >= right or top >= bottom:
@@ -122,7 +123,7 @@ def row(cut: Cut, files: Pair, ours: BenchCodec, peer: BenchCodec) -> Image.Imag
 
 
 def stack(rows: list[Image.Image]) -> Image.Image:
-    """The rows below each other."""
+    """Stack the rows below each other."""
     size = max(r.width for r in rows), sum(r.height + GAP for r in rows) - GAP
     whole, y = Image.new("RGB", size, "white"), 0
     for one in rows:

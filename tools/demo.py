@@ -49,7 +49,7 @@ def main() -> int:
         try:
             picture = open_image(path).convert("RGB")
             image = np.asarray(picture)
-            codec.decode(codec.encode(image, 60))  # warm up: times are of a loaded codec
+            codec.decode(codec.encode(image, 60))  # warm up: times are for a loaded codec
             for quality in arguments.quality:
                 row = measure(path.name, image, codec, quality)
                 target = OUT / f"{path.stem}-q{quality}.vae"
@@ -66,7 +66,7 @@ def main() -> int:
             failures += 1
             print(f"demo: {error}", file=sys.stderr)
     console = Console()
-    console.width = max(console.width, 110)  # rather wrapped by the terminal than cut off
+    console.width = max(console.width, 110)  # better wrapped by the terminal than cut off
     console.print(table)
     print("JPEG: Pillow, 4:2:0, optimised, progressive, at the PSNR of the .vae file.")
     return 1 if failures else 0

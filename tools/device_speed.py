@@ -1,7 +1,10 @@
-"""Speed on a device, of pictures that lie there as tensors to bytes on the host and back; what the time
-goes to; and whether the device and the CPU agree on every symbol.
+"""Measure speed on a device, from pictures that are tensors there to bytes on the host and back; where
+the time goes; and whether the device and the CPU agree on every scale index.
 
     python tools/device_speed.py FILE [--device cuda] [--count 64] [--size 1920x1080]
+        [--entropy-processes N]
+
+N: by default one for each core with a GPU, none on the CPU.
 """
 
 from __future__ import annotations
@@ -19,13 +22,19 @@ import torch
 from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 
+from bitstream.container import GROUP_PIXELS
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec, pick_device
+from vaecodec.cores import usable_cores
+from vaecodec.entropy_processes import MAX_PROCESSES
 from vaecodec.files import write_whole
+from vaecodec.geometry import latent_size
+from vaecodec.model.symbols import Blocks
+from vaecodec.quality import DEFAULT_QUALITY, level_of
 
-#: Passes of which the fastest counts, after one that does not.
+#: Passes, of which the fastest counts, after one for warm-up.
 PASSES = 3
-#: Operations named in the profile.
+#: Number of operations in the profile.
 TOP = 12
 
 
@@ -38,7 +47,7 @@ def pictures(count: int, width: int, height: int, device: torch.device) -> list[
 
 
 def fastest(work: Callable[[], Any], device: torch.device) -> float:
-    """Seconds that `work` takes."""
+    """Seconds of the fastest pass of `work`."""
     times = []
     for _ in range(1 + PASSES):
         start = time.perf_counter()
@@ -50,9 +59,9 @@ def fastest(work: Callable[[], Any], device: torch.device) -> float:
 
 
 def operations(work: Callable[[], Any], device: torch.device) -> dict[str, float]:
-    """Milliseconds of the operations that take longest; on a GPU, of its own time."""
+    """Milliseconds of the operations that take longest; on a GPU, in GPU time."""
     cuda = device.type == "cuda"
-    torch.set_num_threads(1)  # what other threads do is not seen, and with one there are none
+    torch.set_num_threads(1)  # the profiler does not see what other threads do
     with profile(
         activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     ) as found:
@@ -65,11 +74,34 @@ def operations(work: Callable[[], Any], device: torch.device) -> dict[str, float
     return {event.key: microseconds(event) / 1000 for event in longest}
 
 
-def symbols_agree(codec: Codec, files: list[bytes], images: list[torch.Tensor]) -> int:
-    """Latents that differ between `codec` and the CPU, of files that either has encoded."""
-    host = Codec(None, "cpu")
-    both = [*files, *host.encode_batch([image.cpu() for image in images])]
-    return sum(int((codec.decode_latent(f) != host.decode_latent(f)).sum()) for f in both)
+class Replay:
+    """Returns the symbols of a group block by block, as a decoder of its stream would, and counts scale
+    indices that differ from those it was encoded with."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = iter(blocks)
+        self.differing = 0
+
+    def decode(self, indices: np.ndarray) -> np.ndarray:
+        symbols, encoded_with = next(self._blocks)
+        self.differing += int((indices != encoded_with).sum())
+        return symbols
+
+
+def differing_indices(codec: Codec, images: list[torch.Tensor]) -> int:
+    """Count scale indices that differ between the encoder on the device and a decoder on the CPU, in
+    the first group of each picture."""
+    model, level = codec.loaded(), level_of(DEFAULT_QUALITY)
+    count = 0
+    for image in images:
+        samples = image[:, :GROUP_PIXELS, :GROUP_PIXELS].permute(1, 2, 0).cpu().numpy()
+        rows, columns = latent_size(*samples.shape[:2])
+        latent, hyper = model.analyse([samples], level)
+        coded = model.latents.quantise(latent[:, :rows, :columns], hyper, level)
+        replay = Replay(coded.blocks()[0])
+        model.symbols.read(replay, level, rows, columns)
+        count += replay.differing
+    return count
 
 
 def main() -> None:
@@ -78,10 +110,14 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--size", default="1920x1080")
+    parser.add_argument("--entropy-processes", type=int, metavar="N")
     arguments = parser.parse_args()
     width, height = (int(side) for side in arguments.size.split("x"))
     device = pick_device(arguments.device)
-    codec = Codec(None, device)
+    processes = arguments.entropy_processes
+    if processes is None:
+        processes = min(usable_cores(), MAX_PROCESSES) if device.type == "cuda" else 0
+    codec = Codec(None, device, entropy_processes=processes)
     images = pictures(arguments.count, width, height, device)
     files = codec.encode_batch(images)
     megapixels = arguments.count * width * height / 1e6
@@ -96,13 +132,14 @@ def main() -> None:
         "machine": machine(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "model": codec.entry.name,
+        "entropy_processes": processes,
         "count": arguments.count,
         "size": [width, height],
         "encode_megapixels_per_second": megapixels / fastest(encode, device),
         "decode_megapixels_per_second": megapixels / fastest(decode, device),
         "encode_operations": operations(encode, device),
         "decode_operations": operations(decode, device),
-        "latents_that_differ_from_the_cpu": symbols_agree(codec, files[:4], images[:4]),
+        "scale_indices_that_differ_from_the_cpu": differing_indices(codec, images[:4]),
     }
     write_whole(arguments.out, (json.dumps(figures, indent=1) + "\n").encode(), force=True)
 

@@ -9,7 +9,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
-#: Pages of the site that stand at the repository's root, and what they are called there.
+#: Pages of the site that lie at the repository's root, and their names there.
 OUTSIDE = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
@@ -24,7 +24,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links between the root and docs/, which are right in the repository, stay within the site."""
+    """Rewrite links between the root and docs/, which are right in the repository, for the site."""
     at_root = page.file.src_uri in OUTSIDE
     for inside, name in OUTSIDE.items():
         markdown = markdown.replace(f"]({'' if at_root else '../'}{name}", f"]({inside}")

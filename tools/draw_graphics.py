@@ -79,7 +79,7 @@ def _font_files() -> list[str]:
 
 
 def text(a: Artist, draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int]) -> None:
-    """A page or a window: lines of one font."""
+    """Draw a page or a window: lines of one font."""
     ink, paper = a.pair()
     draw.rectangle(box, paper)
     size = a.number(9, 26)
@@ -92,7 +92,7 @@ def text(a: Artist, draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int]) -
 
 
 def windows(a: Artist, draw: ImageDraw.ImageDraw) -> None:
-    """Overlapping windows with title bars and buttons."""
+    """Draw overlapping windows with title bars and buttons."""
     draw.rectangle((0, 0, WIDTH, HEIGHT), a.colour())
     for _ in range(a.number(3, 7)):
         left, top = a.number(0, WIDTH - 200), a.number(0, HEIGHT - 150)
@@ -107,7 +107,7 @@ def windows(a: Artist, draw: ImageDraw.ImageDraw) -> None:
 
 
 def chart(a: Artist, draw: ImageDraw.ImageDraw) -> None:
-    """Bars, lines and points on a labelled grid."""
+    """Draw bars, lines and points on a labelled grid."""
     ink, paper = a.pair()
     draw.rectangle((0, 0, WIDTH, HEIGHT), paper)
     for y in range(60, HEIGHT - 60, a.number(30, 90)):
@@ -127,7 +127,7 @@ def chart(a: Artist, draw: ImageDraw.ImageDraw) -> None:
 
 
 def shapes(a: Artist, draw: ImageDraw.ImageDraw) -> None:
-    """Flat outlined shapes; drawn large and shrunk by the caller."""
+    """Draw flat outlined shapes, large: the caller shrinks them."""
     draw.rectangle((0, 0, 2 * WIDTH, 2 * HEIGHT), a.colour())
     for _ in range(a.number(15, 50)):
         x, y, r = a.number(0, 2 * WIDTH), a.number(0, 2 * HEIGHT), a.number(20, 400)

@@ -1,15 +1,16 @@
-"""Fit what `vaecodec.embed` needs of a model, for all registered models of a size.
+"""Fit the projections that `vaecodec.embed` needs, for the newest model of each tune of a size.
 
     python tools/fit_embedding.py DATA SIZE [--pictures N] [--report OUT.json]
 
-DATA: a folder of pictures or of tar shards of them, or one shard. Of N of them, at most SIDE pixels
-along the longer side, the statistics of the latent are taken as they are and changed in the ways of
-`variants`. Two thirds of the pictures fit, the rest are what the report is about: how often the nearest
-unchanged picture is the one that a changed one was made of, and how alike are different pictures.
+DATA: a folder of pictures or of tar shards of them, or one shard. Latent statistics are taken of N
+pictures, shrunk to at most SIDE pixels along the longer side, both as they are and changed in the ways
+of `variants`. Two thirds of the pictures are fitted to; the report is about the rest: how often the
+nearest unchanged picture is the one that a changed one was made from, and how alike different pictures
+are.
 
-The newest model of the default tune gets the linear function that tells pictures apart best, relative
-to what the changes move (linear discriminant analysis). Others get the one whose results are nearest to
-it (ridge regression), so that embeddings of all models can be compared.
+The model of the default tune gets the linear function that best tells pictures apart, relative to how
+far the changes move them (linear discriminant analysis). The others get the one whose results are
+nearest to it (ridge regression), so that embeddings of all models can be compared.
 """
 
 from __future__ import annotations
@@ -36,20 +37,20 @@ from vaecodec.uses.embedding import DIMENSIONS, path_of, statistics
 
 SIDE = 448
 SMALLEST = 128
-#: Share of the pictures that fit.
+#: Share of the pictures that are fitted to.
 FIT = 2 / 3
-#: How far the covariance of changes is drawn to its diagonal: there are more statistics than pictures.
+#: How far the covariance of changes is shrunk to its diagonal: there are more statistics than pictures.
 SHRINKAGE = 0.2
-#: Of the ridge regression, relative to the mean variance of the statistics.
+#: Penalty of the ridge regression, relative to the mean variance of the statistics.
 RIDGE = 0.1
-#: Level at which pictures are coded that are not about levels, and one that is usual.
+#: Levels at which variants are coded that are not about levels; the second is a usual one.
 LEVEL, USUAL_LEVEL = 20, 38
 
 
 def variants(
     picture: Image.Image, random: np.random.Generator
 ) -> Iterator[tuple[str, Image.Image, int]]:
-    """The picture as it is and in other shapes: what was done, the picture, and a level to code it."""
+    """Yield the picture as it is, then changed: what was done, the result, a level to code it at."""
     width, height = picture.size
     yield "as it is", picture, LEVEL
     file = io.BytesIO()
@@ -68,12 +69,12 @@ def variants(
 
 @torch.no_grad()
 def of_latent(codec: Codec, picture: Image.Image, level: int) -> np.ndarray:
-    """Statistics of what `vaecodec.latents` gives of the picture's file."""
+    """Statistics of what `vaecodec.latents` would return for the picture's file."""
     model, samples = codec.loaded(), np.asarray(picture)[None]
     rows, columns = latent_size(*samples.shape[1:3])
     latent, hyper = model.analyse(samples, level)
-    decoded = model.latents.quantise(latent, hyper, level, rows, columns).latent
-    return statistics(model.natural(decoded, level)[0, :rows, :columns].numpy(), whiten_of(codec))
+    decoded = model.latents.quantise(latent[:, :rows, :columns], hyper, level).latent
+    return statistics(decoded[0].numpy(), whiten_of(codec))
 
 
 def whiten_of(codec: Codec) -> np.ndarray:
@@ -81,7 +82,7 @@ def whiten_of(codec: Codec) -> np.ndarray:
 
 
 def measured(codecs: list[Codec], data: Path, count: int) -> tuple[list[str], np.ndarray]:
-    """Names of the variants, and statistics: models x pictures x variants x F."""
+    """Return the names of the variants, and statistics: models x pictures x variants x F."""
     names: list[str] = []
     random, found = np.random.default_rng(0), []
     for _, content in members(data):
@@ -102,8 +103,8 @@ def measured(codecs: list[Codec], data: Path, count: int) -> tuple[list[str], np
 
 
 def discriminants(statistic: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (F) and matrix (F x DIMENSIONS) of pictures x variants x F: the directions in which pictures
-    vary most, relative to how their variants do."""
+    """Mean (F) and matrix (F x DIMENSIONS) for pictures x variants x F: the directions in which
+    pictures vary most, relative to their variants."""
     pictures, shapes, width = statistic.shape
     centres, mean = statistic.mean(axis=1), statistic.mean(axis=(0, 1))
     left = (statistic - centres[:, None]).reshape(-1, width).astype(np.float64)
@@ -117,7 +118,7 @@ def discriminants(statistic: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def regression(statistic: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (F) and matrix (F x DIMENSIONS) that take N x F nearest to `wanted` (N x DIMENSIONS)."""
+    """Mean (F) and matrix (F x DIMENSIONS) that map N x F closest to `wanted` (N x DIMENSIONS)."""
     mean = statistic.mean(axis=0)
     x = (statistic - mean).astype(np.float64)
     ridge = RIDGE * (x**2).sum() / x.shape[1] * np.eye(x.shape[1])
@@ -130,7 +131,8 @@ def embedded(statistic: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.
 
 
 def report(names: list[str], originals: np.ndarray, vectors: np.ndarray) -> dict[str, object]:
-    """How well `vectors` (pictures x variants x DIMENSIONS) find `originals` (pictures x ...)."""
+    """How well `vectors` (pictures x variants x DIMENSIONS) find `originals` (pictures x
+    DIMENSIONS)."""
     rows = {}
     for name, vector in zip(names, vectors.swapaxes(0, 1), strict=True):
         alike = vector @ originals.T

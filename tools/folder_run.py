@@ -1,9 +1,9 @@
-"""A folder of many pictures of mixed sizes, some broken, compressed by a run that is killed half-way
-and one that goes on: what became of them, how fast, and memory over time.
+"""Compress a folder of many pictures of mixed sizes, some broken, by a run that is killed half-way and
+one that resumes it; record what became of them, how fast, and memory over time.
 
     python tools/folder_run.py PICTURES WORK benchmarks/results/folder-MODEL.json [--count N]
 
-PICTURES: a folder of photographs, of which the pictures are made: resized to between 0.1 and 12
+PICTURES: a folder of photographs, from which the pictures are made by resizing to between 0.1 and 12
 megapixels, evenly on a logarithmic scale. WORK: a folder for them, some 400 KB each. Linux only.
 """
 
@@ -30,13 +30,13 @@ from vaecodec.model import registry
 
 MEGAPIXELS = (0.1, 12.0)
 BROKEN = 5
-#: Seconds between looks at the memory.
+#: Seconds between readings of memory.
 PERIOD = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """A run: its exit code, how long it took, and MiB that it held resident, every `PERIOD`."""
+    """A finished run: its exit code, how long it took, and its resident MiB at every `PERIOD`."""
 
     code: int
     seconds: float
@@ -44,7 +44,7 @@ class Ended:
 
 
 def make(originals: list[Path], folder: Path, count: int) -> None:
-    """`count` JPEG files, `BROKEN` of them cut or no pictures, in ten folders."""
+    """Write `count` JPEG files, `BROKEN` of them truncated or not pictures, to ten folders."""
     chance = random.Random(1)
     broken = set(chance.sample(range(count), BROKEN))
     low, high = (math.log(limit * 1e6) for limit in MEGAPIXELS)
@@ -62,7 +62,7 @@ def make(originals: list[Path], folder: Path, count: int) -> None:
 
 
 def run(command: list[str], stop_at: int | None, out: Path) -> Ended:
-    """Killed as soon as `out` has `stop_at` files, if it is given."""
+    """Run a command; kill it as soon as `out` has `stop_at` files, if that is given."""
     start = time.perf_counter()
     running = subprocess.Popen([sys.executable, "-m", "vaecodec", *command])
     memory = []
@@ -77,7 +77,7 @@ def run(command: list[str], stop_at: int | None, out: Path) -> Ended:
 
 
 def _resident(pid: int) -> int:
-    """MiB that a process holds; 0 if it has ended."""
+    """Resident MiB of a process; 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:

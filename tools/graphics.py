@@ -1,4 +1,4 @@
-"""How a model does on what is no photograph: PSNR against JPEG's at equal file size.
+"""Measure a model on pictures that are not photographs: PSNR against JPEG's at equal file size.
 
     python tools/graphics.py MODEL
 
@@ -91,9 +91,10 @@ def screenshot() -> Image.Image:
 
 
 def jpeg_psnr_at(curve: list[tuple[int, float]], size: int) -> float | None:
-    """PSNR of the JPEG of `size` bytes, between its neighbours on `curve`; None if out of reach."""
+    """PSNR of a JPEG of `size` bytes, interpolated on `curve`: None below its smallest file, the best
+    of all above its largest."""
     sizes, values = zip(*sorted(curve), strict=True)
-    if not sizes[0] <= size <= sizes[-1]:
+    if size < sizes[0]:
         return None
     return float(np.interp(math.log(size), np.log(sizes), values))
 

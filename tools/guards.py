@@ -1,11 +1,11 @@
-"""Whether the model tuned for the eye pays for its metric with others.
+"""Check whether the model tuned for the eye pays for its metric with others.
 
     python tools/guards.py VISUAL PSNR DATA OUT [--count N] [--jobs N]
 
-VISUAL, PSNR: two models, names or files. DATA: the folder they were trained on, whose held-out pictures
-(their middle, at most `SIDE` wide and high) go through both and through AVIF as libavif comes, as real
-files. Prints what it finds, writes OUT/guards.json, and ends with 1 if a tolerance below is broken. OUT
-also keeps what was measured, for the next time.
+VISUAL, PSNR: two models, names or files. DATA: the folder they were trained on. Its held-out pictures
+(their middles, at most `SIDE` wide and high) go through both, and through AVIF with libavif's default
+tune, as real files. Prints the figures, writes OUT/guards.json, and exits with 1 if a tolerance is
+exceeded. OUT also keeps the measurements for the next run.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ from vaecodec.bench.output import prepare
 from vaecodec.bench.results import Results, Row
 from vaecodec.bench.run import readable, run
 from vaecodec.files import Input, write_whole
+from vaecodec.geometry import middle
 from vaecodec.train.data import held_out
 
-#: At equal value of any of GUARDS, `visual` may take this many percent of rate more than `psnr`.
+#: At equal values of any of GUARDS, `visual` may take this many percent more rate than `psnr`.
 MAX_RATE = 3.0
-#: At no rate may its PSNR, of all samples or of luma, be more than this below that of `psnr`, in dB.
+#: At no rate may its PSNR, of all samples or of luma, be more than this many dB below that of `psnr`.
 MAX_PSNR_LOSS = 1.2
 #: At no rate may its mean CIEDE2000 be more than this above that of AVIF.
 MAX_COLOUR_LOSS = 0.0
 
 GUARDS = ("ssimulacra2", "cvvdp", "ms-ssim", "ciede2000", "flip", "features")
-#: What measures squared error, of all samples and of luma.
+#: Metrics of squared error, of all samples and of luma.
 SQUARED = ("psnr", "psnr-y")
 QUALITIES = {
     "visual": (5, 20, 36, 52, 68, 84),
@@ -61,17 +62,17 @@ def pictures(data: Path, folder: Path, count: int) -> list[Input]:
         raise VaeError(f"{data}: no held-out picture has {MIN_SIDE} pixels a side or more")
     folder.mkdir(exist_ok=True)
     found = []
-    # The middle of each of `count` stretches: the ends are no likelier than the rest.
+    # The middle of each of `count` stretches, so that the ends are no likelier than the rest.
     for number in sorted({(2 * k + 1) * len(large) // (2 * count) for k in range(count)}):
-        y, x = (max(0, (side - SIDE) // 2) for side in large[number].shape[:2])
+        cut = middle(large[number].shape, SIDE, SIDE)
         path = folder / f"{number:03}.png"
-        Image.fromarray(large[number][y : y + SIDE, x : x + SIDE]).save(path, compress_level=1)
+        Image.fromarray(large[number][cut.slices()]).save(path, compress_level=1)
         found.append(Input(path=path, root=folder, of_folder=True))
     return found
 
 
 def measured(codecs: Mapping[str, BenchCodec], found: list[Input], cache: Cache, jobs: int) -> Results:
-    """Every picture through every codec; curves go by the keys of `codecs`. Raises VaeError."""
+    """Run every picture through every codec, named by the keys of `codecs`. Raises VaeError."""
 
     def failed(text: str) -> None:
         raise VaeError(text)
@@ -100,7 +101,7 @@ def rate_more(anchor: Curve, test: Curve) -> float | str:
 
 
 def judge(results: Results) -> dict[str, Any]:
-    """The figures, and in words what is `broken`. Raises VaeError if no rates can be compared."""
+    """Return figures, and in words what is `broken`. Raises VaeError if no rates can be compared."""
     metrics = (*SQUARED, *GUARDS)
     curves: Curves = {
         name: {metric: mean_curve(results.rows, name, metric) for metric in metrics}
@@ -146,7 +147,7 @@ def judge(results: Results) -> dict[str, Any]:
 
 
 def show(found: Mapping[str, Any]) -> None:
-    """The figures of `judge` in lines."""
+    """Print the figures of `judge`."""
     for pair, by_metric in found["bd_rate"].items():
         print(f"BD-rate, {pair}")
         for metric, value in by_metric.items():

@@ -1,9 +1,9 @@
-"""Memory, time and the cost of groups on large photographs.
+"""Measure memory, time and the cost of groups on large photographs.
 
     python tools/large_pictures.py MODEL benchmarks/results/large-MODEL.json
 
-Photographs that scikit-image bundles, tiled with flips. Every measurement is a process of its own;
-memory is its peak of resident memory less what it had before the picture was read.
+The photographs are ones that scikit-image bundles, tiled with flips. Every measurement runs in its own
+process; memory is its peak resident memory less that before the picture was read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GROUPS_OF = 24
 
 
 def photograph(width: int, height: int) -> np.ndarray:
-    """Photographs side by side, mirrored so that they meet without an edge."""
+    """Put photographs side by side, mirrored so that they meet without an edge."""
     tiles = [skimage.data.astronaut(), skimage.data.coffee()[:, :400], skimage.data.chelsea()]
     side = min(min(tile.shape[:2]) for tile in tiles) // 16 * 16
     rows = []
@@ -45,7 +45,7 @@ def photograph(width: int, height: int) -> np.ndarray:
 
 
 def _resident() -> float:
-    """Peak of resident memory so far, in GiB. (getrusage would count the parent's as well.)"""
+    """Peak resident memory so far, in GiB. (getrusage would count the parent's as well.)"""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
 
@@ -65,7 +65,7 @@ def child(model: str, what: str, source: str, target: str) -> None:
 
 
 def cost_of_groups(codec: Codec, samples: np.ndarray) -> dict[str, float]:
-    """Bytes of the streams of all groups, and of the same latent coded as one."""
+    """Bytes of the streams of all groups, and of the same latent coded as a single group."""
     model, level = codec.loaded(), level_of(DEFAULT_QUALITY)
     rows, columns = latent_size(*samples.shape[:2])
     latents, hypers, apart = [], [], 0
@@ -75,16 +75,15 @@ def cost_of_groups(codec: Codec, samples: np.ndarray) -> dict[str, float]:
         own, own_hyper = window.latent(latent), window.hyper(hyper)
         latents.append(own[0])
         hypers.append(own_hyper[0])
-        size = (window.group.height, window.group.width)
-        coded = model.latents.quantise(own, own_hyper, level, *size)
-        apart += len(model.latents.encode(coded.blocks[0]))
+        coded = model.latents.quantise(own, own_hyper, level)
+        apart += len(model.symbols.encode(coded.blocks()[0]))
     across = -(-columns // GROUP)
     whole, whole_hyper = (
         torch.cat([torch.cat(parts[i : i + across], 1) for i in range(0, len(parts), across)])
         for parts in (latents, hypers)
     )
-    coded = model.latents.quantise(whole[None], whole_hyper[None], level, rows, columns)
-    together = len(model.latents.encode(coded.blocks[0]))
+    coded = model.latents.quantise(whole[None], whole_hyper[None], level)
+    together = len(model.symbols.encode(coded.blocks()[0]))
     return {"groups": len(latents), "bytes_apart": apart, "bytes_together": together}
 
 

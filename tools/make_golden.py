@@ -1,9 +1,9 @@
 """Write conformance files to tests/golden: NAME-*.vae and what they decode to, in NAME.json.
 
-    python tools/make_golden.py MODEL       files of a registered model, such as small-visual-7
+    python tools/make_golden.py MODEL       files of a registered model, such as base-visual-1
     python tools/make_golden.py lossless    files without one
 
-They are added when a model is, and never changed: later decoders must decode them to the same. Pictures
+They are added with a model and never changed: later decoders must decode them to the same. The pictures
 are synthetic, so that anyone can make them again.
 """
 
@@ -74,13 +74,13 @@ def drawings() -> dict[str, np.ndarray]:
     }
 
 
-def latent_digest(codec: Codec, data: bytes) -> str:
-    """SHA-256 of the decoded latent: little-endian int32, rows, columns, channels."""
-    return hashlib.sha256(codec.decode_latent(data).astype("<i4").tobytes()).hexdigest()
+def symbols_digest(codec: Codec, data: bytes) -> str:
+    """SHA-256 of the decoded symbols: little-endian int32, rows, columns, channels."""
+    return hashlib.sha256(codec.decode_symbols(data).astype("<i4").tobytes()).hexdigest()
 
 
 def expectation(image: Image.Image) -> dict[str, object]:
-    """What is recorded of a reconstruction: its mode and size, some of its samples, its metadata."""
+    """Record of a reconstruction: its mode, its size, some of its samples, hashes of its metadata."""
     samples = np.asarray(image).reshape(image.height, image.width, -1)
     generator = np.random.default_rng(1)
     places = generator.integers(0, image.size, (POINTS, 2)).tolist()
@@ -116,7 +116,7 @@ def main(name: str) -> None:
             data = codec.encode(source, quality, effort=0, lossless=False)
             _write(path, data)
             about[path.name] = {
-                "latent_sha256": latent_digest(codec, data),
+                "symbols_sha256": symbols_digest(codec, data),
                 **expectation(codec.decode(data)),
             }
     rows = [f" {json.dumps(file)}: {json.dumps(entry)}" for file, entry in about.items()]

@@ -2,11 +2,11 @@
 
     python tools/make_shards.py FOLDER OUT [--licences FILE.csv | --licence TEXT] [--apart FOLDER]
 
-Every picture is decoded, turned upright, converted to sRGB, and shrunk: by 2 at least where the source
-is lossy (JPEG and the like), so that no traces of compression are learned, and until its longer side
-is at most --longest. Near-duplicates of pictures already taken, or of any in --apart (evaluation
-pictures), are left out. OUT gets shard-00.tar, shard-01.tar, ... of lossless WebP files, each a random
-mix, and MANIFEST.csv. The same input gives the same bytes.
+Every picture is decoded, turned upright, converted to sRGB, and shrunk: by at least 2 if the source is
+lossy (JPEG and the like), so that no traces of compression are learned, and until its longer side is at
+most --longest. Near-duplicates of pictures already taken, or of any in --apart (evaluation pictures),
+are left out. OUT gets shard-00.tar, shard-01.tar, ... of lossless WebP files, each a random mix, and
+MANIFEST.csv. The same input gives the same bytes.
 
 The licences file has the columns file (relative to FOLDER), author, licence.
 """
@@ -35,7 +35,7 @@ from vaecodec.pictures.reading import open_image
 from vaecodec.train.data import EXTENSIONS
 
 THUMBNAIL = 16
-#: Thumbnails that correlate more than this are of one picture.
+#: Thumbnails that correlate more than this are taken for the same picture.
 DUPLICATE = 0.97
 READ_AHEAD = 32
 LOSSY = {"JPEG", "MPO", "WEBP", "AVIF"}
@@ -57,7 +57,7 @@ class Entry:
 
 @dataclass(kw_only=True)
 class Picture:
-    """A decoded picture: its WebP file, size, and its thumbnail's direction."""
+    """A picture for a shard: its WebP file, its size, and its thumbnail as a unit vector."""
 
     data: bytes
     width: int
@@ -67,7 +67,7 @@ class Picture:
 
 
 def upright_srgb(path: Path) -> tuple[Image.Image, bool]:
-    """The picture as sRGB, orientation applied, and whether its source is lossy. Raises BadImage."""
+    """Read a picture as sRGB, upright; also return whether its file is lossy. Raises BadImage."""
     image = open_image(path)
     lossy, profile = image.format in LOSSY, image.info.get("icc_profile")
     upright = ImageOps.exif_transpose(image)
@@ -84,7 +84,7 @@ def upright_srgb(path: Path) -> tuple[Image.Image, bool]:
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:
-    """Grey thumbnail as a unit vector without its mean: two correlate by their product."""
+    """Grey thumbnail as a unit vector of zero mean: the product of two is their correlation."""
     grey = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     vector = np.asarray(grey, dtype=np.float32).reshape(-1)
     vector = vector - vector.mean()
@@ -92,7 +92,7 @@ def thumbnail(image: Image.Image) -> np.ndarray:
 
 
 def prepare(path: Path, longest: int, smallest: int) -> Picture | str:
-    """The picture as it goes into a shard, or why it does not."""
+    """Return the picture as it goes into a shard, or why it does not."""
     try:
         image, lossy = upright_srgb(path)
     except BadImage as error:
@@ -134,7 +134,7 @@ class Seen:
 
 
 def read_licences(path: Path | None) -> dict[str, tuple[str, str]]:
-    """File -> (author, licence)."""
+    """Read the licences file: file -> (author, licence)."""
     if path is None:
         return {}
     try:
@@ -256,7 +256,7 @@ def make(arguments: argparse.Namespace) -> int:
 
 
 def prepared(paths: list[Path], arguments: argparse.Namespace) -> Iterator[tuple[Path, Picture | str]]:
-    """Every path with its picture, on all cores, a few ahead of what is asked for."""
+    """Yield every path with its picture, prepared on all cores, READ_AHEAD at a time."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for batch in batched(paths, READ_AHEAD):
             done = pool.map(lambda p: prepare(p, arguments.longest, arguments.smallest), batch)
@@ -264,7 +264,7 @@ def prepared(paths: list[Path], arguments: argparse.Namespace) -> Iterator[tuple
 
 
 def batched(paths: list[Path], size: int) -> Iterator[list[Path]]:
-    """`paths` in pieces of at most `size`."""
+    """Yield `paths` in batches of at most `size`."""
     for start in range(0, len(paths), size):
         yield paths[start : start + size]
 

@@ -1,18 +1,19 @@
-"""What can be recognised from latents, beside what can from decoded pixels.
+"""Compare what can be recognised from latents with what can be recognised from decoded pixels.
 
     python tools/probe.py DATA MODEL OUT.json [--crops N] [--qualities Q Q Q]
 
-DATA: a folder of pictures or of tar shards of them. Two tasks, on `.vae` files of crops of SIDE x SIDE:
+DATA: a folder of pictures or of tar shards of them. There are two tasks, on `.vae` files of crops of
+SIDE x SIDE:
 
-- photographs: the class that EfficientNet-Lite0 gives a crop, of the CLASSES it gives most often; what
-  is measured is agreement with it on crops of pictures that training has not seen;
+- photographs: the class that EfficientNet-Lite0 gives a crop, out of the CLASSES it gives most often;
+  accuracy is agreement with it on crops of pictures that training has not seen;
 - textures: which kind a drawn texture is (`vaecodec.train.textures`).
 
-Three classifiers, of latents (SIDE/16 x SIDE/16 x M) and of pixels: linear in the means and deviations
-of channels over positions; a small convolutional network, the same for both, which reads pixels as
-vectors of 16 x 16; and for pixels one of their usual kind, from 3 channels on. All are trained on files
-of all `--qualities`, in turn, and tested at each. OUT.json gets accuracies, and times from the file to
-the answer.
+Latents (SIDE/16 x SIDE/16 x M) and pixels, as vectors of 16 x 16, get two classifiers each: one linear
+in the means and deviations of channels over positions, and a small convolutional network, the same for
+both. Pixels also get a network of the usual kind, from 3 channels on. All are trained on files of all
+`--qualities`, in turn, and tested at each. OUT.json gets accuracies, and times from the file to the
+answer.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ from vaecodec.uses.latents import latents
 
 SIDE = 192
 CELL = 16
-#: Shorter side of the pictures that crops are taken of.
+#: Shorter side of the shrunk pictures from which crops are taken.
 SHRUNK = 320
 CLASSES = 20
 TEXTURES = 1600
-#: One picture in this many is tested on.
+#: One picture in this many is for the test.
 TEST_EVERY = 4
 EPOCHS = 12
 BATCH = 64
@@ -68,7 +69,7 @@ class Task:
 
 
 def photographs(data: Path, count: int) -> Task:
-    """`count` crops, fewer those of rarer classes."""
+    """Draw `count` crops, and keep those of the CLASSES most frequent classes."""
     rng = np.random.default_rng(0)
     whole = []
     for _, file in members(data):
@@ -98,7 +99,7 @@ def photographs(data: Path, count: int) -> Task:
 
 
 def textures() -> Task:
-    """`TEXTURES` drawn ones, whose kind is known."""
+    """Draw `TEXTURES` textures, whose kind is known."""
     rng = np.random.default_rng(1)
     kinds = sorted(KINDS)
     drawn = [random_texture(rng) for _ in range(TEXTURES)]
@@ -110,7 +111,7 @@ def textures() -> Task:
 
 
 class Linear(nn.Module):
-    """Of the means and deviations over positions."""
+    """Linear classifier of the means and deviations of channels over positions."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -132,7 +133,7 @@ def convolutional(channels: int, classes: int) -> nn.Module:
 
 
 def usual(classes: int) -> nn.Module:
-    """From red, green and blue, each layer at half the resolution of the one before."""
+    """A network for RGB pixels, each layer at half the resolution of the one before."""
     widths = (3, 24, 48, 96, 128)
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
@@ -141,7 +142,7 @@ def usual(classes: int) -> nn.Module:
 
 
 def trained(network: nn.Module, x: Tensor, classes: Tensor) -> nn.Module:
-    """`x`: float16 N x C x h x w, in units of its deviations."""
+    """Train `network`. `x`: float16 N x C x h x w, in units of its deviations."""
     torch.manual_seed(0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.05)
     steps = EPOCHS * -(-len(x) // BATCH)
@@ -178,17 +179,17 @@ def of_pixels(files: list[bytes], codec: Codec) -> Tensor:
 
 
 def as_vectors(pixels: Tensor) -> Tensor:
-    """N x 768 x SIDE/16 x SIDE/16."""
+    """Pixels as vectors of 16 x 16: N x 768 x SIDE/16 x SIDE/16."""
     return F.pixel_unshuffle(pixels, CELL)
 
 
 def latent_channels(codec: Codec) -> int:
-    """M, of its latents."""
+    """M, the number of its latent channels."""
     return int(codec.entry.card["config"]["latent_channels"])
 
 
 def measured(task: Task, codec: Codec, qualities: list[int]) -> dict[str, object]:
-    """Accuracies of every classifier at every quality, of 0..1."""
+    """Train every classifier and measure its accuracy (0..1) at every quality."""
     count = int(task.classes.max()) + 1
     training = [crop for crop, test in zip(task.crops, task.test.tolist(), strict=True) if not test]
     tested = [crop for crop, test in zip(task.crops, task.test.tolist(), strict=True) if test]
@@ -206,7 +207,7 @@ def measured(task: Task, codec: Codec, qualities: list[int]) -> dict[str, object
     scale = inputs["latents"].float().std(dim=(0, 2, 3))[:, None, None].clamp(min=1e-3)
 
     def prepared(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        pixels = inputs["pixels"] * 4  # about their deviation
+        pixels = inputs["pixels"] * 4  # about in units of their deviation
         return {
             "latents": (inputs["latents"] / scale).half(),
             "pixels": pixels,
@@ -235,7 +236,7 @@ def measured(task: Task, codec: Codec, qualities: list[int]) -> dict[str, object
 
 
 def milliseconds(work: Callable[[Any], object], given: list[Any]) -> float:
-    """Of one of those given, on average."""
+    """Average milliseconds of `work` on one of `given`."""
     work(given[0])
     start = time.perf_counter()
     for each in given:
@@ -244,7 +245,7 @@ def milliseconds(work: Callable[[Any], object], given: list[Any]) -> float:
 
 
 def times(task: Task, codec: Codec, quality: int) -> dict[str, float]:
-    """Milliseconds from a file to what a classifier reads, and those of the classifiers."""
+    """Milliseconds from a file to the input of a classifier, and of the classifiers themselves."""
     files = codec.encode_batch(task.crops[:TIMED], quality, lossless=False)
     count = int(task.classes.max()) + 1
     pixels = of_pixels(files[:1], codec).float()

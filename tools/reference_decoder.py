@@ -2,9 +2,9 @@
 
     python tools/reference_decoder.py FILE.vae WEIGHTS_FOLDER [OUT.pam]
 
-Prints the SHA-256 of the latent (little-endian int32, rows, columns, channels, in units of 1/64 step)
-and writes the picture as a portable arbitrary map. It imports nothing of vaecodec, and has assertions
-where the codec has errors for people.
+Prints the SHA-256 of the latent's symbols (little-endian int32, rows, columns, channels) and writes the
+picture as a portable arbitrary map. It imports nothing from vaecodec, and has assertions where the
+codec has error messages.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -62,14 +62,14 @@ def group_rectangles(height, width, side):
 def read_weights(path):
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
-    types = {"F32": "<f4", "F16": "<f2", "I32": "<i4", "I16": "<i2"}
+    types = {"F32": "<f4", "F16": "<f2", "I32": "<i4", "I8": "<i1"}
     entries = json.loads(data[8:start])
     config = json.loads(entries.pop("__metadata__")["config"])
     tensors = {}
     for name, entry in entries.items():
         begin, end = (start + offset for offset in entry["data_offsets"])
-        array = np.frombuffer(data[begin:end], types[entry["dtype"]])
-        tensors[name] = array.reshape(entry["shape"])
+        flat = np.frombuffer(data[begin:end], types[entry["dtype"]])
+        tensors[name] = flat.reshape(entry["shape"])
     return config, tensors
 
 
@@ -96,7 +96,7 @@ class Ans:
             self.state = self.state << 32 | self.words.pop()
 
     def symbol(self, starts):
-        """`starts`: the sums of the frequencies before every symbol, and 2^24."""
+        """`starts`: for each symbol, the sum of the frequencies before it; then 2^24."""
         v = self.state & 0xFFFFFF
         s = bisect_right(starts, v) - 1
         self.state = (starts[s + 1] - starts[s]) * (self.state >> 24) + v - starts[s]
@@ -117,14 +117,9 @@ class Tables:
     def __init__(self, tensors):
         self.skip = int(tensors["entropy.skip"])
         self.supports = tensors["entropy.supports"].tolist()
-        self.starts = []
-        at = 0
-        for support in self.supports:
-            table = tensors["entropy.frequencies"][at : at + 2 * support + 2]
-            self.starts.append([0, *np.cumsum(table).tolist()])
-            assert self.starts[-1][-1] == 1 << 24
-            at += len(table)
-        # Of the most probable symbol.
+        ends = np.cumsum(2 * tensors["entropy.supports"] + 2)
+        tables = np.split(tensors["entropy.frequencies"], ends[:-1])
+        self.starts = [[0, *np.cumsum(table).tolist()] for table in tables]
         self.bits = np.array([24 - np.log2(np.diff(starts).max()) for starts in self.starts])
         self.bits[: self.skip] = 0
 
@@ -153,7 +148,7 @@ def read_block(ans, tables, indices):
     return symbols
 
 
-# ---- section 5: the prior, in integers
+# ---- section 5: scale indices
 
 
 def d2s(x, f=2):
@@ -162,127 +157,132 @@ def d2s(x, f=2):
     return x.transpose(0, 2, 1, 3, 4).reshape(h * f, w * f, -1)
 
 
-def sat(x):
-    return np.clip(x, -32767, 32767)
+def depthwise(x, weight):
+    h, w, _ = x.shape
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+    return sum(padded[i : i + h, j : j + w] * weight[i, j] for i in range(3) for j in range(3))
 
 
-class Prior:
-    def __init__(self, tensors, level):
-        self.t = {k[6:]: v.astype(np.int64) for k, v in tensors.items() if k.startswith("prior.")}
-        self.level = level
+def places(k, rows, columns, m):
+    """Where step k codes, phase by phase."""
+    for p in range(4):
+        q = p ^ (0, 3, 1, 2)[k]
+        yield slice(p // 2, rows, 2), slice(p % 2, columns, 2), slice(q * m // 4, (q + 1) * m // 4)
 
-    def row(self, name):
-        return self.t[name + ".table"][self.level]
 
-    def requantise(self, name, x, relu):
-        shift = int(self.t[name + ".shift"])
-        bias = self.t[name + ".bias"]
-        bias = bias[self.level] if bias.ndim == 2 else bias
-        half = 1 << (shift - 1) if shift else 0
-        x = sat((x + bias + half) >> shift)
-        return np.maximum(x, 0) if relu else x
+def magnitude(symbols):
+    size = np.minimum(np.abs(symbols), 255) + np.float32(1)
+    return (size.astype("<f4").view("<i4") >> 20) - 1016
 
-    def linear(self, name, x, relu=True):
-        return self.requantise(name, x @ self.t[name + ".weight"].T, relu)
 
-    def depthwise(self, name, x):
-        h, w, _ = x.shape
-        padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
-        weight = self.t[name + ".weight"]
-        total = sum(padded[i : i + h, j : j + w] * weight[i, j] for i in range(3) for j in range(3))
-        return self.requantise(name, total, False)
+def rounded(x, t, name, row=...):
+    shift = t[name + ".shift"]
+    return x + t[name + ".bias"][row] + (1 << shift - 1) >> shift
 
-    def gain(self, name, x):
-        return sat((self.row(name) * x + (1 << 15)) >> 16)
 
-    def features(self, z):
-        x = self.gain("hyper.dequantise", z)
-        x = d2s(self.linear("hyper.up1", x))
-        x = self.linear("hyper.mix1", self.depthwise("hyper.depthwise1", x))
-        x = d2s(self.linear("hyper.up2", x))
-        return sat(x + self.linear("hyper.mix2", self.depthwise("hyper.depthwise2", x)))
+def base_indices(t, level, z):
+    a = (t["gain.table"][level] * z + (1 << 15) >> 16).clip(-255, 255) @ t["map.weight"].T
+    return (d2s(rounded(a, t, "map"), 4) + t["offset.table"][level]).clip(-2048, 2048)
 
-    def outputs(self, k, f, u):
-        x = f if k == 0 else np.concatenate((u, f), axis=2)
-        x = self.linear(f"adaptor{k}", x)
-        x = sat(x + self.linear("context.mix", self.depthwise("context.depthwise", x)))
-        return self.linear("context.head", x, relu=False)
+
+def scale_indices(t, level, base, symbols, k):
+    """Scale indices of step k. `symbols`: those of earlier steps, zero elsewhere."""
+    if k == 0:
+        return (base + 8 >> 4).clip(0, 63)
+    u = magnitude(symbols) @ t["magnitude.weight"]
+    u = np.split(rounded(u, t, "magnitude"), 3, axis=2)[k - 1]
+    f = depthwise(u.clip(-255, 255), t[f"depthwise{k}.weight"])
+    f = rounded(f, t, f"depthwise{k}", level).clip(0, 255)
+    shift = t[f"head{k}.shift"]
+    return ((base + 8 << shift) + f @ t[f"head{k}.weight"].T >> shift + 4).clip(0, 63)
 
 
 def decode_group(stream, tensors, tables, level, rows, columns):
-    """The latent of one group: rows x columns x M, in units of 1/64 step."""
-    ans, prior = Ans(stream), Prior(tensors, level)
-    h, w = -(-rows // 4) * 4, -(-columns // 4) * 4
-    indices = np.tile(prior.row("hyper.index"), h // 4 * w // 4)
+    """Decode the symbols of one group: hyper-latent, h x w x Z, and latent, rows x columns x M."""
+    ans = Ans(stream)
+    t = {k[6:]: v.astype(np.int64) for k, v in tensors.items() if k.startswith("index.")}
+    h, w = -(-rows // 4), -(-columns // 4)
+    indices = np.tile(t["hyper.table"][level], h * w)
     assert len(stream) >= int(tables.bits[indices].sum() / 16), "a stream too short for its group"
-    f = prior.features(read_block(ans, tables, indices).reshape(h // 4, w // 4, -1))
-    m = len(prior.row("index.offset"))
-    u, latent = np.zeros((h, w, m), np.int64), np.zeros((h, w, m), np.int64)
+    z = read_block(ans, tables, indices).reshape(h, w, -1)
+    base = base_indices(t, level, z)[:rows, :columns]
+    symbols = np.zeros_like(base)
     for k in range(4):
-        out = prior.outputs(k, f, u)
-        places, means, scales = [], [], []
-        for p in range(4):
-            q = p ^ (0, 3, 1, 2)[k]
-            channels = slice(q * m // 4, (q + 1) * m // 4)
-            part = out[p // 2 : rows : 2, p % 2 : columns : 2, q * m // 2 : (q + 1) * m // 2]
-            mean = (prior.row("mean.quantise")[channels] * part[:, :, : m // 4] + (1 << 15)) >> 16
-            scale = (8 * part[:, :, m // 4 :] + prior.row("index.offset")[channels] + (1 << 8)) >> 9
-            places.append((slice(p // 2, rows, 2), slice(p % 2, columns, 2), channels))
-            means.append(np.clip(mean, -(2**20) + 1, 2**20 - 1))
-            scales.append(np.clip(scale, 0, 63))
-        symbols = read_block(ans, tables, np.concatenate([s.reshape(-1) for s in scales]))
-        at = 0
-        for place, mean in zip(places, means, strict=True):
-            part = symbols[at : at + mean.size].reshape(mean.shape)
-            latent[place] = np.clip(64 * part + mean, -(2**20) + 1, 2**20 - 1)
-            at += mean.size
-        u = prior.gain("latent.dequantise", latent)
+        index = scale_indices(t, level, base, symbols, k)
+        parts = [index[place].reshape(-1) for place in places(k, *base.shape)]
+        block = iter(read_block(ans, tables, np.concatenate(parts)))
+        for place, part in zip(places(k, *base.shape), parts, strict=True):
+            symbols[place].flat = [next(block) for _ in part]
     assert ans.state == 0 and not ans.words
-    return latent[:rows, :columns]
+    return z, symbols
 
 
 # ---- section 6: the picture
 
 
-def interpolated(tensors, name, level):
-    p = 15 * level / 63
-    return np.maximum(0, 1 - np.abs(p - np.arange(16))) @ tensors[name + ".knots"].astype(float)
+class Layers:
+    """The floating-point layers under a prefix, at a quality level."""
+
+    def __init__(self, tensors, prefix, level):
+        self.t = {k[len(prefix) :]: v.astype(float) for k, v in tensors.items() if k.startswith(prefix)}
+        self.hat = (1 - np.abs(15 * level / 63 - np.arange(16))).clip(0)
+
+    def vector(self, name):
+        return self.hat @ self.t[name + ".knots"]
+
+    def linear(self, name, x):
+        return x @ self.t[name + ".weight"].T + self.t.get(name + ".bias", 0)
+
+    def depthwise(self, name, x):
+        return depthwise(x, self.t[name + ".weight"][:, 0].transpose(1, 2, 0)) + self.t[name + ".bias"]
 
 
-def synthesise(latent, config, tensors, level):
-    """Samples before limiting and rounding: 16 h x 16 w x 3, from a latent in units of 1/64 step."""
-    t = {k.removeprefix("transforms.synthesis."): v.astype(float) for k, v in tensors.items()}
+def reconstruct(z, symbols, tensors, level, main):
+    """Reconstruct the latent of a group, rows x columns x M. `main`: channels that are not details."""
+    n = Layers(tensors, "means.", level)
+    x = z * np.exp(n.vector("log_hyper_scale"))
+    x = d2s((n.linear("up1", x) + n.vector("up1_bias")).clip(0))
+    x = n.linear("mix1", n.depthwise("depthwise1", x)).clip(0)
+    x = d2s(n.linear("up2", x).clip(0))
+    x = n.linear("features", x + n.linear("mix2", n.depthwise("depthwise2", x)).clip(0))
+    features = (x + n.vector("step_bias"))[: symbols.shape[0], : symbols.shape[1]]
+    goal = symbols * np.exp(Layers(tensors, "transforms.", level).vector("log_latent_scale"))
+    y, whiten = np.zeros_like(goal), n.t["whiten"]
+    for k in range(4):
+        x = np.split(features + n.linear("context", y[..., main] * whiten), 4, axis=2)[k].clip(0)
+        x = x + n.linear("mix", n.depthwise("depthwise", x)).clip(0)
+        found = goal.copy()
+        found[..., main] = (goal[..., main] + n.linear("head", x) / whiten).clip(-(2**14), 2**14)
+        for place in places(k, *y.shape):
+            y[place] = found[place]
+    return y
 
-    def linear(name, x):
-        return x @ t[name + ".weight"].T + t[name + ".bias"]
 
-    def depthwise(name, x):
-        h, w, _ = x.shape
-        padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
-        weight = t[name + ".weight"][:, 0]
-        taps = (padded[i : i + h, j : j + w] * weight[:, i, j] for i in range(3) for j in range(3))
-        return sum(taps) + t[name + ".bias"]
-
-    y = latent / 64 * np.exp(interpolated(tensors, "transforms.log_latent_scale", level))
-    limits = t["trunk.limits"]
-    x = d2s(linear("head", y)).clip(-limits[0], limits[0])
-    blocks = config["synthesis_blocks"]
-    for i in range(blocks):
-        block = f"trunk.blocks.{i}."
-        if i == blocks // 2:
-            x = x * np.exp(interpolated(t, "trunk.log_gain", level))
-        g, h = np.split(interpolated(t, block + "gains", level), 2)
-        u = linear(block + "expand", x)
-        u = np.where(u < 0, u / 10, u)
-        x = x + g * linear(block + "project", depthwise(block + "depthwise", u))
-        a, b = np.split(linear(block + "gate", x), 2, axis=2)
-        x = x + h * linear(block + "mix", a / (1 + np.exp(-b)))
+def trunk(s, name, x, coarse=None):
+    limits = s.t[name + ".limits"]
+    x = x.clip(-limits[0], limits[0])
+    for i in range(len(limits) - 1):
+        block = f"{name}.blocks.{i}."
+        u = s.depthwise(block + "depthwise", x)
+        if coarse is None:
+            u, v = np.split(s.linear(block + "gate", u), 2, axis=2)
+            u = u / (1 + np.exp(-v))
+        else:
+            scale = s.linear(block + "modulation", coarse)
+            u = s.linear(block + "expand", u) * scale.repeat(2, axis=0).repeat(2, axis=1)
+        x = x + s.vector(block + "gains") * s.linear(block + "mix", u)
         x = x.clip(-limits[i + 1], limits[i + 1])
-    picture = d2s(linear("tail", x), 8)
-    if count := config.get("detail_channels", 0):
-        details = y.reshape(*y.shape[:2], 4, -1)[..., -count // 4 :].reshape(*y.shape[:2], count)
-        picture = picture + d2s(details @ t["shortcut.weight"].T, 16)
-    return 255 * (picture + 0.5)
+    return x
+
+
+def synthesise(y, tensors, level, main):
+    """Samples before limiting and rounding: 16 h x 16 w x 3."""
+    s = Layers(tensors, "transforms.synthesis.", level)
+    coarse = trunk(s, "coarse", s.linear("coarse_head", y[..., main]))
+    x = s.linear("tail", trunk(s, "trunk", d2s(s.linear("head", y[..., main])), coarse))
+    if len(main) < y.shape[2]:
+        x = x + d2s(s.linear("shortcut", np.delete(y, main, axis=2)))
+    return 255 * (d2s(x, 8) + 0.5)
 
 
 # ---- VP8L (RFC 9649, section 3), for chunks L and A
@@ -467,12 +467,16 @@ def unpredict(image, width, size, modes):
             elif x == 0:
                 guess = flat[at - width]
             else:
-                # To the right of the last column lies the first of the next row: of this one.
+                # In the last column, `right` is what follows the row above: the first of this row.
                 left, top = flat[at - 1], flat[at - width]
                 corner, right = flat[at - width - 1], flat[at - width + 1]
                 guess = predict(modes[y >> size, x >> size, 1] & 15, left, top, right, corner)
             flat[at] = (image[y, x] + guess) % 256
     return out
+
+
+def mean(a, b):
+    return (a + b) // 2
 
 
 def predict(mode, left, top, right, corner):
@@ -482,34 +486,25 @@ def predict(mode, left, top, right, corner):
     if mode == 12:
         return np.clip(left + top - corner, 0, 255)
     if mode == 13:
-        mean = (left + top) // 2
-        return np.clip(mean + np.trunc((mean - corner) / 2).astype(int), 0, 255)
+        middle = mean(left, top)
+        return np.clip(middle + np.trunc((middle - corner) / 2).astype(int), 0, 255)
     black = np.array((0, 0, 0, 255))
-    return {
-        1: left,
-        2: top,
-        3: right,
-        4: corner,
-        5: ((left + right) // 2 + top) // 2,
-        6: (left + corner) // 2,
-        7: (left + top) // 2,
-        8: (corner + top) // 2,
-        9: (top + right) // 2,
-        10: ((left + corner) // 2 + (top + right) // 2) // 2,
-    }.get(int(mode), black)
+    means = [mean(mean(left, right), top), mean(left, corner), mean(left, top), mean(corner, top)]
+    means += [mean(top, right), mean(mean(left, corner), mean(top, right))]
+    return [black, left, top, right, corner, *means][mode if mode < 11 else 0]
 
 
 # ---- a whole file
 
 
 def decode(data, folder):
-    """Picture (uint8, H x W x 1 to 4) and latent (None without a model) of a file."""
+    """Decode a file: picture (uint8, H x W x 1 to 4), symbols of the latent (None without a model)."""
     chunks = list(read_chunks(data))
     assert chunks[0][0] == "H"
     width, height, colour, model_id, level = read_header(chunks[0][1])
     assert all(kind.islower() or kind in "HGAL" for kind, _ in chunks)
     streams = {kind: [payload for k, payload in chunks if k == kind] for kind in "GAL"}
-    latent = None
+    symbols = None
     if model_id == bytes(4):
         rgba = Vp8l(streams["L"][0]).picture().astype(float)
         grey = rgba[:, :, 1]
@@ -518,25 +513,29 @@ def decode(data, folder):
         config, tensors = find_weights(folder, model_id)
         tables = Tables(tensors)
         rows, columns = -(-height // 16), -(-width // 16)
-        latent = np.zeros((rows, columns, config["latent_channels"]), np.int64)
+        m, details = config["latent_channels"], config["detail_channels"]
+        main = np.arange(m).reshape(4, -1)[:, : (m - details) // 4].reshape(-1)
+        symbols = np.zeros((rows, columns, m), np.int64)
+        latent = np.zeros(symbols.shape)
         alpha = np.full((height, width), 255)
         for i, place in enumerate(group_rectangles(rows, columns, 64)):
             size = latent[place].shape[:2]
-            latent[place] = decode_group(streams["G"][i], tensors, tables, level, *size)
+            z, symbols[place] = decode_group(streams["G"][i], tensors, tables, level, *size)
+            latent[place] = reconstruct(z, symbols[place], tensors, level, main)
         if colour >= 2:
             for i, place in enumerate(group_rectangles(height, width, 1024)):
                 alpha[place] = Vp8l(streams["A"][i]).picture()[:, :, 1]
-        rgba = synthesise(latent, config, tensors, level)[:height, :width]
+        rgba = synthesise(latent, tensors, level, main)[:height, :width]
         grey = rgba.mean(axis=2)
     planes = [grey] if colour % 2 == 0 else [rgba[:, :, c] for c in range(3)]
     samples = np.stack(planes + ([alpha] if colour >= 2 else []), axis=2)
-    return np.rint(np.clip(samples, 0, 255)).astype(np.uint8), latent
+    return np.rint(np.clip(samples, 0, 255)).astype(np.uint8), symbols
 
 
 def main(file, folder, out=None):
-    picture, latent = decode(Path(file).read_bytes(), folder)
-    if latent is not None:
-        print(hashlib.sha256(latent.astype("<i4").tobytes()).hexdigest())
+    picture, symbols = decode(Path(file).read_bytes(), folder)
+    if symbols is not None:
+        print(hashlib.sha256(symbols.astype("<i4").tobytes()).hexdigest())
     if out is not None:
         height, width, depth = picture.shape
         kind = ("GRAYSCALE", "GRAYSCALE_ALPHA", "RGB", "RGB_ALPHA")[depth - 1]

@@ -1,8 +1,8 @@
-"""Make a release, all but the upload: docs/releasing.md says what goes before and after.
+"""Make a release, except for the upload; docs/releasing.md says what comes before and after.
 
     python tools/release.py VERSION
 
-Stops with one sentence at the first step that fails. What is built is in dist/; the tag stays local.
+Stops with one sentence at the first step that fails. The built files are in dist/; the tag stays local.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 BRANCH = "main"
 DIST = Path("dist")
-#: Lint, types and all tests, of which none may be skipped; and tests with the lowest versions allowed.
+#: Lint, types and all tests, none of which may be skipped; and tests with the lowest versions allowed.
 CHECKS = ("test", "test-lowest")
 
 
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def check_version(root: Path, version: str) -> None:
-    """The package is of this version."""
+    """Check that the package has this version."""
     if not re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", version):
         raise SystemExit(f"{version!r} is no version like 1.2.3 or 1.2.3rc1")
     source = (root / "vaecodec" / "__init__.py").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def check_version(root: Path, version: str) -> None:
 
 
 def check_changelog(root: Path, version: str) -> None:
-    """Its newest section is this version's, has a date, and says something."""
+    """Check that the newest section is for this version, has a date, and is not empty."""
     text = (root / "CHANGELOG.md").read_text(encoding="utf-8")
     sections = re.findall(r"^## (.*)\n((?:(?!## ).*\n?)*)", text, re.M)
     title, body = sections[0] if sections else ("nothing", "")
@@ -74,7 +74,7 @@ def check_changelog(root: Path, version: str) -> None:
 
 
 def check_address(root: Path) -> None:
-    """It says where the repository is."""
+    """Check that pyproject.toml says where the repository is."""
     with (root / "pyproject.toml").open("rb") as file:
         urls = tomllib.load(file)["project"].get("urls", {})
     if not urls:
@@ -82,7 +82,7 @@ def check_address(root: Path) -> None:
 
 
 def check_tree(tag: str) -> None:
-    """The branch to release from, as it is committed, and not tagged so far."""
+    """Check that the branch to release from is checked out, with no changes, and not yet tagged."""
     if (branch := git("branch", "--show-current")) != BRANCH:
         raise SystemExit(f"a release is made on {BRANCH}, not on {branch or 'a detached head'}")
     if changed := git("status", "--porcelain").splitlines():
@@ -92,8 +92,8 @@ def check_tree(tag: str) -> None:
 
 
 def build() -> list[Path]:
-    """The sdist, and the wheel that comes of it, in an empty dist/. Built twice: what another builds of
-    the same commit, with the versions of constraints.txt, must have the same hashes."""
+    """Build the sdist, and the wheel from it, in an empty dist/. Built twice: anyone who builds the
+    same commit, with the versions of constraints.txt, must get the same hashes."""
     say("build, twice")
     if DIST.exists():
         shutil.rmtree(DIST)
@@ -119,7 +119,7 @@ def git(*arguments: str) -> str:
 
 
 def run(command: list[str], otherwise: str, **environment: str) -> None:
-    """A step, with this environment's commands in reach. It shows what it prints."""
+    """Run a step, with this environment's commands on the path; its output is shown."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(command, check=False, env={**os.environ, "PATH": path, **environment})
     if done.returncode:

@@ -2,18 +2,18 @@
 
     python tools/release_weights.py CHECKPOINT VERSION DATA [--rival MODEL] [--kodak FOLDER]
 
-CHECKPOINT: final.safetensors of a training stage, whose size and tune make the model's name, such as
-small-psnr-6, with VERSION. DATA: what it was trained on; its held-out part decides. MODEL: the one to
-beat, of the same tune, by name or path; the newest registered one of the same size and tune, unless
-given. FOLDER: the Kodak images, reported only; give it with the last tune that is released, since both
-are measured in one run.
+CHECKPOINT: final.safetensors of a training stage; its size and tune and VERSION make the model's name,
+such as base-psnr-1. DATA: what it was trained on; the held-out part decides. MODEL: the one to beat,
+of the same tune, by name or path; by default the newest registered one of the same size and tune.
+FOLDER: the Kodak images, which are only reported; give it when releasing the last tune, since both are
+measured in one run.
 
-There must be a registered model of the other tune, for the tests.
+The tests need a registered model of the other tune.
 
-In order: export; real files of the held-out pictures, against the rival (a model that does not beat it
-is refused); integer against float prior; the model's golden files; the tests of determinism and
-conformance, with the new model registered. Anything that fails takes the new files back. Then Kodak,
-with the newest model of each tune, and docs/results.md.
+The steps: export; real files of the held-out pictures, against the rival (a model that scores worse is
+refused); what integer scale indices cost; the model's golden files; the tests of determinism and
+conformance, with the new model registered. If a step fails, the new files are removed. With --kodak,
+the newest model of each tune is then measured on Kodak, and docs/results.md is written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import compare_priors
+import integer_cost
 import make_golden
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ import write_results
 from vaecodec.cli.main import group
 from vaecodec.codec import Codec
 from vaecodec.files import write_whole
+from vaecodec.geometry import middle
 from vaecodec.model import registry
 from vaecodec.model.config import level_lambda
 from vaecodec.model.objective import distortion
@@ -46,24 +47,20 @@ from vaecodec.train.loop import fitting_crops
 
 ROOT = Path(__file__).parent.parent
 QUALITIES = (5, 25, 45, 65, 85, 97)
-SIDE = 384  # held-out pictures: their middle, at most this large
-PRIOR_PICTURES = 6  # of them, for what the integer prior costs
+SIDE = 384  # held-out pictures are cut to their middle, at most this large
+INTEGER_PICTURES = 6  # held-out pictures on which the cost of integers is measured
 PATCH = 128
-PRIOR_LOSS = 0.005  # at most this share of rate may be lost to integers
-TESTS = ("test_golden.py", "test_prior_exactness.py", "test_codec.py", "test_textures.py")
+INTEGER_LOSS = 0.005  # at most this share of rate may be lost to integers
+TESTS = ("test_golden.py", "test_latents.py", "test_codec.py", "test_textures.py")
 
 
 def middles(pictures: list[np.ndarray]) -> list[np.ndarray]:
-    """The middle of each picture."""
-    cut = []
-    for picture in pictures:
-        y, x = (max(0, (side - SIDE) // 2) for side in picture.shape[:2])
-        cut.append(np.ascontiguousarray(picture[y : y + SIDE, x : x + SIDE]))
-    return cut
+    """Cut each picture to its middle."""
+    return [np.ascontiguousarray(x[middle(x.shape, SIDE, SIDE).slices()]) for x in pictures]
 
 
 def error(tune: str, picture: np.ndarray, decoded: np.ndarray) -> float:
-    """What models of `tune` minimise beside the rate, of a decoded picture (uint8, H x W x 3)."""
+    """Distortion, as models of `tune` minimise it, of a decoded picture (uint8, H x W x 3)."""
     wanted, found = (torch.tensor(x[None]).float() / 255 for x in (picture, decoded))
     return float(distortion(tune, wanted, found))
 
@@ -105,11 +102,11 @@ def release(checkpoint: str, version: int, data: str, rival: str | None) -> str:
         print("held-out files, log2(R + lambda D):", card["held_out_files"])
         if card["held_out_files"][name] > min(card["held_out_files"].values()):
             raise SystemExit(f"{name}: does not beat the registered model on held-out pictures")
-        rates = compare_priors.compare(Path(checkpoint), str(model), held_out[:PRIOR_PICTURES]).values()
-        card["integer_prior_loss"] = round(max(bpp[1] / bpp[0] - 1 for bpp in rates), 5)
-        print(f"integer against float prior, worst quality: {card['integer_prior_loss']:+.3%}")
-        if card["integer_prior_loss"] > PRIOR_LOSS:
-            raise SystemExit(f"{name}: the integer prior loses more than {PRIOR_LOSS:.1%}")
+        rates = integer_cost.compare(Path(checkpoint), str(model), held_out[:INTEGER_PICTURES]).values()
+        card["integer_loss"] = round(max(bpp[1] / bpp[0] - 1 for bpp in rates), 5)
+        print(f"integer scale indices, worst quality: {card['integer_loss']:+.3%} of rate")
+        if card["integer_loss"] > INTEGER_LOSS:
+            raise SystemExit(f"{name}: integers lose more than {INTEGER_LOSS:.1%} of rate")
         content = model.read_bytes()
 
     registered = registry.FOLDER / f"{name}.safetensors"
@@ -132,10 +129,10 @@ def release(checkpoint: str, version: int, data: str, rival: str | None) -> str:
 
 
 def measure_kodak(size: str, folder: str) -> None:
-    """The newest model of each tune on Kodak, and docs/results.md."""
+    """Measure the newest model of each tune on Kodak, and write docs/results.md."""
     tunes = {entry.tune for entry in registry.registered() if entry.card["size"] == size}
     models = ",".join(registry.find(size, tune).name for tune in TUNES if tune in tunes)
-    out = ROOT / "runs" / "kodak"  # kept: other codecs than the models are measured once
+    out = ROOT / "runs" / "kodak"  # kept, so that other codecs are measured only once
     options = [*write_results.KODAK_OPTIONS, "--models", models, "--out", str(out)]
     options += ["--reference", str(write_results.REFERENCE)]
     group.main(["bench", folder, *options], standalone_mode=False)

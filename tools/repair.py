@@ -2,9 +2,9 @@
 
     python tools/repair.py PICTURES OUT.json [--count N]
 
-PICTURES: a folder of PNG files; the middles of N, evenly spread. They lose what `cases` says; what
-comes back is compared with what was there. OpenCV's methods (Telea, Navier-Stokes) are measured if the
-package opencv-python-headless is installed.
+PICTURES: a folder of PNG files; the middles of N of them, evenly spread, are used. They lose what the
+masks of `cases` cover; repaired pictures are compared with the originals. OpenCV's methods (Telea,
+Navier-Stokes) are measured if the package opencv-python-headless is installed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Way = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def cases(height: int, width: int, chance: np.random.Generator) -> dict[str, np.ndarray]:
-    """Masks by what they stand for."""
+    """Draw masks, by what they stand for."""
     found = {}
     for thickness in SCRATCHES:
         image, draw = _canvas(height, width)
@@ -73,7 +73,7 @@ def _canvas(height: int, width: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 
 def ways() -> dict[str, Way]:
-    """Each from a picture (uint8, H x W x 3) and a mask (bool, H x W) to the picture made whole."""
+    """Ways to repair: functions of a picture (uint8, H x W x 3) and a mask (bool, H x W), by name."""
     found: dict[str, Way] = {"push-pull": lambda picture, mask: fill(picture, ~mask)}
     if importlib.util.find_spec("cv2"):
         import cv2

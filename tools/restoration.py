@@ -2,10 +2,10 @@
 
     python tools/restoration.py PICTURES OUT.json [--count N]
 
-PICTURES: a folder of PNG files with hardly any noise; the middles of N, evenly spread. White noise of
-SIGMAS is added, or they go through JPEG of JPEG_QUALITIES; what comes back is compared with the
-picture before that. Denoisers are scikit-image's non-local means, told the strength and in its fast
-mode, and BM3D, if the package bm3d is installed.
+PICTURES: a folder of PNG files with hardly any noise; the middles of N of them, evenly spread, are
+used. White noise of SIGMAS is added, or they go through JPEG at JPEG_QUALITIES; decoded pictures are
+compared with the originals. Denoisers, which are told the strength, are scikit-image's non-local means
+in its fast mode, and BM3D if the package bm3d is installed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from vaecodec.bench.metrics import psnr, ssimulacra2
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
 from vaecodec.files import write_whole
+from vaecodec.geometry import middle
 from vaecodec.model import registry
 from vaecodec.quality import TUNES
 
@@ -37,8 +38,8 @@ SIGMAS = (15, 25)
 WIDTH, HEIGHT = 512, 384
 JPEG_QUALITIES = (10, 30, 60)
 QUALITIES = (10, 25, 40, 60, 75)
-#: Patch, search distance and strength of non-local means that scikit-image's gallery takes for a known
-#: sigma, in its fast mode.
+#: Patch size, search distance and strength of non-local means, as in scikit-image's gallery for a known
+#: sigma and the fast mode.
 NON_LOCAL = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": 2}
 NON_LOCAL_STRENGTH = 0.8
 
@@ -47,8 +48,8 @@ Picture = np.ndarray | bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """To encode a picture: `before`, a denoiser that it goes through (uint8 to uint8), if any;
-    `options` of `encode`."""
+    """A way to encode a picture. `before`: a denoiser to apply first (uint8 to uint8), if any.
+    `options`: of `encode`."""
 
     before: Callable[[np.ndarray], np.ndarray] | None = None
     options: dict[str, Any] = field(default_factory=dict)
@@ -56,8 +57,8 @@ class Way:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What is done to pictures, in words and as a function to what `encode` takes, and ways to encode
-    that, by name."""
+    """What is done to pictures: in words, and as a function that returns an input for `encode`. `ways`:
+    ways to encode that, by name."""
 
     name: str
     degrade: Callable[[np.ndarray], Picture]
@@ -89,7 +90,7 @@ def noise(sigma: int, chance: np.random.Generator) -> Case:
 
 
 def jpeg(quality: int) -> Case:
-    """A JPEG file as Pillow writes it."""
+    """JPEG compression as Pillow does it."""
 
     def degrade(picture: np.ndarray) -> bytes:
         file = io.BytesIO()
@@ -101,26 +102,20 @@ def jpeg(quality: int) -> Case:
 
 
 def middles(folder: Path, count: int) -> list[np.ndarray]:
-    """Of so many PNG files of a folder, evenly spread."""
+    """The middles of `count` PNG files of a folder, evenly spread."""
     paths = sorted(folder.glob("*.png"))
     chosen = [paths[(2 * k + 1) * len(paths) // (2 * count)] for k in range(count)]
-    return [middle(Image.open(path).convert("RGB")) for path in chosen]
-
-
-def middle(image: Image.Image) -> np.ndarray:
-    """At most WIDTH x HEIGHT."""
-    width, height = min(WIDTH, image.width), min(HEIGHT, image.height)
-    x, y = (image.width - width) // 2, (image.height - height) // 2
-    return np.asarray(image.crop((x, y, x + width, y + height)))
+    pictures = (np.asarray(Image.open(path).convert("RGB")) for path in chosen)
+    return [x[middle(x.shape, HEIGHT, WIDTH).slices()] for x in pictures]
 
 
 def _samples(picture: np.ndarray) -> np.ndarray:
-    """0..1 to uint8."""
+    """Convert 0..1 to uint8."""
     return (picture * 255).round().clip(0, 255).astype(np.uint8)
 
 
 def prepared(pictures: list[Picture], way: Way) -> tuple[list[Picture], float]:
-    """What is to be encoded, and the median of the seconds that the denoiser takes."""
+    """Return what is to be encoded, and the median of the seconds that the denoiser takes."""
     if way.before is None:
         return pictures, 0.0
     found: list[Picture] = []
@@ -136,8 +131,8 @@ def prepared(pictures: list[Picture], way: Way) -> tuple[list[Picture], float]:
 def measured(
     codec: Codec, originals: list[np.ndarray], pictures: list[Picture], options: dict[str, Any]
 ) -> list[dict[str, float]]:
-    """By quality: means of bits per pixel, PSNR (dB), SSIMULACRA2 against the originals, and the median
-    of the seconds that encoding takes."""
+    """A row per quality: means of bits per pixel, PSNR (dB) and SSIMULACRA2 against the originals, and
+    the median of the seconds that encoding takes."""
     rows = []
     for quality in QUALITIES:
         values = []
@@ -162,8 +157,8 @@ def measured(
 
 
 def above(plain: list[dict[str, float]], rows: list[dict[str, float]], metric: str) -> float | None:
-    """By how much `rows` are better than `plain` at equal rate: mean over those of RATES that both
-    reach, None if there is none. Plain curves fall where they begin to hold the noise."""
+    """How much better `rows` are than `plain` at equal rate: the mean over those of RATES that both
+    reach, None if there are none. Plain curves fall where they begin to code the noise."""
 
     def at_rates(curve: list[dict[str, float]]) -> np.ndarray:
         rates = np.log([row["bpp"] for row in curve])
@@ -195,7 +190,7 @@ def main() -> None:
             for codec in codecs:
                 model = codec.entry.name
                 curve = measured(codec, originals, pictures, way.options)
-                plain.setdefault(model, curve)  # the first way
+                plain.setdefault(model, curve)  # the first way is plain
                 row: dict[str, Any] = {
                     "psnr above plain": above(plain[model], curve, "psnr"),
                     "ssimulacra2 above plain": above(plain[model], curve, "ssimulacra2"),

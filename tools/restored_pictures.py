@@ -2,8 +2,8 @@
 
     python tools/restored_pictures.py OUT.webp
 
-Rows: noise, and writing and scratches; columns: damaged, as it comes back, before. The picture is
-scikit-image's `astronaut` (NASA, in the public domain).
+Rows: noise; writing and scratches. Columns: damaged, restored, original. The picture is scikit-image's
+`astronaut` (NASA, in the public domain).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from vaecodec.files import write_whole
 from vaecodec.pictures.saving import saved
 
 SIGMA = 25
-#: Of the file that holds the picture without noise, and of OUT.
+#: Quality of the file that holds the denoised picture, and of OUT.
 QUALITY, QUALITY_OUT = 70, 75
-#: Left, upper, right and lower edge of what is shown.
+#: Left, upper, right and lower edge of the part shown.
 BOX = (60, 0, 380, 240)
 
 
 def mask(height: int, width: int) -> np.ndarray:
-    """Writing and three scratches."""
+    """Draw writing and three scratches."""
     image = Image.new("L", (width, height))
     draw = ImageDraw.Draw(image)
     for line in range(4):

@@ -3,8 +3,8 @@
     python tools/sample_statistics.py DATA MODEL OUT.json
 
 DATA: a folder of pictures or of tar shards of them; the middles of its held-out ones are coded at each
-of LEVELS. Against them: as many samples of the same size, and variations of each, which have its
-hyper-latent.
+of LEVELS. They are compared with as many samples of the same size, and with a variation of each, which
+has the same hyper-latent.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ import numpy as np
 
 from vaecodec.codec import Codec
 from vaecodec.files import write_whole
+from vaecodec.geometry import middle
 from vaecodec.train.data import held_out
 from vaecodec.uses.sampling import sample
 
 LEVELS = (5, 20, 40)
 SIDE = 256
-#: Of spatial frequencies, in cycles per pixel: where the spectrum's slope is measured.
+#: Band of spatial frequencies, in cycles per pixel, in which the spectrum's slope is measured.
 BAND = (1 / 64, 1 / 4)
 #: Luma of sRGB samples (BT.709).
 LUMA = (0.2126, 0.7152, 0.0722)
 
 
 def slope(luma: np.ndarray) -> float:
-    """Exponent by which power falls with spatial frequency; about 2 for photographs (Field, 1987)."""
+    """Exponent with which power falls with spatial frequency; about 2 for photographs (Field, 1987)."""
     window = np.hanning(SIDE)[:, None] * np.hanning(SIDE)
     power = np.abs(np.fft.fft2((luma - luma.mean()) * window)) ** 2
     axis = np.fft.fftfreq(SIDE)
@@ -54,7 +55,7 @@ def statistics(pictures: Iterable[np.ndarray]) -> dict[str, float]:
                 "standard deviation": float(luma.std()),
                 "slope of the spectrum": slope(luma),
                 "root mean square of differences": variance**0.5,
-                # Of a Gaussian 3; the more of them at few places, the larger.
+                # 3 for a Gaussian; the more they concentrate in few places, the larger.
                 "kurtosis of differences": float(((edges - edges.mean()) ** 4).mean() / variance**2)
                 if variance
                 else 3.0,
@@ -72,9 +73,9 @@ def main() -> None:
     codec = Codec(given.model, "cpu")
     pictures = []
     for picture in held_out(given.data):
-        y, x = ((side - SIDE) // 2 for side in picture.shape[:2])
-        if min(y, x) >= 0:
-            pictures.append(np.ascontiguousarray(picture[y : y + SIDE, x : x + SIDE]))
+        if min(picture.shape[:2]) >= SIDE:
+            cut = middle(picture.shape, SIDE, SIDE)
+            pictures.append(np.ascontiguousarray(picture[cut.slices()]))
     levels = {}
     for level in LEVELS:
         quality = round(1 + level * 99 / 63)

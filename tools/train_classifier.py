@@ -8,11 +8,11 @@ enough are shrunk, their middles cut to `SIDE` x `SIDE`, and written as `.vae` f
 (4:2:0, optimised, progressive) of the lowest quality whose mean SSIMULACRA2 over `SAMPLE` of them is at
 least that of the `.vae` files.
 
-Labels come from the pictures themselves: by how many right angles one is turned (Gidaris, Singh and
-Komodakis, "Unsupervised representation learning by predicting image rotations", 2018). Every crop is
-seen in all four ways. Both trainings begin with the same seed, and see the same crops in the same
-order. OUT.json gets bytes, seconds and accuracies, for docs/results.md; --about says what the pictures
-are.
+Labels come from the pictures themselves: the label is the number of right angles by which a picture is
+turned (Gidaris, Singh and Komodakis, "Unsupervised representation learning by predicting image
+rotations", 2018). Every crop is seen in all four orientations. Both trainings start from the same seed
+and see the same crops in the same order. OUT.json gets bytes, seconds and accuracies, for
+docs/results.md; --about says what the pictures are.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ from vaecodec.quality import DEFAULT_QUALITY
 from vaecodec.train.data import members
 
 SIDE = 256
-#: Square, as it is turned.
+#: Square, because it is turned.
 CROP = (192, 192)
 REDUCE = 2
-#: Pictures that the qualities are compared on.
+#: Pictures on which the qualities are compared.
 SAMPLE = 48
-#: Pictures in a batch; each is there four times.
+#: Pictures in a batch, each in four orientations.
 BATCH = 32
 TURNS = 4
 WIDTHS = (3, 24, 48, 96, 128)
@@ -63,7 +63,7 @@ SEED = 1
 
 
 class Jpegs(Dataset[Tensor]):
-    """JPEG files as `VaeDataset` has `.vae` files: uint8, 3 x H x W."""
+    """Like `VaeDataset`, for JPEG files: uint8, 3 x H x W."""
 
     def __init__(self, paths: Sequence[Path], crop: tuple[int, int] | None) -> None:
         self.paths, self.crop = paths, crop
@@ -80,7 +80,7 @@ class Jpegs(Dataset[Tensor]):
 
 
 def pictures(source: Path, count: int) -> list[np.ndarray]:
-    """`count` of them, uint8 `SIDE` x `SIDE` x 3. Raises VaeError if there are fewer."""
+    """Read `count` pictures, uint8 `SIDE` x `SIDE` x 3. Raises VaeError if there are fewer."""
     found: list[np.ndarray] = []
     for _, data in members(source):
         image = Image.open(io.BytesIO(data)).convert("RGB")
@@ -101,7 +101,7 @@ def score(originals: Sequence[np.ndarray], decoded: Iterable[np.ndarray]) -> flo
 
 
 def jpegs(images: Sequence[np.ndarray], quality: int) -> list[bytes]:
-    """Files of all `images`."""
+    """Encode all `images`."""
     return [JPEG.encode(image, quality) for image in images]
 
 
@@ -119,7 +119,7 @@ def jpeg_quality(sample: Sequence[np.ndarray], wanted: float) -> int:
 
 
 def write(files: Sequence[bytes], folder: Path, extension: str) -> list[Path]:
-    """Files in a new folder."""
+    """Write files to a new folder; return their paths."""
     folder.mkdir()
     paths = [folder / f"{number:05}{extension}" for number in range(len(files))]
     for path, data in zip(paths, files, strict=True):
@@ -128,7 +128,7 @@ def write(files: Sequence[bytes], folder: Path, extension: str) -> list[Path]:
 
 
 def network() -> nn.Module:
-    """Convolutions that halve the picture each, their mean, and a score for every turn."""
+    """Convolutions, each of which halves the resolution, their mean, and a score for every turn."""
     layers: list[nn.Module] = []
     for wide, wider in pairwise(WIDTHS):
         layers += [nn.Conv2d(wide, wider, 3, stride=2, padding=1, bias=False)]
@@ -137,8 +137,8 @@ def network() -> nn.Module:
 
 
 def turned(batch: Tensor) -> tuple[Tensor, Tensor]:
-    """A batch (uint8, N x 3 x S x S) in all four ways (float, 4 N x 3 x S x S), and by how many right
-    angles."""
+    """Turn a batch (uint8, N x 3 x S x S) in all four ways (float, 4 N x 3 x S x S); return it with the
+    number of right angles of each."""
     floats = batch.float() / 127.5 - 1
     both = torch.cat([torch.rot90(floats, turn, (2, 3)) for turn in range(TURNS)])
     return both, torch.arange(TURNS).repeat_interleave(len(batch))
@@ -146,7 +146,7 @@ def turned(batch: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def accuracy(model: nn.Module, batches: DataLoader[Tensor]) -> float:
-    """The share of turns that are told."""
+    """Share of turns that are recognised."""
     model.eval()
     right, count = 0, 0
     for batch in batches:
@@ -159,9 +159,9 @@ def accuracy(model: nn.Module, batches: DataLoader[Tensor]) -> float:
 def train(
     data: Dataset[Any], test: Dataset[Any], epochs: int, workers: int
 ) -> tuple[list[float], list[float]]:
-    """Seconds of every epoch, decoding included, and the accuracy on `test` after it."""
+    """Train; return every epoch's seconds, decoding included, and the accuracy on `test` after it."""
     for each in (data, test):
-        each[0]  # what is loaded on first use is loaded before workers are forked
+        each[0]  # loads what is loaded on first use, before workers are forked
     torch.manual_seed(SEED)
     model = network()
     batches, tests = (
@@ -203,7 +203,7 @@ def main() -> None:
     usable("ssimulacra2")
     codec = Codec(device="cpu")
     originals = pictures(options.pictures, options.train + options.test)
-    # What qualities are compared on is spread over all pictures.
+    # The pictures on which qualities are compared are spread over all of them.
     chosen = slice(0, len(originals), max(1, len(originals) // SAMPLE))
     sample = originals[chosen][:SAMPLE]
     files = {"vae": list(codec.encode_many(originals, DEFAULT_QUALITY))}

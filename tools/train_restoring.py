@@ -1,9 +1,9 @@
-"""Train what `vaecodec compress --denoise` and `--deblock` need of a model.
+"""Train the network that `vaecodec compress --denoise` and `--deblock` need for a model.
 
     torchrun --nproc-per-node 2 tools/train_restoring.py DATA MODEL OUT --minutes 30
 
-DATA: a folder of pictures or of tar shards of them. MODEL: a registered model. `--resume`: begin with
-the weights of an earlier stage. Writes OUT/MODEL.safetensors, which belongs into
+DATA: a folder of pictures or of tar shards of them. MODEL: a registered model. `--resume`: start from
+the weights of an earlier stage. Writes OUT/MODEL.safetensors, which belongs in
 vaecodec/weights/restoring/.
 """
 

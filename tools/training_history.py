@@ -2,10 +2,10 @@
 
     python tools/training_history.py [final.safetensors ...]
 
-Of each final.safetensors of `vaecodec train` what its last stage was and what held-out pictures say of
-it is kept: docs/images/training.svg shows R + lambda D against the minutes trained, its mean (of
-logarithms) over the levels, in per cent of that of the shipped model of the same tune. A stage that is
-there already is replaced.
+Records the last stage of each final.safetensors of `vaecodec train`, and its results on held-out
+pictures. docs/images/training.svg shows R + lambda D (its geometric mean over the levels), in per cent
+above that of the shipped model of the same tune, against the minutes trained. A stage that is there
+already is replaced.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KEY = ("size", "generation", "tune", "objective", "steps")
 
 
 def stage_of(path: Path) -> dict[str, Any]:
-    """What history keeps of a checkpoint. Raises VaeError."""
+    """Read what the history keeps of a checkpoint. Raises VaeError."""
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["vaecodec"])
@@ -58,8 +58,8 @@ def stage_of(path: Path) -> dict[str, Any]:
 
 
 def draw(stages: list[dict[str, Any]]) -> Figure:
-    """One panel per tune, one line per size and generation, of the stages with today's objective:
-    others cannot be compared with the shipped model."""
+    """Draw a panel per tune with a line per size and generation, of the stages with the current
+    objective: others cannot be compared with the shipped model."""
     figure = Figure((8, 3.6), layout="constrained")
     stages = [stage for stage in stages if stage["objective"] == formula(stage["tune"])]
     stages = sorted(stages, key=lambda stage: stage["minutes"])

@@ -42,14 +42,14 @@ KODAK_OPTIONS = (
 
 
 def _models(results: Results) -> dict[str, ModelEntry]:
-    """The models measured, at effort 0, by the names of their curves; those tuned for the eye first."""
+    """The measured models, at effort 0, by the names of their curves, those tuned for the eye first."""
     names = [c for c in results.codecs if c.startswith("vae ") and " effort " not in c]
     models = {name: registry.find(name.removeprefix("vae ")) for name in names}
     return dict(sorted(models.items(), key=lambda item: list(TUNE_METRICS).index(item[1].tune)))
 
 
 def _command(results: Results) -> str:
-    """The command that measures what `results` holds."""
+    """The command that produces `results`."""
     models: list[str] = []
     efforts: set[int] = set()
     others: list[str] = []
@@ -69,7 +69,7 @@ def _command(results: Results) -> str:
 
 
 def _qualities(results: Results) -> list[str]:
-    """What `--qualities` is given to measure the same."""
+    """The values of `--qualities` that measure the same points."""
     specs = {}
     for name in results.codecs:
         codec = "vae" if name.startswith("vae ") else re.sub(" (speed|effort) ", ":", name)
@@ -78,13 +78,13 @@ def _qualities(results: Results) -> list[str]:
 
 
 def _standings(results: Results, curve: str, metrics: Sequence[str]) -> list[str]:
-    """A model against every other format by the metrics of its tune."""
+    """A model compared with every other format, by the metrics of its tune."""
     table = {metric: standings(results, metric, curve) for metric in metrics}
-    cells = [f"at equal {metric} | better at equal rate" for metric in metrics]
+    cells = [f"BD-rate at equal {metric} | better at equal rate" for metric in metrics]
     lines = [
-        f"**{curve.removeprefix('vae ')}** against every other format: BD-rate against the format's",
-        f"best curve (in brackets), and whether it is better than all of the format's at {len(RATES)}",
-        f"rates from {RATES[0]} to {RATES[-1]} bits per pixel.",
+        f"**{curve.removeprefix('vae ')}** compared with every other format: BD-rate against the best",
+        "of the format's curves (named in brackets), and whether the model is better than all of them",
+        f"at {len(RATES)} rates from {RATES[0]} to {RATES[-1]} bits per pixel.",
         "",
         f"| | {' | '.join(cells)} |",
         "|---|" + "---:|---|" * len(metrics),
@@ -100,14 +100,14 @@ def _standings(results: Results, curve: str, metrics: Sequence[str]) -> list[str
             if standing.behind:
                 where = "not at " + ", ".join(f"{rate:g}" for rate in standing.behind)
             if len(standing.rates) < len(RATES):
-                where += f" (of {standing.rates[0]:g} to {standing.rates[-1]:g})"
+                where += f" (compared: {standing.rates[0]:g} to {standing.rates[-1]:g})"
             cells.append(f"{standing.percent:+.1f} % ({standing.best}) | {where}")
         lines.append(f"| {form} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
 def kodak(results: Results, name: str) -> list[str]:
-    """The `results.json` of `vaecodec bench` over Kodak, and the plots of it, which are written too."""
+    """The `results.json` of `vaecodec bench` on Kodak. Writes its plots too."""
     models = _models(results)
     leading = {
         curve: [m for m in TUNE_METRICS[model.tune] if m in results.metrics]
@@ -132,14 +132,14 @@ def kodak(results: Results, name: str) -> list[str]:
             for a, b in pairwise(row for row in results.of(curve) if row.image == image)
         )
         lines += [
-            f"{model.name}: tune {model.tune}, trained for {model.card['minutes']:.0f} minutes, "
-            f"{model.card['steps']} steps, on {'; '.join(hardware)}.",
+            f"{model.name}: tune {model.tune}, trained for {model.card['minutes']:.0f} minutes "
+            f"({model.card['steps']} steps) on {'; '.join(hardware)}.",
             f"Its PSNR rises with quality on {'every image' if rising else 'NOT every image'}.",
             "",
         ]
     lines += [
-        f"Real files, means of per-image values, measured on {results.machine},",
-        f"{results.jobs} jobs at once.",
+        "All values come from real files and are means over the images. Measured on",
+        f"{results.machine}, with {results.jobs} jobs at once:",
         "",
         "    " + _command(results),
         "",
@@ -147,12 +147,13 @@ def kodak(results: Results, name: str) -> list[str]:
     for curve, own in leading.items():
         lines += _standings(results, curve, own)
     versus = [(curve, metric) for curve, own in leading.items() for metric in own]
-    against = [f"{curve.removeprefix('vae ')} against it, {metric}" for curve, metric in versus]
+    against = [f"{curve.removeprefix('vae ')} against the curve, {metric}" for curve, metric in versus]
     lines += [
-        f"![Rate and {metrics[0]}](images/kodak-{metrics[0]}.svg)",
+        f"![{metrics[0]} against rate](images/kodak-{metrics[0]}.svg)",
         "",
-        "BD-rate against JPEG 4:2:0 (Akima) of the mean curves, and in brackets the mean of the single",
-        "images'; the last columns: models against each curve, at equal values of the metric named.",
+        "BD-rate of the mean curves against JPEG 4:2:0 (Akima interpolation), and in brackets the mean",
+        "of the BD-rates of single images. The last columns give the BD-rate of a model against each",
+        "curve, at equal values of the metric named.",
         "",
         f"| curve | {' | '.join([*metrics, *against])} |",
         "|---|" + "---:|" * len([*metrics, *against]),
@@ -168,11 +169,11 @@ def kodak(results: Results, name: str) -> list[str]:
         lines.append(f"| {other} | " + " | ".join(cells) + " |")
     lines += [""]
     for metric in metrics[1:]:
-        lines += [f"![Rate and {metric}](images/kodak-{metric}.svg)", ""]
+        lines += [f"![{metric} against rate](images/kodak-{metric}.svg)", ""]
     lines += [
-        f"Speeds against rate saved (at equal {metrics[0]}); with several jobs at once each is slower",
-        "than alone, more so what works in several threads (vaecodec, AVIF, JPEG XL). Speeds alone are",
-        "below.",
+        f"The plot shows speed and the rate saved at equal {metrics[0]}. With several jobs at once,",
+        "every codec is slower than alone, especially those that use several threads (vaecodec, AVIF,",
+        "JPEG XL). Speeds measured alone are further below.",
         "",
         "![Speed and rate saved](images/kodak-speed.svg)",
         "",
@@ -195,7 +196,7 @@ def kodak(results: Results, name: str) -> list[str]:
 
 
 def _bd_rate(anchor: Curve | None, test: Curve) -> str:
-    """Of `test` against `anchor`; empty where there is none."""
+    """The BD-rate of `test` against `anchor`; empty if there is none."""
     try:
         return "" if anchor is None else f"{bd_rate(anchor, test).percent:+.1f} %"
     except VaeError:
@@ -219,7 +220,7 @@ def _of(rows: list[dict[str, Any]], image: str) -> list[dict[str, Any]]:
 
 
 def graphics(figures: dict[str, Any], name: str) -> list[str]:
-    """A `tools/graphics.py` file: dB beyond JPEG at equal size, per picture and quality."""
+    """A `tools/graphics.py` file: PSNR above JPEG's at equal size, by picture and quality."""
     rows = figures["rows"]
     qualities = sorted({row["quality"] for row in rows})
     lines = [
@@ -227,8 +228,8 @@ def graphics(figures: dict[str, Any], name: str) -> list[str]:
         "",
         figures["model"],
         "",
-        "PSNR minus that of a JPEG (4:2:0) of the same size, in dB, per quality; in brackets our PSNR.",
-        '"smaller": no JPEG is as small. "exact": stored without loss.',
+        "PSNR minus that of a JPEG file (4:2:0) of the same size, in dB, by quality; in brackets the",
+        'PSNR itself. "smaller": no JPEG file is as small. "exact": stored losslessly.',
         "",
         "    python tools/graphics.py MODEL",
         "",
@@ -249,16 +250,17 @@ def graphics(figures: dict[str, Any], name: str) -> list[str]:
 
 
 def guards(figures: dict[str, Any]) -> list[str]:
-    """A `tools/guards.py` file: what metrics nobody trained on say of the model tuned for the eye."""
+    """A `tools/guards.py` file: how the model tuned for the eye does by other metrics."""
     allowed, broken = figures["tolerances"], figures["broken"]
     lines = [
         f"## Guards: {figures['pictures']} held-out training pictures",
         "",
         *(f"- {codec}" for codec in figures["codecs"].values()),
         "",
-        f"Measured on {figures['machine']}. BD-rate of the mean curves, by every metric;",
-        f"allowed against psnr are {allowed['rate_percent']:+g} %, and by PSNRs "
-        f"{allowed['psnr_decibels']:g} dB: {'; '.join(broken) if broken else 'none is broken.'}",
+        f"Measured on {figures['machine']}. BD-rate of the mean curves, by each metric.",
+        f"Against `psnr`, `visual` may need {allowed['rate_percent']:+g} % rate at equal value of any",
+        f"metric but the PSNRs, and lose {allowed['psnr_decibels']:g} dB of PSNR at equal rate. "
+        f"Limits exceeded: {'; '.join(broken) if broken else 'none.'}",
         "",
         "    python tools/guards.py VISUAL PSNR DATA OUT",
         "",
@@ -273,9 +275,9 @@ def guards(figures: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        "At equal rate `visual` is at worst "
+        "The worst difference between `visual` and `psnr` at equal rate is "
         + " and ".join(f"{value:+.2f} dB by {metric}" for metric, value in worst.items())
-        + " from `psnr`.",
+        + ".",
         "",
     ]
 
@@ -285,7 +287,7 @@ PEERS = ("mbt2018_mean", "cheng2020_anchor")
 
 
 def speed(figures: dict[str, Any]) -> list[str]:
-    """A `tools/record_speed.py` file: megapixels per second, and ratios to CompressAI's models."""
+    """A `tools/record_speed.py` file: times, megapixels per second, ratios to CompressAI's models."""
     medians = {row["name"]: row["median_seconds"] for row in figures["rows"]}
     beside = [row for row in figures["rows"] if row["name"].startswith("beside_others_")]
     scaling = [row for row in figures["rows"] if "pixels" in row and row not in beside]
@@ -293,12 +295,12 @@ def speed(figures: dict[str, Any]) -> list[str]:
     lines = [
         f"## Speed ({figures['model']})",
         "",
-        "768 x 512 picture, after warm-up, everything included, medians;",
-        f"{figures['machine']}, no GPU.",
-        "The last columns: the time that CompressAI's models (random weights) take for the same in the",
-        "same run, as a multiple. In brackets the quality and, for encoding, the effort.",
+        "Median times for a picture of 768 x 512, after warm-up, everything included, on",
+        f"{figures['machine']}, without a GPU. The last columns",
+        "say how many times as long CompressAI's models (with random weights) take for the same task",
+        "in the same run. Numbers in brackets are the quality and, for `vae_encode`, the effort.",
         "",
-        "    python tools/record_speed.py FILE        # make bench: a short form",
+        "    python tools/record_speed.py FILE        # short form: make bench",
         "",
         "| | ms | MP/s | mbt2018-mean takes | cheng2020-anchor takes |",
         "|---|---:|---:|---:|---:|",
@@ -315,8 +317,8 @@ def speed(figures: dict[str, Any]) -> list[str]:
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "How it grows at quality 60: with the picture (megapixels in brackets), the threads, and the",
-        "number of pictures in a batch (768 x 512 each).",
+        "How times at quality 60 depend on the size of the picture (megapixels in brackets), the",
+        "number of threads, and the number of pictures in a batch (768 x 512 each):",
         "",
         "| | ms | MP/s |",
         "|---|---:|---:|",
@@ -328,8 +330,8 @@ def speed(figures: dict[str, Any]) -> list[str]:
         return [*lines, ""]
     lines += [
         "",
-        "Decoding on an idle machine and beside one busy process per core; with PyTorch's threads as",
-        "they are by themselves, and as the command line sets them. A batch is of 8 pictures.",
+        "Decoding on an idle machine and beside one busy process per core, with PyTorch's own thread",
+        "settings (as-is) and with those of the command line (settled). A batch has 8 pictures.",
         "",
         "| | ms | MP/s |",
         "|---|---:|---:|",
@@ -340,6 +342,32 @@ def speed(figures: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def against(figures: dict[str, Any]) -> list[str]:
+    """A `tools/speed_against.py` file."""
+    lines = [
+        f"## Speed against commit {figures['commit']}",
+        "",
+        f"Both sides in turn at quality {figures['quality']}, everything included, each with its own",
+        f"weights, on {figures['machine']}. Times are",
+        "medians; in brackets how many times as fast this version is. Memory is the peak of a process,",
+        "which both encodes and decodes.",
+        "",
+        "    python tools/speed_against.py COMMIT FILE",
+        "",
+        "| picture | instructions | encode, ms | before | decode, ms | before | MiB | before |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in figures["rows"]:
+        here, there = row["here"], row["there"]
+        cells = [" x ".join(map(str, row["size"])), row["instructions"]]
+        for what in ("encode", "decode"):
+            ratio = there[what] / here[what]
+            cells += [f"{1000 * here[what]:.0f} ({ratio:.2f} x)", f"{1000 * there[what]:.0f}"]
+        cells += [f"{here['mib']:.0f}", f"{there['mib']:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
 def large(figures: dict[str, Any]) -> list[str]:
     """A `tools/large_pictures.py` file."""
     cost = figures["groups"]
@@ -347,12 +375,12 @@ def large(figures: dict[str, Any]) -> list[str]:
     lines = [
         f"## Large pictures ({figures['model']})",
         "",
-        f"Measured on {figures['machine']}. Memory: the peak of a process beyond what it had with the",
-        "model loaded, the picture itself included (Pillow keeps four bytes a pixel).",
+        f"Measured on {figures['machine']}. Memory is the peak of a process above what it held with",
+        "the model loaded, and includes the picture itself (Pillow uses four bytes per pixel).",
         "",
         "    python tools/large_pictures.py MODEL FILE",
         "",
-        "| megapixels | | seconds | memory GiB | of which samples GiB |",
+        "| megapixels | | seconds | memory, GiB | of which samples, GiB |",
         "|---:|---|---:|---:|---:|",
     ]
     for row in figures["rows"]:
@@ -362,8 +390,8 @@ def large(figures: dict[str, Any]) -> list[str]:
         )
     lines += [
         "",
-        f"Coding 24 megapixels in {cost['groups']} independent groups costs {share:+.2%} of the file",
-        "against one group.",
+        f"Coding 24 megapixels in {cost['groups']} independent groups instead of one changes the size",
+        f"of the file by {share:+.2%}.",
         *([figures["note"]] if "note" in figures else []),
         "",
     ]
@@ -382,25 +410,25 @@ def folder(figures: dict[str, Any]) -> list[str]:
     return [
         f"## A folder of {figures['count']} pictures ({figures['model']})",
         "",
-        f"JPEG files of 0.1 to 12 megapixels, {figures['broken']} of them broken, compressed by one",
-        "command, which is killed half-way (SIGKILL), and again with `--resume`. Measured on",
+        f"JPEG files of 0.1 to 12 megapixels, {figures['broken']} of them broken, are compressed by a",
+        "command that is killed half-way (SIGKILL) and then run again with `--resume`. Measured on",
         f"{figures['machine']}.",
         "",
         "    python tools/folder_run.py PICTURES WORK FILE",
         "",
         "| | |",
         "|---|---:|",
-        f"| files written when it was killed | {killed['written']} |",
-        f"| written by the second run | {totals['written']} |",
-        f"| written twice | {figures['written_again']} |",
-        f"| files whose checksums do not hold | {figures['unreadable']} |",
-        f"| said to have failed | {totals['failed']} |",
-        f"| megapixels of the second run | {totals['megapixels']:.0f} |",
+        f"| files written when the first run was killed | {killed['written']} |",
+        f"| files written by the second run | {totals['written']} |",
+        f"| files written twice | {figures['written_again']} |",
+        f"| files that fail their checksums | {figures['unreadable']} |",
+        f"| files reported as failed | {totals['failed']} |",
+        f"| megapixels in the second run | {totals['megapixels']:.0f} |",
         f"| megapixels per second | {totals['megapixels_per_second']:.2f} |",
         f"| input, output, MB | {totals['input_bytes'] / 1e6:.0f}, {totals['bytes'] / 1e6:.0f} |",
-        f"| resident memory, MiB, second to fourth tenth of the time: median | {early} |",
-        f"| last three tenths: median | {late} |",
-        f"| at most | {max(memory)} |",
+        f"| median resident memory from the second to the fourth tenth of the run, MiB | {early} |",
+        f"| median resident memory in the last three tenths, MiB | {late} |",
+        f"| peak of resident memory, MiB | {max(memory)} |",
         "",
         *([figures["note"], ""] if "note" in figures else []),
     ]
@@ -411,14 +439,14 @@ def fuzz(figures: dict[str, Any]) -> list[str]:
     return [
         "## Damaged and hostile files",
         "",
-        f"{figures['count']} mutations of {figures['files']} files, seed {figures['seed']}: "
+        f"Of {figures['count']} mutations of {figures['files']} files (seed {figures['seed']}), "
         f"{figures['failures']} crashed, hung or raised anything but a `VaeError`.",
         f"The slowest took {figures['slowest_seconds']:.2f} s of processor time; resident memory grew",
-        f"by {figures['memory_growth_mib']} MiB over all of them.",
+        f"by {figures['memory_growth_mib']} MiB over the whole run.",
         "",
         "    python tools/fuzz/many.py",
         "",
-        "| came of it | files |",
+        "| outcome | files |",
         "|---|---:|",
         *(f"| {name} | {count} |" for name, count in figures["outcomes"].items()),
         "",
@@ -431,20 +459,20 @@ def classifier(figures: dict[str, Any]) -> list[str]:
     lines = [
         f"## Training from .vae and from JPEG files ({figures['model']})",
         "",
-        "A small network learns from random crops by how many right angles a picture is turned",
+        "From random crops, a small network learns by how many right angles a picture is turned",
         f"(Gidaris, Singh and Komodakis, 2018). It is trained on {figures['train']} pictures of",
-        f"{side} x {side} and tested on {figures['test']} others, each in all four ways: guessing is",
-        "right for 25 %. JPEG files (4:2:0, optimised, progressive) are of the lowest quality whose",
-        f"mean SSIMULACRA2 on {figures['sample']} pictures is at least that of the `.vae` files. Both",
-        "trainings see the same crops in the same order. Seconds: of the training in an epoch,",
-        f"decoding included, the median. {figures['workers']} workers decode, the network runs on",
-        f"{threads} thread{'' if threads == 1 else 's'}.",
+        f"{side} x {side} and tested on {figures['test']} others, each in all four orientations, so",
+        "guessing is right 25 % of the time. The JPEG files (4:2:0, optimised, progressive) have the",
+        f"lowest quality at which the mean SSIMULACRA2 of {figures['sample']} pictures is at least",
+        "that of the `.vae` files. Both trainings see the same crops in the same order. The time per",
+        f"epoch is the median and includes decoding. {figures['workers']} workers decode; the network",
+        f"runs on {threads} thread{'' if threads == 1 else 's'}.",
         f"Measured on {figures['machine']}.",
         *([f"Pictures: {figures['about']}."] if figures["about"] else []),
         "",
         "    python tools/train_classifier.py PICTURES FILE",
         "",
-        "| | quality | SSIMULACRA2 | MB read per epoch | seconds per epoch | accuracy after each |",
+        "| | quality | SSIMULACRA2 | MB read per epoch | seconds per epoch | accuracy by epoch |",
         "|---|---:|---:|---:|---:|---|",
     ]
     for row in figures["rows"]:
@@ -465,16 +493,17 @@ def embedding(figures: dict[str, Any]) -> list[str]:
         lines += [
             f"## Finding a changed picture ({model})",
             "",
-            f"{found['pictures']} pictures; {figures['fitted_to']} others, like these of the",
-            "codec's own training data, were fitted to. Unchanged pictures are embedded by",
-            f"{first}, changed ones by {model}. *Found*: the nearest is the one that",
-            "the changed one was made of. *Alike*: scalar product with it, and what 95 % exceed. Of",
-            f"different unchanged pictures, half are below {others['50.0']:.2f}, 99.9 % below",
-            f"{others['99.9']:.2f}, all below {others['100.0']:.2f}.",
+            f"Tested on {found['pictures']} pictures after fitting to {figures['fitted_to']} others,",
+            "all from the codec's own training data. Unchanged pictures are embedded with",
+            f"{first}, changed ones with {model}. *Found*: how often the unchanged picture",
+            "nearest to a changed one is its original. *Similarity*: the dot product of the two, its",
+            "mean and what 95 % of pictures exceed. Of all pairs of different unchanged pictures, half",
+            f"have a similarity below {others['50.0']:.2f} and 99.9 % below {others['99.9']:.2f}; the",
+            f"highest is {others['100.0']:.2f}.",
             "",
             "    python tools/fit_embedding.py DATA SIZE --report FILE",
             "",
-            "| | found | alike | 95 % exceed |",
+            "| | found | similarity | 95 % exceed |",
             "|---|---:|---:|---:|",
         ]
         for name, row in found["variants"].items():
@@ -493,10 +522,11 @@ def samples(figures: dict[str, Any]) -> list[str]:
     lines = [
         f"## Samples beside photographs ({figures['model']})",
         "",
-        f"Medians over {figures['pictures']} pictures of 256 x 256: middles of held-out pictures,",
-        "coded at a level; variations of each (its hyper-latent, the rest drawn); samples.",
-        "Luma of 0..255; *differences*: between neighbours in a row; *slope*: the exponent by which",
-        "power falls with spatial frequency, between 1/64 and 1/4 cycles per pixel.",
+        f"Medians over {figures['pictures']} pictures of 256 x 256. *Photographs* are the middles of",
+        "held-out pictures, coded at the level given; *variations* keep the hyper-latent of each of",
+        "these, and the rest is drawn; *samples* are drawn entirely. Luma is on a scale of 0..255.",
+        "*Differences* are between neighbours in a row; the *slope* is the exponent by which power",
+        "falls with spatial frequency, between 1/64 and 1/4 cycles per pixel.",
         "",
         "    python tools/sample_statistics.py DATA MODEL FILE",
         "",
@@ -518,15 +548,17 @@ def probe(figures: dict[str, Any]) -> list[str]:
     lines = [
         f"## Recognition from latents and from pixels ({figures['model']})",
         "",
-        f"Crops of {side} x {side}, coded at qualities {', '.join(qualities)}; per cent right of:",
+        f"Per cent of right answers for crops of {side} x {side}, coded at qualities "
+        f"{', '.join(qualities)}:",
         "",
         "- *photographs*: the class that EfficientNet-Lite0 gives a crop, of"
-        f" {photographs['classes']} (the most frequent: {most:.0f} %);"
-        f" {photographs['training']} crops to train on, {photographs['tested']} of other pictures;",
-        f"- *textures*: which of {textures['classes']} kinds a drawn one is;"
-        f" {textures['training']} to train on, {textures['tested']} others.",
+        f" {photographs['classes']} (the most frequent makes up {most:.0f} %);"
+        f" {photographs['training']} crops for training, {photographs['tested']} of other pictures for"
+        " testing;",
+        f"- *textures*: the kind of a drawn texture, of {textures['classes']};"
+        f" {textures['training']} for training, {textures['tested']} others for testing.",
         "",
-        "One training, on files of all qualities.",
+        "Each classifier is trained once, on files of all qualities.",
         "",
         "    python tools/probe.py DATA MODEL FILE",
         "",
@@ -538,9 +570,9 @@ def probe(figures: dict[str, Any]) -> list[str]:
         lines.append(f"| {name} | {' | '.join(f'{100 * value:.1f}' for value in both)} |")
     lines += [
         "",
-        f"From a file to the answer, one thread ({figures['machine']}):",
+        f"Time from file to answer, on one thread ({figures['machine']}):",
         "",
-        "| read | ms | classifier | ms |",
+        "| input | ms | classifier | ms |",
         "|---|---:|---|---:|",
     ]
     ms = figures["milliseconds"]
@@ -560,12 +592,11 @@ def restoration(figures: dict[str, Any]) -> list[str]:
     lines = [
         "## Noise and JPEG undone while encoding",
         "",
-        f"Middles (512 x 384) of {figures['pictures']} Kodak pictures with white noise added, or",
-        f"after JPEG, encoded at qualities {', '.join(map(str, qualities))}, compared with the",
-        "picture before.",
-        "*dB*, *points*: PSNR and SSIMULACRA2 above plain encoding, mean over the rates from 0.15 to",
-        "1.5 bits per pixel that both reach. Seconds: to denoise and encode, medians. Non-local means:",
-        "scikit-image's, in its fast mode.",
+        f"Middles (512 x 384) of {figures['pictures']} Kodak pictures, with white noise added or after",
+        f"JPEG, are encoded at qualities {', '.join(map(str, qualities))} and compared with the",
+        "originals. *dB* and *points* are the gains in PSNR and SSIMULACRA2 over plain encoding,",
+        "averaged over the rates from 0.15 to 1.5 bits per pixel that both reach. *Seconds* are median",
+        "times to denoise and encode. Non-local means is scikit-image's, in its fast mode.",
         f"Measured on {figures['machine']}.",
         "",
         f"    python tools/restoration.py KODAK FILE --count {figures['pictures']}",
@@ -593,8 +624,8 @@ def repaired(figures: dict[str, Any]) -> list[str]:
         "## Parts of pictures made new",
         "",
         f"Middles (512 x 384) of {figures['pictures']} Kodak pictures that lost what the first column",
-        "says. PSNR within it, in dB, and in brackets SSIMULACRA2 of the whole picture; means. Last",
-        f"the median of the milliseconds, on {figures['machine']}.",
+        "says: mean PSNR within the lost area, in dB, and in brackets mean SSIMULACRA2 of the whole",
+        f"picture. The last row has median times, on {figures['machine']}.",
         "",
         f"    python tools/repair.py KODAK FILE --count {figures['pictures']}",
         "",
@@ -621,15 +652,15 @@ def _some_curve(models: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def retired(lines: list[str]) -> list[str]:
-    """What is to be said of models that are named in `lines` and no longer shipped."""
+    """A note on models that are named in `lines` but no longer shipped."""
     shipped = {entry.name for entry in registry.registered()}
     sizes, tunes = "|".join(registry.PREFERENCE), "|".join(TUNES)
     named = set(re.findall(rf"\b(?:{sizes})-(?:{tunes})-\d+\b", "\n".join(lines)))
     if not (gone := sorted(named - shipped)):
         return []
     return [
-        f"Shipped no longer: {', '.join(gone)}. What was measured with such a model holds for its",
-        "structure, which is that of the models shipped; rates and likenesses differ a little.",
+        f"No longer shipped: {', '.join(gone)}. What was measured with such a model has not been",
+        "measured since, and may differ with the shipped ones.",
         "",
     ]
 
@@ -650,6 +681,8 @@ def main() -> None:
         lines += graphics(json.loads(path.read_text()), path.stem.removeprefix("graphics-"))
     for path in sorted(FOLDER.glob("speed*.json")):
         lines += speed(json.loads(path.read_text()))
+    for path in sorted(FOLDER.glob("against*.json")):
+        lines += against(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("large*.json")):
         lines += large(json.loads(path.read_text()))
     for path in sorted(FOLDER.glob("classifier*.json")):

@@ -69,7 +69,7 @@ __all__ = [
     "sample",
 ]
 
-#: What is imported when it is first asked for, and from where.
+#: Names that are imported on first use, and from where.
 _LAZY = {
     "Codec": "vaecodec.codec",
     "FileInfo": "vaecodec.describe",
@@ -116,22 +116,25 @@ def encode(
     model: str | None = None,
     device: str | None = None,
 ) -> bytes:
-    """The bytes of a `.vae` file holding `image`.
+    """Encode `image` to the bytes of a `.vae` file.
 
     - `image`: a path, a file object or the bytes of a picture file; a PIL image; a uint8 array (H x W
-      grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA); a torch tensor (C x H x W, uint8 or float 0..1).
+      grey, H x W x 2 grey with alpha, H x W x 3 RGB or H x W x 4 RGBA); a torch tensor (C x H x W,
+      uint8 or float 0..1).
     - `quality`: 1..100, by default 60.
-    - `effort`: rounds of search for a better trade of size for quality, 0 (fastest, the default) to 32.
+    - `effort`: rounds of search for a better trade-off between size and quality, 0 (fastest, the
+      default) to 32.
     - `tune`: "visual" (the default) weighs distortion as people see it, "psnr" as squared error.
-    - `lossless`: store it without loss; None for drawings and screenshots, False never.
+    - `lossless`: True stores the picture without loss, False never does, None (the default) does so
+      for drawings and screenshots.
     - `strip`: leave out colour profile, EXIF and XMP.
     - `denoise`: undo noise of this standard deviation (above 0, at most 50), or "auto" to find it.
-    - `deblock`: undo JPEG of this quality (10 to 99), or "auto" for that of the file.
-    - `target_size` (bytes), `target_bpp`, `target_psnr` (dB), `target_ssimulacra2`: what to reach, in
-      place of a quality.
+    - `deblock`: undo JPEG compression of this quality (10 to 99), or "auto" for that of the file.
+    - `target_size` (bytes), `target_bpp`, `target_psnr` (dB), `target_ssimulacra2`: a target to reach,
+      in place of a quality.
     - `model`, `device`: see `Codec`; loaded models are kept.
 
-    Raises VaeError; `Codec.encode` says more.
+    Raises VaeError; see `Codec.encode` for details.
     """
     codec = _codec(model, device)
     return codec.encode(
@@ -160,16 +163,16 @@ def decode(
     model: str | None = None,
     device: str | None = None,
 ) -> Image.Image:
-    """The picture (mode "RGB", "L", "RGBA" or "LA") of a `.vae` file.
+    """Decode a `.vae` file to a picture of mode "RGB", "L", "RGBA" or "LA".
 
-    - `source`: its path, its bytes, or a file object, read from where it stands.
-    - `box`: left, upper, right and lower edge in pixels of the only part wanted.
-    - `reduce`: 1, 2, 4 or 8, average so many samples along each axis into one.
+    - `source`: its path, its bytes, or a file object, read from its current position.
+    - `box`: left, upper, right and lower edge, in pixels, of the part to decode.
+    - `reduce`: 1, 2, 4 or 8; average this many samples along each axis into one.
     - `recover`: decode what is intact of a damaged file.
     - `max_pixels`: refuse larger pictures, by default those above 2^28 pixels.
-    - `model`: where the file needs one that is not installed, the path to it.
+    - `model`: the path to the file's model, if that is not installed.
 
-    Raises VaeError; `Codec.decode` says more.
+    Raises VaeError; see `Codec.decode` for details.
     """
     return _codec(model, device).decode(
         source, box=box, reduce=reduce, recover=recover, max_pixels=max_pixels

@@ -22,9 +22,9 @@ from bitstream.errors import BadType, BadValue, VaeError
 from bitstream.recovery import salvage
 from vaecodec import bulk, decoding, encoding, figures
 from vaecodec.bulk import OnError, Steps
+from vaecodec.entropy_processes import MAX_PROCESSES, EntropyProcesses
 from vaecodec.geometry import Rectangle, whole_positions
 from vaecodec.model import registry
-from vaecodec.model.fixed_point import STEP_BITS
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.restoring import load_restoring
@@ -43,17 +43,18 @@ from vaecodec.quality import (
     check_whole,
     level_of,
 )
-from vaecodec.sources import Source, naming, read_source, taken
+from vaecodec.sources import Source, announced_pixels, naming, read_source, taken
 from vaecodec.targets import check_target, lowest_level, to_size
 
-#: Samples along each axis that `decode` averages into one.
+#: How many samples along each axis `decode` can average into one.
 REDUCTIONS = (1, 2, 4, 8)
 #: Drawings are stored without loss if that takes at most this many times the bytes.
 MORE_IF_EXACT = 1.25
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
-    """`None` or "auto": CUDA where there is one, else the CPU. Raises VaeError for what is absent."""
+    """The device named; for None or "auto", CUDA if there is one, else the CPU. Raises VaeError for a
+    device that is absent."""
     if device is None or device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not isinstance(device, (str, torch.device)):
@@ -66,32 +67,45 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         raise BadValue(f"the device {device!r} is not supported; use auto, cpu or cuda")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise VaeError("device cuda was asked for, but PyTorch finds no CUDA device here")
+    if (chosen.index or 0) >= max(1, torch.cuda.device_count()):
+        raise VaeError(f"there is no device {chosen}, but {torch.cuda.device_count()} of them")
     return chosen
 
 
-# OpenMP's threads do not survive a fork: a child that asked for them would wait for ever.
-os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+# OpenMP's threads do not survive a fork, where there is one: a child that asked for them would wait
+# for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class Codec:
-    """Encodes with one model and decodes the files of any; keeps loaded weights.
+    """Encodes with one model, decodes the files of any, and keeps loaded weights.
 
-    - `model`: a name as `vaecodec models` lists it, a size, a path to a `.safetensors` file, or None
-      for the default; a size or None leaves the tune to `encode`.
+    - `model`: a name listed by `vaecodec models`, a size, a path to a `.safetensors` file, or None for
+      the default; with a size or None, `encode` chooses the tune.
     - `device`: "auto", "cpu", "cuda" or a torch device.
+    - `entropy_processes`: number of processes that code symbols alongside the networks, 0 (the
+      default) to 61. With a GPU, use about as many as there are cores; on the CPU they gain nothing.
+      Each takes 260 MB, and a script that asks for them needs its `if __name__ == "__main__":`. In
+      daemonic processes, such as a DataLoader's workers, which cannot start others, there are none.
 
-    Weights are loaded on first use. Raises UnknownModel or VaeError.
+    Weights are loaded on first use. Raises UnknownModel, BadValue, BadType or VaeError.
 
     One Codec may be used from several threads, and (on the CPU) in forked processes, whose networks
-    then run on one thread each. Pickled, it takes its arguments along, not the weights.
+    then run on one thread each. A pickled Codec carries its model and device, but neither weights nor
+    processes.
     """
 
     def __init__(
         self,
         model: str | os.PathLike[str] | None = None,
         device: str | torch.device | None = None,
+        *,
+        entropy_processes: int = 0,
     ) -> None:
+        check_whole("entropy_processes", entropy_processes, 0, MAX_PROCESSES)
         self.device = pick_device(device)
+        self._processes = EntropyProcesses(entropy_processes) if entropy_processes else None
         self._name = model
         self.entry = registry.find(model)
         self._loaded: dict[bytes, LoadedModel] = {}
@@ -101,17 +115,21 @@ class Codec:
         return Codec, (self._name, self.device)
 
     def loaded(self, model_id: bytes | None = None) -> LoadedModel:
-        """The networks of the model with this id, or of the codec's own. Raises UnknownModel."""
+        """The networks of the model with this id, by default of the codec's own. Raises
+        UnknownModel."""
         return self._load(self.entry if model_id is None else self.entry_of(model_id))
 
     def entry_of(self, model_id: bytes) -> ModelEntry:
-        """The codec's model, or an installed one, with this id. Raises UnknownModel."""
+        """The model with this id: the codec's own or an installed one. Raises UnknownModel."""
         return self.entry if model_id == self.entry.id else registry.find_id(model_id)
 
     def _load(self, entry: ModelEntry, *, restoring: bool = False) -> LoadedModel:
         with self._lock:
             if entry.id not in self._loaded:
-                self._loaded[entry.id] = load_model(entry, self.device)
+                model = load_model(entry, self.device)
+                if self._processes is not None:
+                    model.coding = self._processes.of(entry, model.symbols)
+                self._loaded[entry.id] = model
             model = self._loaded[entry.id]
             if restoring and model.restoring is None:
                 model.restoring = load_restoring(entry, model.config, self.device)
@@ -133,34 +151,35 @@ class Codec:
         target_psnr: float | None = None,
         target_ssimulacra2: float | None = None,
     ) -> bytes:
-        """The bytes of a `.vae` file.
+        """Encode a picture to the bytes of a `.vae` file.
 
         - `image`: a path, a file object or the bytes of a picture file; a PIL image; a uint8 array
-          (H x W grey, or H x W x 2 with alpha, 3 RGB, 4 RGBA); a torch tensor (C x H x W, uint8 or
-          float 0..1).
-        - `quality`: 1..100, by default 60; transparency is exact at all.
-        - `effort`: rounds of search for a better trade of size for quality, 0 (fastest, the default) to
-          32; each takes two to three times as long as encoding without.
-        - `tune`: "visual" weighs distortion as people see it, "psnr" as squared error; None is the
-          model's own, by default the first.
-        - `lossless`: store the picture without loss, whatever the quality; None does so for drawings
-          and screenshots where the file is smaller, or hardly larger, and where nothing else will do;
-          False never.
+          (H x W grey, H x W x 2 grey with alpha, H x W x 3 RGB or H x W x 4 RGBA); a torch tensor
+          (C x H x W, uint8 or float 0..1).
+        - `quality`: 1..100, by default 60; transparency is exact at every quality.
+        - `effort`: rounds of search for a better trade-off between size and quality, 0 (fastest, the
+          default) to 32; each takes three to six times as long as encoding without search.
+        - `tune`: "visual" weighs distortion as people see it, "psnr" as squared error; None means the
+          model's own, by default "visual".
+        - `lossless`: True stores the picture without loss, whatever the quality; False never does;
+          None does so for drawings and screenshots if the file is smaller or hardly larger, and where
+          nothing else will do.
         - `strip`: leave out colour profile, EXIF and XMP.
         - `denoise`: encode the picture as it was without noise of this standard deviation (above 0, at
           most 50, on the scale 0..255), or "auto" to find it.
-        - `deblock`: encode the picture as it was before JPEG of this quality (10 to 99, as libjpeg
-          counts), or "auto" for that of its file; what is no JPEG file stays as it is.
+        - `deblock`: encode the picture as it was before JPEG compression of this quality (10 to 99, as
+          libjpeg counts), or "auto" for that of its file, which leaves a picture from any other kind of
+          file as it is.
 
-        At most one target in place of `quality`:
+        At most one target may take the place of `quality`:
 
-        - `target_size` (bytes) or `target_bpp` (bits per pixel) for the best file that is no larger, at
-          least 96 % of it unless the best quality takes less;
-        - `target_psnr` (dB) or `target_ssimulacra2` (points) for the smallest level that reaches it.
+        - `target_size` (bytes) or `target_bpp` (bits per pixel): the best file that is no larger; it
+          usually has 96 % of that size or more, unless the best quality takes less;
+        - `target_psnr` (dB) or `target_ssimulacra2` (points): the lowest level that reaches it.
 
-        Raises BadImage or VaeError (the latter also for another tune than the model's, and a target
-        that cannot be met). With `denoise` and `deblock` there is no `effort`, no `lossless`, and no
-        target of quality: they ask for the picture as it is.
+        Raises BadImage or VaeError (the latter also for a tune other than the model's, and for a target
+        that cannot be met). `denoise` and `deblock` cannot be combined with `effort`, `lossless` or a
+        target of quality, which ask for the picture as it is.
         """
         targets = {
             name: value
@@ -195,17 +214,17 @@ class Codec:
         reduce: int = 1,
         recover: bool = False,
     ) -> Image.Image:
-        """The picture of a `.vae` file, of mode "RGB", "L", "RGBA" or "LA"; its `info` has
-        "icc_profile", "exif" and "xmp" where the file does.
+        """Decode a `.vae` file to a picture of mode "RGB", "L", "RGBA" or "LA", whose `info` has
+        "icc_profile", "exif" and "xmp" if the file does.
 
-        - `source`: the path of the file, its bytes, or a file object, read from where it stands.
+        - `source`: the path of the file, its bytes, or a file object, read from its current position.
         - `max_pixels`: larger pictures are refused before anything is allocated; by default those above
           2^28 pixels.
-        - `box`: left, upper, right and lower edge in pixels of the only part wanted, as in
+        - `box`: left, upper, right and lower edge, in pixels, of the part to decode, as in
           `PIL.Image.Image.crop`; groups outside it are not decoded.
-        - `reduce`: 1, 2, 4 or 8, average so many samples along each axis into one.
+        - `reduce`: 1, 2, 4 or 8; average this many samples along each axis into one.
         - `recover`: decode what is intact of a damaged file and fill in lost groups from their
-          neighbours; `info` then has "damage", a sentence, and "lost", boxes of what is filled in, in
+          neighbours; `info` then has "damage", a sentence, and "lost", the boxes that are filled in, in
           pixels of the picture returned.
 
         Raises NotAVaeFile, UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile, LimitExceeded,
@@ -237,7 +256,7 @@ class Codec:
         """Encode many pictures as `encode` does, several at a time.
 
         - `batch`: pictures, or one array or tensor of them all (N x H x W x C or N x C x H x W).
-        - `on_error`: "raise" the first error, or "return" each in the place of its file.
+        - `on_error`: "raise" the first error, or "return" each error in place of its file.
         """
         many = self.encode_many(
             bulk.members(batch, "pictures"),
@@ -265,9 +284,10 @@ class Codec:
         deblock: float | str | None = None,
         on_error: OnError = "raise",
     ) -> Iterator[Any]:
-        """The files of any number of pictures, in their order; see `encode_batch`.
+        """Encode any number of pictures, yielding their files in order; see `encode_batch`.
 
-        Pictures are taken from `images` as they are needed, a few ahead of the file that is asked for.
+        Pictures are taken from `images` as they are needed, a few ahead of the file asked for; with a
+        GPU, two windows of 32 pictures or 34 megapixels per thread, twelve windows at most.
         """
         level = level_of(quality)
         check_effort(effort)
@@ -284,7 +304,13 @@ class Codec:
         def read(image: ImageLike) -> _Prepared:
             return _prepared(image, strip, restoration)
 
-        steps = Steps(take=reading.taken, read=read, shape=_Prepared.shape, work=encode)
+        steps = Steps(
+            take=reading.taken,
+            pixels=reading.announced_pixels,
+            read=read,
+            shape=_Prepared.shape,
+            work=encode,
+        )
         return bulk.each(bulk.several(images, "pictures"), steps, self.device, on_error)
 
     def _coded(
@@ -380,9 +406,9 @@ class Codec:
     ) -> list[Any]:
         """Decode many files as `decode` does, several at a time.
 
-        - `on_error`: "raise" the first error, or "return" each in the place of its picture.
-        - `as_tensor`: give tensors, uint8, C x H x W (C is 1 for grey, 3 for RGB, and one more with
-          transparency), on the device of the codec, in place of PIL images.
+        - `on_error`: "raise" the first error, or "return" each error in place of its picture.
+        - `as_tensor`: return tensors, uint8, C x H x W (C is 1 for grey, 3 for RGB, and one more with
+          transparency), on the device of the codec, instead of PIL images.
         """
         files = bulk.members(batch, "files")
         return list(
@@ -397,9 +423,10 @@ class Codec:
         on_error: OnError = "raise",
         as_tensor: bool = False,
     ) -> Iterator[Any]:
-        """The pictures of any number of files, in their order; see `decode_batch`.
+        """Decode any number of files, yielding their pictures in order; see `decode_batch`.
 
-        Files are taken from `sources` as they are needed, a few ahead of the picture that is asked for.
+        Files are taken from `sources` as they are needed, a few ahead of the picture asked for; with a
+        GPU, two windows of 32 files or 34 megapixels per thread, twelve windows at most.
         """
         check_whole("max_pixels", max_pixels, 1, sys.maxsize)
         _check_flags(as_tensor=as_tensor)
@@ -416,27 +443,30 @@ class Codec:
             with naming(name), self.own_settings():
                 return self._tensors(files) if as_tensor else self._images(files)
 
-        steps = Steps(take=taken, read=read, shape=_Parsed.shape, work=decode)
+        steps = Steps(take=taken, pixels=announced_pixels, read=read, shape=_Parsed.shape, work=decode)
         return bulk.each(bulk.several(sources, "files"), steps, self.device, on_error)
 
-    def decode_latent(self, source: Source, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
-        """The quantised latent of a file, what every decoder must agree on to the last bit: int32,
-        H/16 x W/16 x M (rounded up), in units of 1/64 quantisation step. Raises as `decode`, and
-        VaeError where the picture is stored without loss."""
+    def decode_symbols(self, source: Source, *, max_pixels: int = container.MAX_PIXELS) -> np.ndarray:
+        """The symbols of a file's latent, on which all decoders must agree to the last bit: int32,
+        H/16 x W/16 x M (rounded up). Raises what `decode` raises, and VaeError if the picture is stored
+        without loss."""
         check_whole("max_pixels", max_pixels, 1, sys.maxsize)
         data, name = read_source(source)
         with naming(name), self.own_settings():
             parsed = container.parse(data, max_pixels)
             decoding.check_latent(parsed.header)
-            latent = decoding.whole_latent(self.loaded(parsed.header.model_id), parsed)
-        return (latent.double() * 2**STEP_BITS).to(torch.int32).cpu().numpy()
+            return decoding.decode_symbols(self.loaded(parsed.header.model_id), parsed)
 
     @contextlib.contextmanager
     def own_settings(self) -> Iterator[None]:
-        """Keep the caller's autocast and inference mode out; what torch says of memory is
-        MemoryError."""
+        """Shield work from the caller's autocast and inference mode, and turn torch's errors about
+        memory into MemoryError."""
         try:
-            with torch.inference_mode(False), torch.autocast(self.device.type, enabled=False):
+            with (
+                torch.inference_mode(False),
+                torch.autocast(self.device.type, enabled=False),
+                torch.autocast("cpu", enabled=False),  # symbols are decoded there
+            ):
                 yield
         except RuntimeError as error:
             # PyTorch has a type for memory of a GPU only.
@@ -470,14 +500,22 @@ class Codec:
         return [finishing.as_tensor(picture.samples, picture.alpha) for picture in decoded]
 
 
+def kept_codec(model: str | None, device: str | None, entropy_processes: int = 0) -> Codec:
+    """The codec that all calls with these arguments share, from any thread."""
+    with _keeping:
+        return _kept_codec(model, device, entropy_processes)
+
+
+_keeping = threading.Lock()
+
+
 @functools.lru_cache(maxsize=4)
-def kept_codec(model: str | None, device: str | None) -> Codec:
-    """One for all calls with these arguments."""
-    return Codec(model, device)
+def _kept_codec(model: str | None, device: str | None, entropy_processes: int) -> Codec:
+    return Codec(model, device, entropy_processes=entropy_processes)
 
 
 def chosen(codec: Codec | None) -> Codec:
-    """`codec`, or if that is None, the one kept for no arguments. Raises BadType for what is none."""
+    """`codec`, or the one kept for no arguments if it is None. Raises BadType if it is not a Codec."""
     if codec is not None and not isinstance(codec, Codec):
         raise BadType(f"a Codec was expected, not {codec!r}")
     return kept_codec(None, None) if codec is None else codec
@@ -561,7 +599,7 @@ def _header(picture: Picture, model_id: bytes, level: int) -> Header:
 
 
 def check_reduce(reduce: int) -> None:
-    """Raises BadValue for what is none of REDUCTIONS."""
+    """Raises BadValue if `reduce` is not one of REDUCTIONS."""
     whole = isinstance(reduce, Integral) and not isinstance(reduce, bool)
     if not whole or reduce not in REDUCTIONS:
         raise BadValue(f"reduce must be one of {REDUCTIONS}, not {reduce!r}")

@@ -1,7 +1,7 @@
-"""One picture through this codec and, at the size of its file, through those that browsers show.
+"""Compare vaecodec, on one picture, with the codecs that browsers support, at the same file size.
 
-What is compared is what is seen: transparent pictures over white. Colour profile, EXIF, XMP and
-transparency count for no file's size.
+What is compared is what is seen: transparent pictures are put over white. Colour profile, EXIF, XMP and
+transparency do not count towards the size of any file.
 """
 
 from __future__ import annotations
@@ -31,39 +31,38 @@ from vaecodec.pages.assemble import assemble
 from vaecodec.pictures.alpha import OPAQUE
 from vaecodec.pictures.reading import Picture
 
-#: The others, as `vaecodec bench` names them, and in words.
+#: The other codecs: their names in `vaecodec bench`, and what to call them.
 PEERS = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "avif-psnr": "AVIF, tune psnr"}
-#: SSIMULACRA2 takes some 130 bytes of memory per pixel; of larger pictures it is left out.
+#: SSIMULACRA2, which takes some 130 bytes of memory per pixel, is left out for larger pictures.
 MEASURED_PIXELS = 2**24
-#: Of smaller ones too: they lack its scales.
+#: It is left out for smaller sides, too, which lack its scales.
 MEASURED_SIDE = 8
-#: A WebP file without loss is tried if a quick one is no larger than this many times what is allowed.
+#: A lossless WebP file is tried if a quick one has at most this many times the size allowed.
 _WORTH_TRYING = 1.5
-#: Longest sides that formats have, in pixels.
+#: Longest sides that formats allow, in pixels.
 SIDES = {"jpeg": 65500, "webp": 16383}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A file that browsers show, and its media type."""
+    """A file that browsers can show, and its media type."""
 
     type: str
     data: bytes
 
     @property
     def url(self) -> str:
-        """The file itself as a URL."""
+        """The file as a data URL."""
         return f"data:{self.type};base64,{base64.b64encode(self.data).decode()}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """A picture as a codec leaves it.
+    """A picture as coded by one codec.
 
-    `name`, `settings`: of the codec, in words. `quality`: as the codec counts it, or "lossless".
-    `bytes`: of its file (as the module says). `bpp`: bits per pixel. `fits`: whether the file is no
-    larger than ours. `psnr`: dB, None where nothing differs. `ssimulacra2`: points, None where it is
-    left out.
+    `name`, `settings`: of the codec, in words. `quality`: on the codec's own scale, or "lossless".
+    `bytes`: of its file, as the module counts them. `bpp`: bits per pixel. `fits`: whether the file is
+    no larger than ours. `psnr`: dB, None if nothing differs. `ssimulacra2`: points, None if left out.
     """
 
     name: str
@@ -77,14 +76,14 @@ class Version:
     shown: Shown
 
     def as_json(self) -> dict[str, object]:
-        """For a page."""
+        """The fields, for a page."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {**fields, "shown": self.shown.url}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Original:
-    """A picture to compare with. `seen`: uint8 H x W x 3, over white where it is transparent."""
+    """A picture to compare with. `seen`: uint8 H x W x 3, over white if transparent."""
 
     picture: Picture
     seen: np.ndarray
@@ -96,13 +95,13 @@ class Original:
 
 
 def original(picture: Picture) -> Original:
-    """What `own` and `peer` compare with."""
+    """Prepare a picture for `own` and `peer` to compare with."""
     return Original(picture=picture, seen=over_white(picture.samples, picture.alpha))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Own:
-    """This codec's file, with all that it keeps, and what is compared of it."""
+    """vaecodec's file, with metadata and transparency, and the version of it that is compared."""
 
     file: bytes
     version: Version
@@ -111,7 +110,7 @@ class Own:
 def own(
     source: Original, codec: Codec, *, quality: int, tune: str | None = None, effort: int = 0
 ) -> Own:
-    """Raises what `Codec.encode` does."""
+    """Encode with vaecodec. Raises what `Codec.encode` does."""
     file = codec.encode(source.picture, quality, tune=tune, effort=effort)
     decoded = seen_of(codec.decode(file))
     parsed = container.parse(file)
@@ -133,9 +132,9 @@ def own(
 def peer(
     source: Original, name: str, size: int, before_each: Callable[[], None] = lambda: None
 ) -> Version:
-    """What one of PEERS makes of at most `size` bytes; `before_each` encoding something may be done.
+    """Encode with one of PEERS to at most `size` bytes. `before_each`: see `largest_within`.
 
-    Raises VaeError where Pillow lacks the format, or the format has no room for the picture.
+    Raises VaeError if Pillow lacks the format, or the picture is too large for it.
     """
     codec = other(name)
     assert isinstance(codec, Pillow)
@@ -149,7 +148,7 @@ def peer(
         else:
             found = largest_within(source.seen, codec, size, codec.ends, before_each)
         seen = found.data
-        if source.profile:  # for the eye, and no part of the size
+        if source.profile:  # only for display: not part of the size
             profiled = {**codec.options, "icc_profile": source.profile}
             seen = replace(codec, options=profiled).encode(source.seen, found.quality)
         decoded = codec.decode(found.data)
@@ -166,10 +165,10 @@ def peer(
 
 
 def _without_loss(source: Original, exact: Pillow, size: int) -> Coded | None:
-    """The WebP file without loss, if it is no larger than `size`, as it may be of drawings."""
+    """The lossless WebP file, if it is no larger than `size`, as happens with drawings."""
     if len(shown(source.seen).data) > _WORTH_TRYING * size:
         return None
-    quality = 100  # how hard it tries
+    quality = 100  # how hard the encoder tries
     data = exact.encode(source.seen, quality)
     return Coded(quality=quality, data=data, fits=True) if len(data) <= size else None
 
@@ -185,7 +184,7 @@ def _version(
     fits: bool,
     shown: Shown,
 ) -> Version:
-    """With figures of `decoded` (uint8 H x W x 3)."""
+    """Build a Version with the figures of `decoded` (uint8 H x W x 3)."""
     height, width = source.seen.shape[:2]
     pixels = height * width
     measured = pixels <= MEASURED_PIXELS and min(height, width) >= MEASURED_SIDE
@@ -205,7 +204,7 @@ def _version(
 
 
 def over_white(samples: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """uint8 H x W x 3 of the same, and transparency (uint8 H x W) or None."""
+    """Put `samples` (uint8 H x W x 3) with `alpha` (uint8 H x W, or None) over white."""
     if alpha is None:
         return samples
     share = alpha[:, :, None].astype(np.float32) / OPAQUE
@@ -213,13 +212,14 @@ def over_white(samples: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
 
 
 def seen_of(image: Image.Image) -> np.ndarray:
-    """uint8 H x W x 3 of a decoded picture."""
+    """Put a decoded picture over white: uint8 H x W x 3."""
     alpha = np.asarray(image.getchannel("A")) if image.mode in ("LA", "RGBA") else None
     return over_white(np.asarray(image.convert("RGB")), alpha)
 
 
 def shown(samples: np.ndarray, profile: bytes = b"", *, png: bool = False) -> Shown:
-    """Without loss, as WebP unless `png`. `samples`: uint8 H x W x 3. `profile`: ICC."""
+    """Store `samples` (uint8 H x W x 3) without loss: as PNG if `png` is set or they are too large for
+    WebP, else as WebP. `profile`: ICC."""
     file, image = io.BytesIO(), Image.fromarray(samples)
     webp = max(image.size) <= SIDES["webp"] and not png
     with guarded("the picture cannot be shown"):
@@ -231,8 +231,8 @@ def shown(samples: np.ndarray, profile: bytes = b"", *, png: bool = False) -> Sh
 
 
 def _picture_bytes(parsed: container.Container) -> int:
-    """Bytes of a `.vae` file without its metadata and transparency (which stays where all is stored
-    without loss, in one stream)."""
+    """Size of a `.vae` file without its metadata and transparency (which a lossless file keeps, in the
+    same stream as colours)."""
     header = parsed.header
     if header.alpha and not header.lossless:
         header = replace(header, colour=container.GREY if header.grey else container.RGB)
@@ -252,7 +252,7 @@ def table(versions: Sequence[Version]) -> str:
 
 
 def notices(picture: Picture) -> list[str]:
-    """What is to say of a comparison, in sentences."""
+    """Sentences to show with a comparison."""
     found = []
     if picture.metadata or picture.alpha is not None:
         found.append("Bytes are without colour profile, EXIF, XMP and transparency.")
@@ -262,7 +262,7 @@ def notices(picture: Picture) -> list[str]:
 
 
 def page(name: str, source: Original, versions: Sequence[Version]) -> bytes:
-    """An HTML file that shows a picture called `name` and its versions, ours first."""
+    """Build an HTML file that shows a picture called `name` and its versions, ours first."""
     data = {
         "name": name,
         "version": vaecodec.__version__,

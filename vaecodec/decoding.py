@@ -1,12 +1,14 @@
-"""From parsed files to samples: the walk down that every file takes.
+"""From parsed files to samples: the path of every file through the decoder.
 
-Group by group: entropy decoding, driven by the prior (`vaecodec.model.latents`); then, again group by
-group, synthesis of the latents and of what surrounds them (`vaecodec.model.load`). Transparency has
-streams of its own (`vaecodec.pictures.alpha`). What is lost is filled in from its neighbours.
+Group by group: entropy decoding, driven by scale indices (`vaecodec.model.symbols`), and adding the
+means (`vaecodec.model.latents`); then, again group by group, synthesis from the latents and their
+surroundings (`vaecodec.model.load`). Transparency has its own streams (`vaecodec.pictures.alpha`). Lost
+groups are filled in from their neighbours.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,14 +27,15 @@ from vaecodec.geometry import (
     whole_positions,
 )
 from vaecodec.model.load import LoadedModel
+from vaecodec.model.symbols import Stream, Symbols
 from vaecodec.pictures import alpha
 from vaecodec.pictures.inpaint import fill
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedLatents:
-    """`values`: float32, N x h x w x M, in steps, on the model's device. `failed`: the groups that are
-    lost (zero in `values`) and why."""
+    """`values`: float32, N x h x w x M, on the model's device. `failed`: the lost groups (zero in
+    `values`), and why they are lost."""
 
     values: Tensor
     failed: dict[int, CorruptFile]
@@ -41,7 +44,7 @@ class DecodedLatents:
 @dataclass(frozen=True, kw_only=True)
 class DecodedPicture:
     """`samples`: uint8, H x W x 3, or H x W if grey, on the model's device. `alpha`: uint8, H x W, or
-    None. `lost`: the groups of which something is filled in."""
+    None. `lost`: the groups that were filled in, at least in part."""
 
     samples: Tensor
     alpha: np.ndarray | None
@@ -56,14 +59,14 @@ def decode(
     *,
     recover: bool = False,
 ) -> list[DecodedPicture]:
-    """What lies within `region`, in pixels, of one file, or the whole pictures of several of as many
-    latent positions that are equal in colour, model and level.
+    """Decode `region` (in pixels) of one file, or the whole pictures of several files whose latents
+    have equal sizes and that agree in colour, model and level.
 
-    `recover`: go on after groups that cannot be decoded, of one file, and fill them in; CorruptFile is
-    raised if none can. Without, the first that cannot raises it.
+    `recover` (one file only): fill in groups that cannot be decoded, and raise CorruptFile only if none
+    can. Without it, the first that cannot be decoded raises CorruptFile.
     """
     header = files[0].header
-    if any(file.header != header for file in files):  # their sizes are cut to afterwards
+    if any(file.header != header for file in files):  # each is cut to its own size below
         height, width = whole_positions(header.height, header.width)
         header = replace(header, height=height, width=width)
     whole = Rectangle(0, 0, header.height, header.width)
@@ -72,7 +75,7 @@ def decode(
     needed = region.covering(LATENT_STRIDE).widened(model.synthesis_halo, rows, columns)
     latents = decode_latents(model, files, needed, recover=recover)
     if latents.failed and region != whole:
-        # What is filled in depends on all that surrounds it.
+        # What is filled in depends on everything around it.
         picture = decode(model, files, recover=True)[0]
         return [_cut(picture, header, region)]
     decoded = []
@@ -94,7 +97,7 @@ def decode(
 
 
 def _cut(picture: DecodedPicture, header: Header, region: Rectangle) -> DecodedPicture:
-    """A region of a whole picture."""
+    """Cut a region out of a whole picture."""
     inside = {
         number
         for number, group in enumerate(pixel_groups(header.height, header.width))
@@ -112,54 +115,90 @@ def _cut(picture: DecodedPicture, header: Header, region: Rectangle) -> DecodedP
 def decode_latents(
     model: LoadedModel, files: Sequence[Container], wanted: Rectangle, *, recover: bool = False
 ) -> DecodedLatents:
-    """Latents within `wanted` (latent positions) of files equal in header. `recover`: see `decode`."""
+    """Decode the latents within `wanted` (latent positions) of files with equal headers. `recover`: as
+    in `decode`."""
     header = files[0].header
-    channels = model.config.latent_channels
-    failed = {number: CorruptFile(files[0].damage) for number in files[0].lost}
-    # Streams that cannot hold their groups are found before anything of the picture's size is there.
-    parts = {
+    reaching = {
         number: (group, part)
         for number, group in enumerate(groups(*latent_size(header.height, header.width)))
-        if (part := group.intersection(wanted)) is not None and number not in failed
+        if (part := group.intersection(wanted)) is not None
     }
-    for number, (group, _) in parts.items():
-        least = model.latents.least_bytes(header.level, group.height, group.width)
-        shortest = min(len(file.streams[number]) for file in files)
-        if shortest < least:
-            failed[number] = CorruptFile(
-                f"group {number}: a stream of {shortest} bytes is too short for it, {least} at least"
-            )
+    # Reject streams too short for their groups before allocating anything of the picture's size.
+    failed = {number: CorruptFile(files[0].damage) for number in files[0].lost}
+    for number, (group, _) in reaching.items():
+        if number not in failed and (error := _too_short(model, files, number, group)) is not None:
+            failed[number] = error
             if not recover:
-                raise failed[number]
+                raise error
     _check_any_left(failed, header)
+    channels = model.config.latent_channels
     size = (len(files), wanted.height, wanted.width, channels)
     latent = torch.zeros(size, dtype=torch.float32, device=model.device)
-    for number, (group, part) in parts.items():
-        if number in failed:
-            continue
-        streams = [file.streams[number] for file in files]
-        try:
-            values = model.latents.decode(streams, header.level, group.height, group.width)
-        except CorruptFile as error:
-            failed[number] = CorruptFile(f"group {number}: {error}")
-            if not recover:
-                raise failed[number] from error
-            continue
-        latent[:, *part.within(wanted).slices()] = values[:, *part.within(group).slices()]
+    intact = {number: found for number, found in reaching.items() if number not in failed}
+    streams = (_stream(file, number, group) for number, (group, _) in intact.items() for file in files)
+    with contextlib.closing(model.coding.decode_each(streams)) as decoded:
+        for number, (group, part) in intact.items():
+            try:
+                symbols = [_named(next(decoded), number) for _ in files]
+            except CorruptFile as error:
+                if not recover:
+                    raise
+                failed[number] = error
+                continue
+            values = model.latents.reconstruct(symbols, header.level)
+            latent[:, *part.within(wanted).slices()] = values[:, *part.within(group).slices()]
     _check_any_left(failed, header)
     return DecodedLatents(values=latent, failed=failed)
 
 
 def check_latent(header: Header) -> None:
-    """Raises VaeError for a picture stored without loss."""
+    """Raise VaeError if the picture is stored losslessly."""
     if header.lossless:
         raise VaeError("the picture is stored without loss and has no latent")
 
 
 def whole_latent(model: LoadedModel, file: Container) -> Tensor:
-    """The latent of a file, in steps: float32, H/16 x W/16 x M (rounded up), on the model's device."""
+    """Decode the latent of a file, in natural units: float32, H/16 x W/16 x M (rounded up), on the
+    model's device."""
     whole = Rectangle(0, 0, *latent_size(file.header.height, file.header.width))
     return decode_latents(model, [file], whole).values[0]
+
+
+def decode_symbols(model: LoadedModel, file: Container) -> np.ndarray:
+    """Decode the symbols of a file's latent: int32, H/16 x W/16 x M (rounded up)."""
+    rows, columns = latent_size(file.header.height, file.header.width)
+    out = np.zeros((rows, columns, model.config.latent_channels), dtype=np.int32)
+    rectangles = list(groups(rows, columns))
+    streams = (_stream(file, number, group) for number, group in enumerate(rectangles))
+    for number, found in enumerate(model.coding.decode_each(streams)):
+        out[rectangles[number].slices()] = _named(found, number).latent.numpy()
+    return out
+
+
+def _too_short(
+    model: LoadedModel, files: Sequence[Container], number: int, group: Rectangle
+) -> CorruptFile | None:
+    """Return an error if a stream is too short to hold its group."""
+    least = model.symbols.least_bytes(files[0].header.level, group.height, group.width)
+    shortest = min(len(file.streams[number]) for file in files)
+    if shortest >= least:
+        return None
+    return CorruptFile(
+        f"group {number}: a stream of {shortest} bytes is too short for it, {least} at least"
+    )
+
+
+def _stream(file: Container, number: int, group: Rectangle) -> Stream:
+    return Stream(
+        data=file.streams[number], level=file.header.level, rows=group.height, columns=group.width
+    )
+
+
+def _named(found: Symbols | CorruptFile, number: int) -> Symbols:
+    """Return the symbols of a group. Raises CorruptFile naming the group if `found` is an error."""
+    if isinstance(found, CorruptFile):
+        raise CorruptFile(f"group {number}: {found}") from found
+    return found
 
 
 def _check_any_left(failed: Collection[int], header: Header) -> None:
@@ -170,8 +209,8 @@ def _check_any_left(failed: Collection[int], header: Header) -> None:
 def _synthesised(
     model: LoadedModel, latent: Tensor, held: Rectangle, header: Header, region: Rectangle
 ) -> Tensor:
-    """Samples (uint8, N x H x W x 3, or N x H x W of grey pictures) within `region`, from a latent that
-    reaches as far as `held`: over the region and what surrounds it."""
+    """Synthesise samples (uint8, N x H x W x 3, or N x H x W if grey) within `region`. `held`: the
+    rectangle that `latent` covers: the region and its surroundings."""
     rows, columns = latent_size(header.height, header.width)
     size = (len(latent), region.height, region.width)
     out = torch.empty(size if header.grey else (*size, 3), dtype=torch.uint8, device=latent.device)
@@ -185,12 +224,12 @@ def _synthesised(
         if header.grey:
             samples = samples.mean(dim=3)
         target = out[:, *inner.within(region).slices()]
-        target[:] = samples.clamp(0, 255).round().to(torch.uint8)
+        target[:] = samples.clamp_(0, 255).round_().to(torch.uint8)
     return out
 
 
 def _filled(samples: Tensor, lost: Collection[int], header: Header, region: Rectangle) -> Tensor:
-    """`samples` (uint8, H x W x 3, or H x W if grey) with those of lost groups as around them."""
+    """Fill in the lost groups of `samples` (uint8, H x W x 3, or H x W if grey) from around them."""
     known = np.ones(samples.shape[:2], dtype=bool)
     for number, group in enumerate(pixel_groups(header.height, header.width)):
         part = group.intersection(region)

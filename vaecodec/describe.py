@@ -1,4 +1,4 @@
-"""What a `.vae` file says of itself, and which models are installed."""
+"""Information about a `.vae` file, and about the installed models."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from vaecodec.sources import Source, naming, read_source
 
 @dataclass(frozen=True, kw_only=True)
 class FileInfo:
-    """A `.vae` file, undecoded.
+    """What can be known of a `.vae` file without decoding it.
 
     - `width`, `height`: pixels.
     - `colour`: "grey", "RGB", "grey with alpha" or "RGB with alpha".
     - `depth`: bits per sample.
-    - `version`: of the format.
-    - `lossless`: stored without a model.
-    - `model`, `tune`: of the model it needs, if that is installed; `model_id`: 8 hexadecimal digits.
+    - `version`: format version.
+    - `lossless`: whether the picture is stored without loss, and thus without a model.
+    - `model`, `tune`: name and tune of the model that the file needs, None if it is not installed;
+      `model_id`: its id, 8 hexadecimal digits.
     - `level`: quality level, 0..63.
-    - `groups`: how many parts it is coded in.
-    - `metadata`: bytes, unpacked, of "icc", "exif" and "xmp" where there are any.
-    - `size`: bytes of the file; `picture_size`: of these, all but container and metadata; `trailing`:
-      of these, bytes after the end, which mean nothing.
+    - `groups`: number of groups (1024 x 1024 pixels or less) that are coded independently.
+    - `metadata`: unpacked size in bytes of each of "icc", "exif" and "xmp" that the file has.
+    - `size`: size of the file in bytes; `picture_size`: the part of it that is neither container nor
+      metadata; `trailing`: bytes after the end of the picture, which have no meaning.
     """
 
     width: int
@@ -47,14 +48,14 @@ class FileInfo:
 
     @property
     def bits_per_pixel(self) -> float:
-        """Of the whole file."""
+        """Bits per pixel of the whole file."""
         return 8 * self.size / (self.width * self.height)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """An installed model: `id` is what files name it by; `default`: whether it is taken for its tune
-    when none is named. `steps`, `minutes`: of training."""
+    """An installed model. `id`: how files name it, 8 hexadecimal digits; `default`: whether it is
+    the one used for its tune unless another is named; `steps`, `minutes`: length of its training."""
 
     name: str
     size: str
@@ -66,8 +67,8 @@ class ModelInfo:
 
 
 def info(source: Source, *, max_pixels: int = container.MAX_PIXELS) -> FileInfo:
-    """What a `.vae` file says of itself. `source`: path, bytes or file object. Raises as
-    `vaecodec.decode`."""
+    """Describe a `.vae` file without decoding it. `source`: path, bytes or file object. Raises the same
+    errors as `vaecodec.decode`."""
     check_whole("max_pixels", max_pixels, 1, sys.maxsize)
     data, name = read_source(source)
     with naming(name):
@@ -97,7 +98,7 @@ def info(source: Source, *, max_pixels: int = container.MAX_PIXELS) -> FileInfo:
 
 
 def models() -> list[ModelInfo]:
-    """The installed models, by name."""
+    """The installed models, sorted by name."""
     return [
         ModelInfo(
             name=entry.name,

@@ -1,4 +1,4 @@
-"""How near a decoded picture is to what was encoded, for targets that are not sizes."""
+"""How close a decoded picture is to what was encoded, for targets that are not sizes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def decibels(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def of(name: str, picture: Picture, decoded: np.ndarray) -> float:
-    """`name`: "psnr" (dB, of red, green and blue together; infinite for what is equal) or "ssimulacra2"
-    (points, 100 for what is equal). `decoded`: uint8, H x W or H x W x 2 to 4. What is wholly
-    transparent counts as equal.
+    """Measure a decoded picture. `name`: "psnr" (dB, over red, green and blue together; infinite if
+    equal) or "ssimulacra2" (points; 100 if equal). `decoded`: uint8, H x W or H x W x 2 to 4. Fully
+    transparent pixels count as equal.
     """
     found = decoded.reshape(*decoded.shape[:2], -1)
     found = np.repeat(found[:, :, :1], 3, axis=2) if found.shape[2] < 3 else found[:, :, :3]

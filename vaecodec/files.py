@@ -1,4 +1,4 @@
-"""Files on disk: which ones a command works on, and writing them whole or not at all."""
+"""Files on disk: finding those that a command works on, and writing files whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from bitstream.errors import VaeError
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
-#: In the place of a file: standard input or output.
+#: In place of a file: standard input or output.
 STANDARD_STREAM = Path("-")
 
 
 def check_apart(source: Path, target: Path) -> None:
-    """Raise VaeError if an output would take the place of an input."""
-    # os.path answers False where pathlib raises: names that are too long.
+    """Raise VaeError if an output would replace its input."""
+    # os.path returns False where pathlib raises: for names that are too long.
     if os.path.exists(target) and os.path.exists(source) and source.samefile(target):
         raise VaeError("would be replaced by its own output").in_file(str(source))
 
 
 def check_output(path: Path, *, force: bool) -> None:
     """Raise VaeError if `path` is a folder, a file that may not be replaced, or a terminal."""
-    # os.path answers False where pathlib raises: in folders that may not be searched.
+    # os.path returns False where pathlib raises: in folders that may not be searched.
     if path == STANDARD_STREAM:
         if sys.stdout is None:
             raise VaeError("standard output is closed")
@@ -44,7 +44,7 @@ def check_output(path: Path, *, force: bool) -> None:
 
 
 def make_parents(path: Path) -> None:
-    """Make the folder of a file, and those that it is in. Raises VaeError naming it."""
+    """Make the folder of a file, and all folders above it. Raises VaeError naming it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -52,10 +52,10 @@ def make_parents(path: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes, *, force: bool = False) -> None:
-    """Write `data` to a temporary file beside `path`, then rename it; it gets the mode of what it
-    replaces. What a link points to is replaced, not the link; devices and pipes are written to.
+    """Write `data` to a temporary file beside `path`, then rename it; it gets the mode of the file that
+    it replaces. The target of a link is replaced, not the link; devices and pipes are written to.
 
-    Raises VaeError, leaving nothing behind, if `path` exists and not `force`, or the system refuses.
+    Raises VaeError, leaving nothing behind, if `path` exists without `force`, or the system refuses.
     """
     check_output(path, force=force)
     try:
@@ -64,14 +64,14 @@ def write_whole(path: Path, data: bytes, *, force: bool = False) -> None:
             sys.stdout.buffer.flush()
             return
         if _is_stream(path):
-            # A pipe that nothing reads is an error, and nothing to wait for.
+            # A pipe that nobody reads is an error, not something to wait for.
             descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
             os.set_blocking(descriptor, True)
             with open(descriptor, "wb") as file:
                 file.write(data)
             return
         target = Path(os.path.realpath(path))
-        # Of a length of its own: the name beside it may be as long as names can be.
+        # Not derived from the target's name, which may be as long as names can be.
         partial = target.with_name(f".{secrets.token_hex(8)}.partial")
         try:
             with partial.open("xb") as file:
@@ -81,11 +81,11 @@ def write_whole(path: Path, data: bytes, *, force: bool = False) -> None:
             with contextlib.suppress(FileNotFoundError):
                 partial.chmod(stat.S_IMODE(target.stat().st_mode))
             os.replace(partial, target)
-        except BaseException:  # an interrupt too leaves nothing behind
+        except BaseException:  # even an interrupt leaves nothing behind
             with contextlib.suppress(OSError):
                 partial.unlink()
             raise
-    except BrokenPipeError:  # what reads has enough
+    except BrokenPipeError:  # the reader has had enough
         raise
     except OSError as error:
         raise VaeError(f"cannot be written ({error.strerror})").in_file(str(path)) from error
@@ -103,7 +103,7 @@ def _is_stream(path: Path) -> bool:
 
 
 def source_of(path: Path) -> Path | IO[bytes]:
-    """What to read: the file, or standard input. Raises VaeError if that is closed."""
+    """Return what to read: the file, or standard input. Raises VaeError if that is closed."""
     if path == STANDARD_STREAM and sys.stdin is None:
         raise VaeError("standard input is closed")
     return sys.stdin.buffer if path == STANDARD_STREAM else path
@@ -111,8 +111,8 @@ def source_of(path: Path) -> Path | IO[bytes]:
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """A file to work on, the folder that its relative path starts from, and whether it was that folder
-    that was named."""
+    """A file to work on. `root`: the folder from which its relative path starts. `of_folder`: whether
+    the folder was named, not the file."""
 
     path: Path
     root: Path
@@ -120,15 +120,15 @@ class Input:
 
 
 def expand(inputs: Sequence[str], extensions: Iterable[str], *, recursive: bool = True) -> list[Input]:
-    """The files meant by `inputs`: files, folders (searched for `extensions`, with the folders in them
-    if `recursive`) and glob patterns the shell left alone.
+    """Return the files meant by `inputs`: files, folders (searched for `extensions`, with the folders
+    in them if `recursive`) and glob patterns that the shell left alone.
 
-    A name that matches nothing is returned as it is: working on it will say what is wrong.
+    A name that matches nothing is returned as it is: working on it will tell what is wrong.
     """
     wanted = {extension.lower() for extension in extensions}
     found: list[Input] = []
     for name in inputs:
-        if not name:  # of a variable of the shell that is not set; for Path it is the current folder
+        if not name:  # from an unset shell variable; Path would take it for the current folder
             raise VaeError("a name of a file or a folder is empty")
         names = [name]
         if name != str(STANDARD_STREAM) and not os.path.lexists(name) and glob.has_magic(name):
@@ -136,7 +136,7 @@ def expand(inputs: Sequence[str], extensions: Iterable[str], *, recursive: bool 
         for path in map(Path, names):
             if os.path.isdir(path):
                 inside = sorted(p for p in _inside(path, recursive) if p.suffix.lower() in wanted)
-                # A link to nothing is worked on as well, which says what is wrong.
+                # Broken links are kept as well: working on them will tell what is wrong.
                 whole = (p for p in inside if p.is_file() or not os.path.exists(p))
                 files = [p for p in whole if not is_of_a_mac(p)]
                 found += [Input(path=p, root=path, of_folder=True) for p in files]
@@ -146,8 +146,8 @@ def expand(inputs: Sequence[str], extensions: Iterable[str], *, recursive: bool 
 
 
 def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
-    """All files in a folder, and in the folders in it if `recursive`. Raises VaeError for one that
-    cannot be listed."""
+    """Yield all files in a folder, and in the folders in it if `recursive`. Raises VaeError for a
+    folder that cannot be listed."""
 
     def refuse(error: OSError) -> None:
         raise VaeError(f"cannot be listed ({error.strerror})").in_file(str(error.filename)) from error
@@ -159,24 +159,24 @@ def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
 
 
 def renamed(path: AnyPath, extension: str, replaced: Collection[str]) -> AnyPath:
-    """`extension` takes the place of those in `replaced` (lower case), to other names it is added."""
+    """Replace an extension in `replaced` (lower case) by `extension`; to other names, add it."""
     whole = path.suffix.lower() not in replaced
     return path.with_name(path.name + extension) if whole else path.with_suffix(extension)
 
 
 def is_of_a_mac(path: PurePath) -> bool:
-    """Whether it is the file that a Mac puts beside each, "._" before its name."""
+    """Whether this is one of the files that a Mac puts beside others, with "._" before their names."""
     return path.name.startswith("._")
 
 
 def output_paths(
     found: Sequence[Input], out: str | None, extension: str, replaced: Iterable[str]
 ) -> list[tuple[Path, Path]]:
-    """Pairs of input and output: beside the input, or where `out` says.
+    """Pair every input with its output: beside the input, or where `out` says.
 
-    `out` is a file if there is one input, no folder, and it does not name a folder; else a folder, in
-    which the inputs' folders are kept. `extension`, `replaced`: as in `renamed`. Raises VaeError if
-    `out` cannot be that.
+    `out` is a file if there is one input, not from a folder, and `out` does not name a folder;
+    otherwise it is a folder, in which the inputs' relative paths are kept. `extension`, `replaced`: as
+    in `renamed`. Raises VaeError if `out` cannot be that.
     """
     known = {suffix.lower() for suffix in replaced}
 

@@ -1,12 +1,14 @@
-"""Work on many items at a time, in threads or in processes."""
+"""Working on many items at a time, in threads or in processes."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
@@ -25,13 +27,13 @@ from vaecodec.cores import usable_cores
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Items in hand, those whose results nobody has taken yet among them, per job.
+#: Items in hand per job, including those whose results have not been taken yet.
 AHEAD = 2
-#: More jobs than these keep the interpreter's lock busy: entropy coding and what is Python between
-#: the networks' layers hold it for a sixth of the time.
+#: This many jobs keep the interpreter's lock busy: entropy coding, and the Python code between the
+#: networks' layers, hold it for a sixth of the time.
 THREADS_AT_MOST = 6
 
-#: What is an item's own result where it goes wrong.
+#: Errors that become the result of the item that caused them; but see `Ended`.
 Failure = VaeError | MemoryError
 FAILURES = (VaeError, MemoryError)
 
@@ -41,20 +43,51 @@ class Ended(VaeError):
 
 
 def settled(work: Callable[[Item], Result], item: Item) -> Result | Failure:
-    """What `work` returns, or what it raises that is of the item."""
+    """Return what `work` returns, or the error that it raises because of this item."""
     try:
         return work(item)
+    except Ended:  # concerns all items
+        raise
     except FAILURES as error:
+        _let_go(error)
         return error
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Release the local variables of the functions that an error has ended: it may be kept for long."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__
+
+
+def filled_in(found: Sequence[Item | Failure], results: Iterable[Result]) -> list[Result | Failure]:
+    """Keep the failures in `found`, and replace its other items by `results`, in order."""
+    rest = iter(results)
+    return [item if isinstance(item, FAILURES) else next(rest) for item in found]
+
+
+@contextlib.contextmanager
+def unheard_interrupts() -> Iterator[None]:
+    """Block SIGINT while a process is started, which inherits this: its parent is interrupted as well,
+    and ends it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def in_threads(
     items: Iterable[Item], work: Callable[[Item], Result], jobs: int, *, in_order: bool = False
 ) -> Iterator[tuple[Item, Result | Failure]]:
-    """Every item with what `work` returns or raises, in the order they end or, if `in_order`, in which
-    they come; `jobs` at once, each on its share of PyTorch's threads.
+    """Yield every item with what `work` returns or raises, in order of completion or, if `in_order`, of
+    the items; `jobs` at once, each with its share of PyTorch's threads.
 
-    Items are taken as they are needed: there may be any number. One job is done by the caller's thread.
+    Items are taken as they are needed, so there may be any number. A single job runs in the caller's
+    thread.
     """
     if jobs == 1:
         yield from ((item, settled(work, item)) for item in items)
@@ -63,7 +96,7 @@ def in_threads(
     try:
         _share_threads(pool, jobs)
         yield from _each(pool, items, work, jobs, in_order)
-    finally:  # what is under way is not waited for
+    finally:  # does not wait for what is under way
         pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -73,8 +106,8 @@ def in_processes(
     jobs: int,
     start: Callable[[], None] | None = None,
 ) -> Iterator[tuple[Item, Result | Failure]]:
-    """The same in processes, unless it is one job, in the order they end. All can be pickled. `start`:
-    done in each process first.
+    """Do the same in processes (unless it is a single job), in order of completion. Everything must be
+    picklable. `start`: called first in each process.
 
     Raises Ended.
     """
@@ -83,7 +116,7 @@ def in_processes(
             start()
         yield from ((item, settled(work, item)) for item in items)
         return
-    # Spawned: a forked process may hang in the threads that PyTorch had.
+    # Spawn: a forked process may hang on the threads that PyTorch had.
     context = multiprocessing.get_context("spawn")
     threads = max(1, usable_cores() // jobs)
     with ProcessPoolExecutor(jobs, context, _start, (threads, start)) as pool:
@@ -115,8 +148,9 @@ def _each(
     while True:
         try:
             for item in islice(rest, AHEAD * jobs - len(running)):
-                running[pool.submit(settled, work, item)] = item
-        except Exception as error:  # whatever the caller's iterator raises, after what it gave
+                with unheard_interrupts():
+                    running[pool.submit(settled, work, item)] = item
+        except Exception as error:  # from the caller's iterator; raised after what it yielded before
             of_caller, rest = error, iter(())
         if not running:
             if of_caller is not None:
@@ -135,33 +169,39 @@ def _share_threads(pool: ThreadPoolExecutor, jobs: int) -> None:
     ready = threading.Barrier(jobs + 1)
 
     def start() -> None:
-        torch.get_num_threads()  # a thread's first use of PyTorch takes what is set for all
+        torch.get_num_threads()  # a thread's first use of PyTorch adopts the global setting
         torch.set_num_threads(max(1, all_of_them // jobs))
         ready.wait()
 
     try:
-        for _ in range(jobs):  # each waits for the others: none does the start of two
+        for _ in range(jobs):  # each waits for the others, so none runs `start` twice
             pool.submit(start)
         ready.wait()
     except BaseException:
         ready.abort()
         raise
-    # It is a setting of the thread, but new threads take the last one made anywhere.
+    # The setting is per thread, but new threads adopt the last one made anywhere: make it this again.
     torch.set_num_threads(all_of_them)
 
 
-def _start(threads: int, start: Callable[[], None] | None) -> None:
+def start_process(threads: int) -> None:
+    """Set up a process of a pool: it ends with the one that started it, and PyTorch uses `threads`
+    threads."""
     import torch
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us is interrupted as well, and ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where the system has no `unheard_interrupts`
     torch.set_num_threads(threads)
+
+
+def _start(threads: int, start: Callable[[], None] | None) -> None:
+    start_process(threads)
     if start is not None:
         start()
 
 
 def _end_with_parent() -> None:
-    """However that ends."""
+    """Exit when the parent has ended, however that happened."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,11 +1,11 @@
-"""Pillow reads and writes `.vae` files once this module is imported.
+"""Importing this module makes Pillow read and write `.vae` files.
 
     import vaecodec.pillow
     Image.open("photo.vae").save("again.vae", quality=80, effort=2)
 
-Options of `save`: quality, effort, tune, lossless, targets, model, device as for `vaecodec.encode`;
-icc_profile, exif and xmp replace what the image has (None or empty leaves it out). Opening reads what
-stands before the picture; that is checked and decoded when it is first used.
+`save` takes the options quality, effort, tune, lossless, targets, denoise, deblock, model and device of
+`vaecodec.encode`; icc_profile, exif and xmp replace what the image has (None or empty leaves it out).
+Opening a file parses what precedes the picture; the picture is checked and decoded when first used.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Targets in place of a quality: how few encodings find what meets them.
+"""Targets in place of a quality, and how to meet them with few encodings.
 
-Sizes and figures rise with the quality level. A size is approached through levels, of which each takes
-some 5 % more bytes than the one before, and from the last that is too large through *thrift*: how
-little rounding minds squared error, relative to what is best at the level.
+Sizes and figures rise with the quality level. A size is approached first by levels, each of which takes
+some 5 % more bytes than the one before, and then, at the lowest that is too large, by *thrift*: the
+weight that rounding gives squared error, relative to what is best at the level.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from numbers import Real
 from bitstream.errors import BadType, BadValue, VaeError
 from vaecodec.quality import TOP_LEVEL, Setting
 
-#: A size is met from this share of it on.
+#: A size is met by this share of it or more.
 CLOSE_ENOUGH = 0.96
-#: What is aimed at: a size a little below may be a little above all the same.
+#: The share of a size that is aimed at, since estimates may turn out a little too small.
 AIM = 0.985
-#: Encodings that looking for a size may take.
+#: Most encodings that the search for a size may take.
 MOST_ENCODINGS = 7
-#: Of typical pictures: logarithm of the size per level, and level to begin with.
+#: For typical pictures: growth of the size's logarithm per level, and the level to begin with.
 _SLOPE, _FIRST = 0.052, 37
 #: Rounding with thrift t saves a share of the size of about _SAVED * (1/t - 1) ** _POWER.
 _SAVED, _POWER = 0.02, 0.8
@@ -29,8 +29,8 @@ LEAST_THRIFT = 0.02
 
 
 def check_target(name: str, goal: float) -> float:
-    """The number asked for. Raises BadType for what is none, BadValue for what is not above 0 and
-    finite."""
+    """Return the target as a float. Raises BadType if it is not a number, BadValue if it is not above 0
+    and finite."""
     if isinstance(goal, bool) or not isinstance(goal, Real):
         raise BadType(f"{name} must be a number, not {goal!r}")
     try:
@@ -43,8 +43,8 @@ def check_target(name: str, goal: float) -> float:
 
 
 def lowest_level(measure: Callable[[int], float], goal: float) -> int | None:
-    """The lowest level at which `measure` is at least `goal`, None if that is at none. `measure`: rises
-    with the level; it is called once for each level looked at, about five times."""
+    """Return the lowest level at which `measure` is at least `goal`, or None. `measure` must rise with
+    the level; it is called once for each level examined, about five times."""
     below, above = (-1, -math.inf), (TOP_LEVEL + 1, math.inf)
     guess = _FIRST
     while above[0] - below[0] > 1:
@@ -56,7 +56,7 @@ def lowest_level(measure: Callable[[int], float], goal: float) -> int | None:
         if math.isfinite(below[1]) and math.isfinite(above[1]):
             share = (goal - below[1]) / max(above[1] - below[1], 1e-9)
             guess = below[0] + math.ceil(share * (above[0] - below[0]))
-        else:  # only one side is known: away from it, further each time
+        else:  # only one side is known: move away from it, further each time
             known = below[0] if math.isfinite(below[1]) else above[0]
             step = 2 * abs(known - _FIRST) + 8
             guess = known + step if known == below[0] else known - step
@@ -65,10 +65,10 @@ def lowest_level(measure: Callable[[int], float], goal: float) -> int | None:
 
 
 def to_size(encode: Callable[[Setting], bytes], limit: int) -> bytes:
-    """The best file of at most `limit` bytes, in at most MOST_ENCODINGS calls of `encode`; at least
-    CLOSE_ENOUGH of `limit` unless the highest level takes less.
+    """Return the best file of at most `limit` bytes, after at most MOST_ENCODINGS calls of `encode`. It
+    mostly takes CLOSE_ENOUGH of `limit` or more, unless the highest level takes less.
 
-    Raises VaeError if none is so small.
+    Raises VaeError if no file is that small.
     """
     sizes: dict[int, int] = {}
     best = b""
@@ -91,8 +91,8 @@ def to_size(encode: Callable[[Setting], bytes], limit: int) -> bytes:
 
 
 def _slope(sizes: dict[int, int]) -> float:
-    """Of the logarithm of sizes, between the two levels closest to each other; what is typical if
-    there are none, or next to none."""
+    """Slope of the logarithm of sizes between the two closest levels, within a factor of 4 of the
+    typical slope; the latter if only one level is known."""
     levels = sorted(sizes)
     pairs = [(b - a, a, b) for a, b in pairwise(levels)]
     if not pairs:
@@ -104,7 +104,7 @@ def _slope(sizes: dict[int, int]) -> float:
 def _thriftily(
     encode: Callable[[Setting], bytes], level: int, sizes: dict[int, int], best: bytes, limit: int
 ) -> bytes:
-    """`best`, or a larger file of at most `limit` bytes at a level that takes more without thrift."""
+    """Return `best`, or a larger file of at most `limit` bytes at `level`, made to fit by thrift."""
     saved, smallest = _SAVED, sizes[level]
     for _ in range(MOST_ENCODINGS - len(sizes)):
         share = max(1 - AIM * limit / sizes[level], 1e-4)

@@ -27,6 +27,7 @@ from PIL import Image
 
 import vaecodec
 from vaecodec.codec import Codec
+from vaecodec.model import registry
 
 uvicorn = pytest.importorskip("uvicorn", reason="the serve extra is not installed")
 
@@ -151,7 +152,7 @@ def test_drop_compare_download(page: Any, png: bytes, photo: np.ndarray) -> None
         wait(page, "above.complete && above.naturalWidth === 256")
         assert page.text_content("#left-caption").startswith(name)
     page.select_option("#tune", "psnr")
-    wait(page, "versions.rows[1].textContent.includes('small-psnr')")
+    wait(page, "versions.rows[1].textContent.includes('-psnr-')")
     await_all(page)
     assert sizes(page)[0] == len(vaecodec.encode(photo, 60, tune="psnr"))
 
@@ -187,7 +188,7 @@ def test_a_vae_file_is_shown(page: Any, photo: np.ndarray) -> None:
     drop(page, "a.vae", vaecodec.encode(photo, 60))
     wait(page, "below.complete && below.naturalWidth === 256")
     about = page.text_content("#about")
-    assert "256 x 192 pixels" in about and "model small-visual" in about
+    assert "256 x 192 pixels" in about and f"model {registry.find(None).name}," in about
     assert page.locator("#quality").is_hidden() and page.locator("#left").is_hidden()
     with page.expect_download() as waiting:
         page.click("#download")

@@ -21,6 +21,7 @@ if importlib.util.find_spec("compressai") is None:
 from bitstream.errors import VaeError
 from vaecodec.model import registry
 from vaecodec.model.load import load_model
+from vaecodec.model.precision import set_mixed_precision
 from vaecodec.model.restoring import RestoringAnalysis
 from vaecodec.pictures.degradation import noise_of
 from vaecodec.quality import NEVER_JPEG
@@ -68,6 +69,7 @@ def test_the_same_chance_does_the_same() -> None:
 
 def test_a_copy_of_the_models_own_has_no_error_where_nothing_was_done() -> None:
     model = load_model(registry.find(None), torch.device("cpu"))
+    set_mixed_precision(model.transforms, False)
     network = RestoringAnalysis(model.config)
     network.load_state_dict(model.transforms.analysis.state_dict(), strict=False)
     found = degraded(crops(24), np.random.default_rng(0), torch.Generator().manual_seed(0))

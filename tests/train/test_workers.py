@@ -59,6 +59,7 @@ def test_a_stage_of_two_workers(tmp_path: Path) -> None:
         cut = np.ascontiguousarray(skimage.data.astronaut()[8 * k : 8 * k + 128, :128])
         Image.fromarray(cut).save(folder / f"{k}.png")
     options = ["--minutes", "0.05", "--batch", "4", "--patch", "64", "--device", "cpu"]
+    options += ["--size", "small"]
     done = torchrun("-m", "vaecodec", "train", folder, "--out", out, *options, "--fitting-crops", "2")
     assert done.returncode == 0, done.stderr
     (stage,) = json.loads((out / "model.json").read_text())["stages"]

@@ -2,8 +2,9 @@
 
     python tools/fuzz/coverage.py CORPUS -max_total_time=1800 -max_len=4096 -timeout=5
 
-CORPUS: a folder for what it finds; the conformance files are put there first. Other arguments are
-libFuzzer's. It stops at the first thing that is not a VaeError and writes the file (`crash-...`).
+CORPUS: a folder for what it finds; the conformance files and earlier finds are put there first. Other
+arguments are libFuzzer's. It stops at the first error that is not a VaeError and writes the file
+(`crash-...`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def one_input(data: bytes) -> None:
 
 
 def custom_mutator(data: bytes, max_size: int, seed: int) -> bytes:
-    """libFuzzer's mutations of bytes, and ours of chunks."""
+    """Mutate chunks, or bytes where there are no chunks."""
     random = Random(seed)
     try:
         changed = mutate(data, files, random)

@@ -1,9 +1,10 @@
-"""Decode many mutated files and see that nothing but a VaeError comes of it.
+"""Decode many mutated files and check that no error but a VaeError is raised.
 
     python tools/fuzz/many.py --count 100000 --seed 1 --json benchmarks/results/fuzz.json
 
-Prints what came of them, the most processor time one took, and how far resident memory grew. Files that
-fail are written to `fuzz-failures/`; once the cause is fixed they belong in tests/fuzz.
+Prints the outcomes, the most processor time that one took, and how far resident memory grew. Files that
+fail or take too long are written to `fuzz-failures/`; once the cause is fixed, they belong in
+tests/fuzz.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Files that are wrong in believable ways: taken apart, changed, and put together again.
+"""Make files that are wrong in believable ways: take them apart, change them, and put them together.
 
-Most mutations repair the checksums: otherwise nothing behind them would ever be tried.
+Most mutations repair the checksums; otherwise nothing behind them would ever be tested.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from vaecodec.model import registry
 ROOT = Path(__file__).parent.parent.parent
 #: Larger seeds take long to decode and find nothing more.
 MAX_SEED = 4096
-#: The model that the files in tests/fuzz name.
+#: Id of the model that the files in tests/fuzz name.
 CORPUS_MODEL = bytes.fromhex("e8f03010")
 
 Chunks = list[tuple[bytes, bytes]]
 
 
 def seeds() -> list[bytes]:
-    """The conformance files, and what fuzzing came to before where that is made of chunks."""
+    """The conformance files and the corpus, as far as they are small and made of chunks."""
     golden = [path.read_bytes() for path in sorted(ROOT.glob("tests/golden/*.vae"))]
     files = [*golden, *corpus().values()]
     return [data for data in files if len(data) <= MAX_SEED and _has_chunks(data)]
 
 
 def corpus() -> dict[str, bytes]:
-    """What coverage-guided fuzzing came to, by file name, as files of the default model: the one they
-    were made with is gone, and nothing behind their headers would be read."""
+    """What coverage-guided fuzzing found, by file name, renamed to the default model: the one they were
+    made with is gone, so nothing behind their headers would be read."""
     current = registry.find(None).id
     return {
         path.name: _renamed(path.read_bytes(), current)
@@ -57,17 +57,17 @@ def _has_chunks(data: bytes) -> bool:
 
 
 def split(data: bytes) -> Chunks:
-    """Types and payloads. Raises VaeError if `data` is not made of chunks."""
+    """Split a file into types and payloads. Raises VaeError if `data` is not made of chunks."""
     return [(found.kind, found.payload) for found in read_chunks(data)]
 
 
 def join(start: bytes, chunks: Chunks) -> bytes:
-    """A file of these chunks, with the right checksums."""
+    """Make a file of these chunks, with the right checksums."""
     return start + b"".join(chunk(kind, payload) for kind, payload in chunks)
 
 
 def mutate_bytes(data: bytes, random: Random) -> bytes:
-    """A few bytes changed, inserted, removed, repeated or blanked."""
+    """Change, insert, remove, repeat or blank a few bytes."""
     out = bytearray(data)
     for _ in range(random.choice((1, 1, 1, 2, 4, 16))):
         place = random.randrange(len(out) + 1)
@@ -89,7 +89,7 @@ def mutate_bytes(data: bytes, random: Random) -> bytes:
 
 
 def mutate_header(payload: bytes, random: Random) -> bytes:
-    """Other dimensions, colour, level or model, or any bytes."""
+    """Change dimensions, colour, level or model, or any bytes."""
     offset = 0
     for _ in range(2):
         while offset < len(payload) and payload[offset] & 128:
@@ -107,7 +107,7 @@ def mutate_header(payload: bytes, random: Random) -> bytes:
 
 
 def mutate(data: bytes, others: list[bytes], random: Random) -> bytes:
-    """One mutation of the file `data`; `others`: files that parts may come from."""
+    """Apply one mutation to the file `data`. `others`: files that parts may come from."""
     kind = random.randrange(10)
     if kind == 0:
         return mutate_bytes(data, random)

@@ -1,8 +1,8 @@
-"""What was measured already: an interrupted run goes on, a codec added costs only that codec.
+"""Cache of measurements: an interrupted run resumes, and a new codec costs only its own measurements.
 
-One JSON object per line, appended as soon as it is known. A record holds for one picture (the
-SHA-256 of its samples), one codec with its settings and versions, and one quality or target size; a
-metric that a record lacks, or that another version of its library measured, means measuring anew.
+One JSON object per line, appended as soon as it is known. A record is for one picture (the SHA-256 of
+its samples), one codec with its settings and versions, and one quality or target size. It is measured
+anew if it lacks a metric, or has it from another version of its library.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def picture_id(image: np.ndarray) -> str:
 
 
 def key(picture: str, codec: BenchCodec, what: str) -> str:
-    """The name of a record; `what`: the quality or the target, in words."""
+    """Key of a record. `what`: the quality or the target, in words."""
     return hashlib.sha256("\n".join((picture, codec.name, codec.settings, what)).encode()).hexdigest()
 
 
 class Cache:
-    """Records by key, in a file, or in memory only without one.
+    """Records by key, in a file, or only in memory if `path` is None.
 
-    Raises VaeError if `path` cannot be read or written. A last line cut short by an interruption, or
-    one that is not JSON, is left out.
+    Raises VaeError if `path` cannot be read or written. Lines that are not records, such as a last one
+    cut short by an interruption, are ignored.
     """
 
     def __init__(self, path: Path | None) -> None:

@@ -1,9 +1,9 @@
 """ColorVideoVDP, from the package cvvdp, for still pictures.
 
-Importing that package imports what only its videos and its learned variants use: ffmpeg, imageio,
-einops, huggingface_hub, torchvision. Pictures need one Gaussian blur of all that, and torchvision has
-none beside a CPU build of torch, where its compiled operators do not load. So stand-ins hold those
-places during the import, and whatever was there before comes back after it.
+That package imports ffmpeg, imageio, einops, huggingface_hub and torchvision, mostly for videos and for
+learned variants. Still pictures need only torchvision's Gaussian blur, and torchvision cannot be
+imported beside a CPU build of torch, where its compiled operators do not load. So stand-ins take the
+places of these modules during the import, and whatever was there before is put back after it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-#: Of the package's displays: 24 inches, 1920 x 1080, 200 cd/m2, in an office, from 0.6 m (38 pixels per
-#: degree), where single pixels count for more than on its default one, of 4K.
+#: One of the package's displays: 24 inches, 1920 x 1080, 200 cd/m2, in an office, seen from 0.6 m (38
+#: pixels per degree). Single pixels count for more than on its default display, which is 4K.
 DISPLAY = "standard_fhd"
-#: What cvvdp imports and pictures never use.
+#: Modules that cvvdp imports and pictures never use.
 UNUSED = (
     "ffmpeg", "imageio", "imageio.v2", "einops", "einops.layers", "einops.layers.torch",
     "huggingface_hub", "torchvision", "torchvision.ops",
@@ -30,7 +30,7 @@ UNUSED = (
 
 
 class GaussianBlur:
-    """What torchvision.transforms.GaussianBlur computes, for an odd size and a fixed sigma."""
+    """Stands in for torchvision.transforms.GaussianBlur, for an odd size and a fixed sigma."""
 
     def __init__(self, kernel_size: int, sigma: float) -> None:
         half = kernel_size // 2
@@ -38,7 +38,7 @@ class GaussianBlur:
         self._half, self._weights = half, weights / weights.sum()
 
     def forward(self, x: Tensor) -> Tensor:
-        """float ... x H x W -> the same shape; mirrored at the borders."""
+        """Blur float ... x H x W, mirrored at the borders, to the same shape."""
         flat = x.reshape(-1, 1, *x.shape[-2:])
         padded = functional.pad(flat, (self._half,) * 4, mode="reflect")
         weights = self._weights.to(x)
@@ -75,7 +75,7 @@ def _stand_ins() -> Iterator[None]:
 
 
 def network() -> Any:
-    """cvvdp's metric on the CPU, for `DISPLAY`."""
+    """Load cvvdp's metric on the CPU, for `DISPLAY`."""
     with _stand_ins():
         library = importlib.import_module("pycvvdp")
     return library.cvvdp(display_name=DISPLAY, quiet=True, device=torch.device("cpu"))

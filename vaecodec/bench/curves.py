@@ -1,4 +1,4 @@
-"""Rate-distortion curves, and the comparison of two (Bjontegaard delta rate)."""
+"""Rate-distortion curves, and the comparison of two of them (Bjontegaard delta rate)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vaecodec.bench.metrics import METRICS
 from vaecodec.bench.results import Row, mean_of
 from vaecodec.sources import read_path
 
-#: Points (bits per pixel, quality on the metric's scale), better and dearer from one to the next.
+#: Points (bits per pixel, quality on the metric's scale), in order of rate.
 Curve = Sequence[tuple[float, float]]
 #: Published curves: name -> metric -> curve.
 References = Mapping[str, Mapping[str, Curve]]
-#: Curves that share less than this of either one's range of quality are not compared.
+#: Curves that share less than this part of the shorter one's range of quality are not compared.
 MIN_OVERLAP = 0.5
 #: Bits per pixel at which curves are compared at equal rate.
 RATES = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0, 1.25, 1.5)
@@ -29,8 +29,8 @@ RATES = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0, 1.25, 1.5)
 
 @dataclass(frozen=True, kw_only=True)
 class BdRate:
-    """`percent` of rate more (or, negative, less) at equal quality, averaged between the qualities
-    `low` and `high`, which are the share `overlap` of the shorter curve's range."""
+    """`percent` more rate (if negative, less) at equal quality, averaged over qualities from `low` to
+    `high`, which are the share `overlap` of the shorter curve's range."""
 
     percent: float
     low: float
@@ -39,7 +39,7 @@ class BdRate:
 
 
 def mean_curve(rows: Sequence[Row], codec: str, metric: str = "psnr") -> Curve:
-    """Per quality setting, means over images of bits per pixel and of the metric, as in CompressAI.
+    """Means over images of bits per pixel and of the metric, per quality setting, as in CompressAI.
 
     Settings at which the metric is not a finite number for every image are left out.
     """
@@ -84,9 +84,10 @@ def bd_rate(anchor: Curve, test: Curve, interpolation: str = "akima") -> BdRate:
 
 
 def quality_at(curve: Curve, rates: Sequence[float] = RATES) -> list[float | None]:
-    """The quality at each of `rates` (bits per pixel), Akima over log rate; None outside the curve.
+    """Quality at each of `rates` (bits per pixel), by Akima interpolation over log rate; None outside
+    the curve. Points that are no better than a cheaper one are left out.
 
-    Raises VaeError if fewer than two points are left, those no better than a cheaper one left out.
+    Raises VaeError if fewer than two points are left.
     """
     from scipy.interpolate import Akima1DInterpolator
 
@@ -98,7 +99,7 @@ def quality_at(curve: Curve, rates: Sequence[float] = RATES) -> list[float | Non
 
 
 def leads(anchor: Curve, test: Curve, rates: Sequence[float] = RATES) -> dict[float, float]:
-    """By how much `test` is better than `anchor` (negative: worse) at each of `rates` that both reach.
+    """How much better `test` is than `anchor` (negative: worse) at each of `rates` that both reach.
 
     Raises VaeError as `quality_at` does, or if they share none of the rates.
     """
@@ -120,8 +121,8 @@ def _rising(curve: Curve) -> list[tuple[float, float]]:
 def bd_rate_per_image(
     rows: Sequence[Row], anchor: str, test: str, metric: str = "psnr", interpolation: str = "akima"
 ) -> tuple[float, int]:
-    """The mean of the BD-rates of single images, in percent, and of how many: those whose curves can be
-    compared. NaN and 0 if there is none."""
+    """Mean of the BD-rates of single images, in percent, and the number of images: those whose curves
+    can be compared. NaN and 0 if there are none."""
     values = []
     for image in dict.fromkeys(row.image for row in rows):
         own = [row for row in rows if row.image == image]
@@ -134,10 +135,10 @@ def bd_rate_per_image(
 
 
 def read_reference(path: Path) -> dict[str, dict[str, Curve]]:
-    """Published curves from a JSON file: name -> metric -> curve.
+    """Read published curves from a JSON file: name -> metric -> curve.
 
     The file holds {"curves": {NAME: [{"bpp": ..., "psnr": ..., "ms_ssim": ...}, ...]}}, with any metric
-    of `METRICS` ("-" or "_"). Raises VaeError naming the file.
+    of `METRICS` (spelt with "-" or "_"). Raises VaeError naming the file.
     """
     try:
         stored: Any = json.loads(read_path(path))

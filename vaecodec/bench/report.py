@@ -1,6 +1,6 @@
-"""One HTML file with everything of a run: curves, BD-rates, rows, pictures side by side.
+"""One HTML file with everything from a run: curves, BD-rates, rows, pictures side by side.
 
-Data and pictures are in the file.
+It contains its data and its pictures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vaecodec.pages.assemble import assemble
 
 
 def _matrix(results: Results, metric: str, references: References, interpolation: str) -> Any:
-    """BD-rate in percent of every curve (second key) against every other (first); None where the two
+    """BD-rate in percent of every curve (second key) against every curve (first key); None if the two
     cannot be compared."""
     curves = curves_of(results, metric, references)
     matrix: dict[str, dict[str, float | None]] = {name: {} for name in curves}
@@ -45,7 +45,7 @@ def report(
     matches: Mapping[str, Mapping[str, Match]],
     bpp: float,
 ) -> bytes:
-    """The HTML. `originals`: image name -> base64 of a WebP, cut as in `matches` (image -> codec)."""
+    """Build the HTML. `originals`: image -> base64 of a WebP, cut as in `matches` (image -> codec)."""
     palette = colours(results)
     shown = [name for name in matches if name in originals]
     data = {
@@ -92,7 +92,7 @@ def report(
 
 
 def _scaled(metric: str, value: float | None) -> float | None:
-    """The value on the scale of the curves."""
+    """Map a value to the scale of the curves."""
     return None if value is None else round(METRICS[metric].scale(value), 5)
 
 

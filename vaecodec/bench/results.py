@@ -1,4 +1,4 @@
-"""What a benchmark run found: rows, and what was needed to get them; as JSON and CSV."""
+"""Results of a benchmark run, as JSON and CSV: rows, and the conditions they were measured in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSION = 1
 class Row:
     """One image through one codec at one quality.
 
-    `sha256`: of the file, in hexadecimal. `metrics`: None where one does not apply (a picture too
+    `sha256`: of the file, in hexadecimal. `metrics`: by name, None if one does not apply (a picture too
     small, an infinite PSNR). Seconds are wall-clock time.
     """
 
@@ -49,15 +49,15 @@ class Row:
 
 
 def mean_of(rows: Sequence[Row], metric: str) -> float | None:
-    """The mean of a metric; None if one of the rows has none."""
+    """Mean of a metric; None if a row has no value, or there are no rows."""
     values = [value for row in rows if (value := row.metrics.get(metric)) is not None]
     return sum(values) / len(values) if values and len(values) == len(rows) else None
 
 
 @dataclass(kw_only=True)
 class Results:
-    """`machine`, in words; `jobs` that ran at once; `codecs` and `metrics` by name, with their settings
-    and versions; `rows` by image, codec and quality."""
+    """`machine`: in words. `jobs`: how many ran at once. `codecs`, `metrics`: name -> settings, and
+    name -> version. `rows`: one per image, codec and quality."""
 
     machine: str
     jobs: int
@@ -70,7 +70,7 @@ class Results:
         return list(dict.fromkeys(row.image for row in self.rows))
 
     def of(self, codec: str, quality: int | None = None) -> list[Row]:
-        """The rows of a codec, at one quality or all."""
+        """Rows of a codec, at one quality or all."""
         return [r for r in self.rows if r.codec == codec and quality in (None, r.quality)]
 
     def qualities(self, codec: str) -> list[int]:
@@ -78,7 +78,7 @@ class Results:
         return list(dict.fromkeys(row.quality for row in self.of(codec)))
 
     def speeds(self, codec: str, quality: int | None = None) -> tuple[float, float]:
-        """Megapixels per second of encoding and decoding, all rows together; NaN without rows."""
+        """Megapixels per second of encoding and decoding, over all rows together; NaN without rows."""
         rows = self.of(codec, quality)
         pixels = sum(row.width * row.height for row in rows) / 1e6
         encode, decode = (sum(r.encode_seconds for r in rows), sum(r.decode_seconds for r in rows))
@@ -105,7 +105,7 @@ class Results:
 
 
 def read_results(path: Path) -> Results:
-    """What `Results.to_json` wrote. Raises VaeError naming the file."""
+    """Read what `Results.to_json` wrote. Raises VaeError naming the file."""
     try:
         stored: dict[str, Any] = json.loads(read_path(path))
         if stored.pop("version") != VERSION:

@@ -1,4 +1,4 @@
-"""Every image through every codec at every quality, as real files, in one process or several."""
+"""Run every image through every codec at every quality, as real files, in one or more processes."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ Progress = Callable[[int, str], None]
 
 @lru_cache(maxsize=1)
 def read_picture(path: Path) -> np.ndarray:
-    """uint8 H x W x 3. Raises BadImage."""
+    """Read a picture as uint8 H x W x 3. Raises BadImage."""
     return np.asarray(open_image(path).convert("RGB"))
 
 
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
-    """Turn what a codec's library may raise into a VaeError that begins with `what`."""
+    """Turn errors that a codec's library may raise into a VaeError that begins with `what`."""
     try:
         yield
     except (VaeError, OSError, ValueError, RuntimeError, MemoryError) as error:
@@ -50,7 +50,7 @@ def guarded(what: str) -> Iterator[None]:
 def measure(
     name: str, image: np.ndarray, codec: BenchCodec, quality: int, metrics: Sequence[str] = ("psnr",)
 ) -> Row:
-    """Encode to a real file's bytes, decode those, and compare (uint8 H x W x 3).
+    """Encode `image` (uint8 H x W x 3) to the bytes of a real file, decode them, and compare.
 
     Raises VaeError naming the image, the codec and the cause.
     """
@@ -88,7 +88,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One call in a worker, with `codec`, whose result is known by `key`."""
+    """A call with `codec` for a worker; its result is stored under `key`."""
 
     key: str
     text: str
@@ -97,7 +97,7 @@ class Task:
 
 
 def _warm_up(codecs: Sequence[BenchCodec]) -> None:
-    """Let every codec load what it needs, so that no time measured contains it."""
+    """Let every codec load what it needs, so that no measured time includes it."""
     for codec in codecs:
         # What fails here fails again when it is measured, and is reported then.
         with suppress(VaeError), guarded(codec.name):
@@ -109,7 +109,7 @@ def _call(task: Task) -> dict[str, Any]:
 
 
 def each(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any] | VaeError]]:
-    """Every task with its result or the VaeError it raised, in the order they end; `jobs` at once."""
+    """Do tasks, `jobs` at once; yield each with its result or VaeError, in the order they finish."""
     codecs = list({task.codec.name: task.codec for task in tasks}.values())
     try:
         for task, result in parallel.in_processes(tasks, _call, jobs, partial(_warm_up, codecs)):
@@ -127,8 +127,8 @@ def _measured(
 
 
 def readable(found: Sequence[Input], failed: Failed) -> list[Source]:
-    """Those of `found` that are images; the others go to `failed`. Where two have one name, the second
-    goes by its whole path."""
+    """Return those of `found` that are readable images; errors of the others go to `failed`. If two
+    have the same name, the second goes by its whole path."""
     pictures: list[Source] = []
     for each_input in found:
         path = each_input.path
@@ -144,7 +144,7 @@ def readable(found: Sequence[Input], failed: Failed) -> list[Source]:
 
 
 def finish(tasks: Sequence[Task], cache: Cache, jobs: int, failed: Failed, progress: Progress) -> None:
-    """Do what the cache lacks, and put it there; a task that fails is said and the others go on."""
+    """Do tasks and cache their results; a task that fails is reported, and the others go on."""
     for number, (task, value) in enumerate(each(tasks, jobs)):
         progress(number, task.text)
         if isinstance(value, VaeError):
@@ -163,9 +163,9 @@ def run(
     failed: Failed = lambda _: None,
     progress: Callable[[int, int, str], None] = lambda *_: None,
 ) -> Results:
-    """Rows for `pictures` (as from `readable`); what fails is said and left out.
+    """Measure `pictures` (from `readable`) with all of `plan`; failures are reported and left out.
 
-    `progress(done, total, text)`. With several `jobs` at once, seconds are longer than alone.
+    `progress(done, total, text)`. With several `jobs` at once, each takes longer than alone.
     """
     cache = cache or Cache(None)
     versions = {name: measuring.METRICS[name].version for name in metrics}
@@ -197,7 +197,7 @@ def run(
 
 
 def machine() -> str:
-    """The machine in words, for results."""
+    """Describe this machine for results."""
     import torch
 
     return (
@@ -216,7 +216,7 @@ def _processor() -> str:
 
 
 def jpeg_bytes_at(image: np.ndarray, target: float) -> float:
-    """Size of the JPEG of `image` (uint8 H x W x 3) whose PSNR is `target` dB, log-interpolated
+    """Size of the JPEG of `image` (uint8 H x W x 3) whose PSNR is `target` dB, interpolated in log size
     between the two neighbouring qualities; NaN if no JPEG quality reaches it."""
     low, high = 0, 101  # PSNR is below the target at `low`, at or above it at `high`
     found: dict[int, tuple[int, float]] = {}

@@ -1,4 +1,4 @@
-"""Comparisons of all curves of a run, and the tables a terminal shows."""
+"""Compare all curves of a run, and format tables for a terminal."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from vaecodec.bench.results import Results, mean_of
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One curve against the anchor: of the mean curves, or why there is none; and the mean of the
-    BD-rates of `images` single images (NaN for a published curve, which has none)."""
+    """BD-rates of one curve against the anchor. `of_means`: of the mean curves, or why there is none.
+    `per_image`: the mean over `images` single images (NaN for a published curve, which has none)."""
 
     name: str
     of_means: BdRate | str
@@ -46,7 +46,7 @@ def compare(
     references: References,
     interpolation: str = "akima",
 ) -> list[Comparison]:
-    """Every curve but the anchor against it."""
+    """Compare every other curve with the anchor."""
     curves = curves_of(results, metric, references)
     found = []
     for name, curve in curves.items():
@@ -71,9 +71,9 @@ TUNE_METRICS = {"visual": ("ssimulacra2", "cvvdp", "features"), "psnr": ("psnr",
 class Standing:
     """One curve against a format, by one metric.
 
-    `best`: of the format's curves (tunes, speeds, subsamplings) the one that is left the least behind,
-    and `percent` the BD-rate against it. `rates`, in bits per pixel: where the curves are compared at
-    equal rate, and `behind` those where one of the format's is as good or better.
+    `best`: the strongest of the format's curves (tunes, speeds, subsamplings), and `percent` the
+    BD-rate against it. `rates`: bits per pixel at which curves are compared at equal rate; `behind`:
+    those at which one of the format's curves is as good or better.
     """
 
     best: str
@@ -83,7 +83,7 @@ class Standing:
 
 
 def standings(results: Results, metric: str, test: str) -> dict[str, Standing]:
-    """The curve `test` against every other format measured that can be compared with it."""
+    """Compare the curve `test` with every other measured format, where possible."""
     own = mean_curve(results.rows, test, metric)
     formats: dict[str, list[str]] = {}
     for name in results.codecs:
@@ -95,7 +95,7 @@ def standings(results: Results, metric: str, test: str) -> dict[str, Standing]:
         differences: dict[float, float] = {}
         for name in names:
             curve = mean_curve(results.rows, name, metric)
-            with contextlib.suppress(VaeError):  # too little in common for one figure
+            with contextlib.suppress(VaeError):  # too little overlap for a BD-rate
                 percents[name] = bd_rate(curve, own).percent
             with contextlib.suppress(VaeError):  # no rate in common
                 for rate, difference in leads(curve, own).items():
@@ -134,7 +134,7 @@ def measured_table(results: Results) -> str:
 def comparison_table(
     comparisons: list[Comparison], metric: str, anchor: str, interpolation: str
 ) -> str:
-    """A line per curve; what cannot be compared says why."""
+    """A line per curve, which says why if it cannot be compared."""
     lines = [f"BD-rate against {anchor} at equal {METRICS[metric].label} ({interpolation})"]
     width = max(len(c.name) for c in comparisons) + 2
     for c in comparisons:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     default="vae,jpeg",
     show_default=True,
     metavar="NAME,...",
-    help="Of vae, jpeg, jpeg-444, webp, avif, avif-psnr, jxl, jpeg2000. avif:6 is AVIF at speed 6, "
+    help="Any of vae, jpeg, jpeg-444, webp, avif, avif-psnr, jxl, jpeg2000. avif:6 is AVIF at speed 6, "
     "jxl:9 JPEG XL at effort 9.",
 )
 @click.option(
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="FILE.toml",
-    help="A codec given as two command lines; docs/benchmarks.md says how.",
+    help="A codec given as two command lines (see docs/benchmarks.md).",
 )
 @click.option("--models", metavar="NAME,...", help="Models of vaecodec; 'all' for every one installed.")
 @click.option(
     "--tunes",
     metavar="NAME,...",
-    help=f"Tunes of vaecodec ({', '.join(TUNES)}), each as a codec of its own. "
+    help=f"Tunes of vaecodec ({', '.join(TUNES)}), each as a separate codec. "
     "[default: all, or that of the models named]",
 )
 @click.option(
@@ -53,28 +53,30 @@ if TYPE_CHECKING:
     default=str(DEFAULT_EFFORT),
     show_default=True,
     metavar="N,...",
-    help="Efforts of vaecodec, each as a codec of its own.",
+    help="Efforts of vaecodec, each as a separate codec.",
 )
 @click.option(
     "--qualities",
     multiple=True,
     metavar="[CODEC=]Q,...",
-    help="Qualities of vaecodec, or of the codec named, from the worst to the best.",
+    help="Qualities of vaecodec, or of the codec named, from worst to best.",
 )
 @click.option(
     "--metrics",
     default="ssimulacra2,psnr",
     show_default=True,
     metavar="NAME,...",
-    help="Of psnr, psnr-y, ms-ssim, ssimulacra2, cvvdp, ciede2000, flip, features, lpips.",
+    help="Any of psnr, psnr-y, ms-ssim, ssimulacra2, cvvdp, ciede2000, flip, features, lpips.",
 )
-@click.option("--anchor", metavar="CODEC", help="What the others are compared with. [default: jpeg]")
+@click.option(
+    "--anchor", metavar="CODEC", help="Curve to compare the others with. [default: jpeg, or the first]"
+)
 @click.option(
     "--interpolation",
     type=click.Choice(["akima", "pchip"]),
     default="akima",
     show_default=True,
-    help="For the BD-rate.",
+    help="How curves are interpolated for the BD-rate.",
 )
 @click.option(
     "--reference",
@@ -87,7 +89,7 @@ if TYPE_CHECKING:
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Write CSV, JSON, plots and report.html there, and what an interrupted run goes on from.",
+    help="Folder for CSV, JSON, plots and report.html, and for what an interrupted run resumes from.",
 )
 @click.option(
     "--side-by-side",
@@ -95,9 +97,9 @@ if TYPE_CHECKING:
     default=0.5,
     show_default=True,
     metavar="BPP",
-    help="Size at which the report shows pictures side by side; 0 for no pictures.",
+    help="Bits per pixel at which the report shows pictures side by side; 0 for no pictures.",
 )
-@options.jobs("Processes at once. More are faster together, but each is slower: speeds mean less.")
+@options.jobs("Processes at once. More finish sooner, but each is slower, so speeds mean less.")
 @options.device
 def command(
     images: Sequence[str],
@@ -118,7 +120,7 @@ def command(
 ) -> int:
     """Measure rate and distortion of codecs side by side on images.
 
-    FOLDER: folders of images, or single ones. Each goes through every codec as a real file.
+    FOLDER: folders of images, or single images. Each image goes through every codec as a real file.
     """
     from vaecodec.bench import output
     from vaecodec.bench.cache import NAME, Cache

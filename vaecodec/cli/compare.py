@@ -25,7 +25,7 @@ from vaecodec.files import STANDARD_STREAM, check_output, make_parents, source_o
     "--codecs",
     default="jpeg,webp,avif,avif-psnr",
     show_default=True,
-    help="What to compare with.",
+    help="Codecs to compare with.",
 )
 @options.quality
 @options.effort
@@ -48,11 +48,11 @@ def command(
 ) -> int:
     """Show IMAGE beside JPEG, WebP and AVIF of the same size.
 
-    Compresses it, and shows it beside JPEG, WebP and AVIF (in both tunes) of the same size.
+    Compresses IMAGE with vaecodec, and to the same size with JPEG, WebP and AVIF (in both tunes).
 
-    Writes a page for the browser that needs nothing else: boundary between any two, sizes, PSNR and
-    SSIMULACRA2. - is standard input, as PAGE standard output. AVIF takes most of the time: --codecs
-    leaves it out.
+    Writes a page for the browser that needs nothing else: a boundary between any two, sizes, PSNR and
+    SSIMULACRA2. - as IMAGE is standard input, as PAGE standard output. AVIF takes most of the time;
+    leave it out with --codecs.
 
     Examples:
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bitstream.errors import BadValue, VaeError
 from vaecodec.cli import options
-from vaecodec.cli.convert import Converted, Manner, Pair, convert, with_manner
+from vaecodec.cli.convert import Converted, Manner, Pair, Work, convert, with_manner
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
+from vaecodec.parallel import FAILURES, Failure, filled_in, settled
 from vaecodec.quality import AUTO, NEVER_JPEG, Degradation, Restoration
 from vaecodec.targets import check_target
+
+if TYPE_CHECKING:
+    from vaecodec.pictures.reading import Picture
 
 
 def _above_zero(_: object, option: click.Parameter, value: float | None) -> float | None:
@@ -41,7 +46,7 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
     type=options.Size(),
     callback=_above_zero,
     metavar="BYTES",
-    help="The best file that is no larger, such as 200k, in place of a quality.",
+    help="In place of a quality: the best file no larger than this, such as 200k.",
 )
 @click.option(
     "--target-bpp",
@@ -62,7 +67,7 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
     type=float,
     callback=_above_zero,
     metavar="POINTS",
-    help="The lowest quality that reaches this score of SSIMULACRA2.",
+    help="The lowest quality that reaches this SSIMULACRA2 score.",
 )
 @options.effort
 @options.tune
@@ -73,7 +78,7 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
 @options.model
 @options.device
 @with_manner
-@options.recursive
+@options.recursive("Search subfolders as well; outputs keep the folder tree.")
 def command(
     inputs: tuple[str, ...],
     output: str | None,
@@ -93,7 +98,7 @@ def command(
     """Compress image files to .vae files.
 
     INPUT: image files, folders, glob patterns, or - for standard input. Outputs
-    go beside the inputs unless -o is given; - is standard output.
+    go beside the inputs unless -o is given; -o - is standard output.
 
     Examples:
 
@@ -129,7 +134,7 @@ def command(
         )
     except BadValue as error:
         raise click.UsageError(str(error)) from error
-    registry.find(model, tune)  # what there is none of is said once, before any file
+    registry.find(model, tune)  # a missing model is reported once, before any file
     pick_device(device)
 
     work = _Compress(
@@ -148,7 +153,7 @@ def command(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Compress:
+class _Compress(Work):
     """What is done with a picture, in whatever process: options of the command."""
 
     quality: int
@@ -159,22 +164,58 @@ class _Compress:
     denoise: float | str | None
     deblock: float | str | None
     targets: dict[str, Any]
-    model: str | None
-    device: str
 
-    def __call__(self, pair: Pair) -> Converted:
-        import vaecodec
-        from vaecodec.pictures.degradation import to_undo
-        from vaecodec.pictures.reading import read_picture, set_limit_of_pillow
+    @property
+    def together(self) -> bool:
+        # Without loss no network is passed; of the others each picture has its own.
+        own = (self.denoise, self.deblock, *self.targets.values())
+        return not self.lossless and not self.effort and all(wish is None for wish in own)
+
+    def pixels(self, pair: Pair) -> int:
+        from vaecodec.pictures.reading import announced_pixels, set_limit_of_pillow
 
         set_limit_of_pillow()
-        source, _ = pair
+        return announced_pixels(pair[0])
+
+    def several(self, pairs: list[Pair]) -> list[Converted | Failure]:
+        from vaecodec.pictures.reading import set_limit_of_pillow
+
+        set_limit_of_pillow()
+        read = [settled(self._read, source) for source, _ in pairs]
+        intact = [found for found in read if not isinstance(found, FAILURES)]
+        files = filled_in(read, self._encoded(intact))
+        return [
+            _converted(source, found, file)
+            for (source, _), found, file in zip(pairs, read, files, strict=True)
+        ]
+
+    def _read(self, source: Path) -> _Read:
+        from vaecodec.pictures.degradation import to_undo
+        from vaecodec.pictures.reading import read_picture
+
         picture = read_picture(source_of(source))
-        lost = ", ".join(picture.notices)
         wished = Restoration(denoise=self.denoise, deblock=self.deblock)
         undone = to_undo(picture, wished) or Degradation()
-        data = vaecodec.encode(
-            picture,
+        return _Read(picture=picture, undone=undone, found=tuple(_found(wished, undone)))
+
+    def _encoded(self, given: list[_Read]) -> list[bytes | Failure]:
+        """The file of each."""
+        if len(given) == 1:
+            return [settled(self._alone, each) for each in given]
+        return self.codec.encode_batch(
+            [each.picture for each in given],
+            self.quality,
+            effort=self.effort,
+            tune=self.tune,
+            lossless=self.lossless,
+            strip=self.strip,
+            on_error="return",
+        )
+
+    def _alone(self, given: _Read) -> bytes:
+        undone = given.undone
+        return self.codec.encode(
+            given.picture,
             self.quality,
             effort=self.effort,
             tune=self.tune,
@@ -182,14 +223,29 @@ class _Compress:
             strip=self.strip,
             denoise=undone.noise or None,
             deblock=undone.jpeg if undone.jpeg < NEVER_JPEG else None,
-            model=self.model,
-            device=self.device,
             **self.targets,
         )
-        notices = [f"{source}: not kept in the .vae file: {lost}"] if lost else []
-        notices += [f"{source}: {found}" for found in _found(wished, undone)]
-        height, width, _ = picture.samples.shape
-        return Converted(data=data, pixels=height * width, notices=tuple(notices))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """A picture, what is to be undone of it, and in words, what was found of that."""
+
+    picture: Picture
+    undone: Degradation
+    found: tuple[str, ...]
+
+
+def _converted(source: Path, read: _Read | Failure, file: bytes | Failure) -> Converted | Failure:
+    if isinstance(read, FAILURES):
+        return read
+    if isinstance(file, FAILURES):
+        return file
+    lost = ", ".join(read.picture.notices)
+    notices = [f"{source}: not kept in the .vae file: {lost}"] if lost else []
+    notices += [f"{source}: {found}" for found in read.found]
+    height, width, _ = read.picture.samples.shape
+    return Converted(data=file, pixels=height * width, notices=tuple(notices))
 
 
 def _found(wished: Restoration, undone: Degradation) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What `compress` and `decompress` share: many files, each turned into one other."""
+"""What `compress` and `decompress` share: turning many files, each into one other."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import contextlib
 import dataclasses
 import functools
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,11 +24,15 @@ from vaecodec.cli.report import ProgressBar, notice
 from vaecodec.cores import usable_cores
 from vaecodec.files import STANDARD_STREAM, check_apart, check_output, make_parents, write_whole
 
+if TYPE_CHECKING:
+    from vaecodec.codec import Codec
+
 
 @dataclass(frozen=True, kw_only=True)
 class Manner:
-    """How files are written and spoken of: replaced or left out, quietly, as JSON, in a report, with
-    the times of their inputs, so many at a time."""
+    """How files are written and reported: whether existing ones are replaced or skipped, messages are
+    quiet or JSON, there is a report, and outputs keep the times of their inputs; and how many files
+    are worked on at a time."""
 
     force: bool
     resume: bool
@@ -39,8 +45,8 @@ class Manner:
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
-    """The bytes of an output, the pixels of its picture, and in words, what the user may want to know
-    of it."""
+    """The bytes of an output, the number of pixels of its picture, and notices: what the user may want
+    to know about it."""
 
     data: bytes
     pixels: int
@@ -50,8 +56,42 @@ class Converted:
 Pair = tuple[Path, Path]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Work(ABC):
+    """What is done with files, in any process: the options of a command."""
+
+    model: str | None
+    device: str
+    entropy_processes: int = 0
+
+    @property
+    def codec(self) -> Codec:
+        """The same codec in all threads."""
+        from vaecodec.codec import kept_codec
+
+        return kept_codec(self.model, self.device, self.entropy_processes)
+
+    @property
+    @abstractmethod
+    def together(self) -> bool:
+        """Whether pictures may pass through the networks side by side."""
+
+    @abstractmethod
+    def pixels(self, pair: Pair) -> int:
+        """About how many pixels a picture has, found at little cost."""
+
+    @abstractmethod
+    def several(self, pairs: list[Pair]) -> list[Converted | parallel.Failure]:
+        """The result of each pair, or what went wrong with it."""
+
+
+#: With a GPU and at least this many files, entropy coding has a process per core; with fewer files,
+#: starting the processes takes longer than they save.
+FILES_FOR_PROCESSES = 64
+
+
 def with_manner(command: Callable[..., int]) -> Callable[..., int]:
-    """A command with the options of a Manner, which it is given as `manner`."""
+    """Add the options of a Manner to a command, which receives it as `manner`."""
 
     @options.force
     @options.resume
@@ -60,7 +100,7 @@ def with_manner(command: Callable[..., int]) -> Callable[..., int]:
     @options.report
     @options.keep_times
     @options.jobs(
-        f"Files at a time. [default: one per core, {parallel.THREADS_AT_MOST} at most]", default=None
+        f"Files at a time. [default: one per core, at most {parallel.THREADS_AT_MOST}]", default=None
     )
     @functools.wraps(command)
     def with_options(**given: Any) -> int:
@@ -70,12 +110,11 @@ def with_manner(command: Callable[..., int]) -> Callable[..., int]:
     return with_options
 
 
-def convert(pairs: Sequence[Pair], work: Callable[[Pair], Converted], manner: Manner) -> int:
-    """Write `work(pair)`, of a source and a target, to the target, for every pair. Exit code 0 only if
-    all succeeded.
+def convert(pairs: Sequence[Pair], work: Work, manner: Manner) -> int:
+    """Write the result of every source to its target. The exit code is 0 only if all succeeded.
 
-    Existing outputs are found before any work is done on them. Where two have one output, it is the
-    first's that succeeds.
+    Existing outputs are found before any work is done on them. If several sources have one output, it
+    goes to the first that succeeds.
     """
     if manner.force and manner.resume:
         raise click.UsageError("give one of --force and --resume")
@@ -125,25 +164,39 @@ class _Conversion:
         self._manner, self._outcomes, self._bar = manner, outcomes, bar
         self._total, self._left, self._taken = len(pairs), list(pairs), taken
 
-    def run(self, work: Callable[[Pair], Converted]) -> None:
+    def run(self, work: Work) -> None:
         while firsts := self._one_of_each_output():
             try:
-                for pair, result in self._each(firsts, work):
-                    self._finish(pair, result)
+                for some, results in self._each(firsts, work):
+                    together = repeat(results) if isinstance(results, parallel.FAILURES) else results
+                    for pair, result in zip(some, together, strict=False):
+                        self._finish(pair, result)
             except parallel.Ended as error:
                 self._give_up(error)
 
     def _each(
-        self, pairs: Sequence[Pair], work: Callable[[Pair], Converted]
-    ) -> Iterator[tuple[Pair, Converted | parallel.Failure]]:
+        self, pairs: Sequence[Pair], work: Work
+    ) -> Iterator[tuple[list[Pair], list[Converted | parallel.Failure] | parallel.Failure]]:
         """Threads start at once and share the weights. Many would wait for one another, and processes
         cannot read our standard input."""
+        from vaecodec.bulk import window_of, windows
+        from vaecodec.codec import pick_device
+        from vaecodec.entropy_processes import MAX_PROCESSES
+
+        device = pick_device(work.device)
         jobs = self._manner.jobs or min(usable_cores(), parallel.THREADS_AT_MOST)
         jobs = min(jobs, len(pairs))
         streams = any(STANDARD_STREAM in pair for pair in pairs)
-        if jobs <= parallel.THREADS_AT_MOST or streams:
-            return parallel.in_threads(self._checked(pairs), work, jobs)
-        return parallel.in_processes(self._checked(pairs), work, jobs)
+        in_threads = jobs <= parallel.THREADS_AT_MOST or streams
+        # One job is asked for where memory is short.
+        together = work.together and jobs > 1
+        most = window_of(device, len(pairs), jobs) if together else 1
+        some = windows(self._checked(pairs), work.pixels, most)
+        if not in_threads:
+            return parallel.in_processes(some, work.several, jobs)
+        if device.type == "cuda" and jobs > 1 and len(pairs) >= FILES_FOR_PROCESSES:
+            work = dataclasses.replace(work, entropy_processes=min(usable_cores(), MAX_PROCESSES))
+        return parallel.in_threads(some, work.several, jobs)
 
     def _one_of_each_output(self) -> list[Pair]:
         """Of those that are left, the first for each output."""

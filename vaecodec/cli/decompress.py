@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from vaecodec.cli import options
-from vaecodec.cli.convert import Converted, Manner, Pair, convert, with_manner
+from vaecodec.cli.convert import Converted, Manner, Pair, Work, convert, with_manner
 from vaecodec.cli.saving import file_bytes, format_of
 from vaecodec.files import expand, output_paths, source_of
+from vaecodec.parallel import FAILURES, Failure, filled_in, settled
 from vaecodec.quality import LOSSY_QUALITY
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 #: Argument of --scale -> samples averaged into one, along each axis.
 SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
@@ -25,13 +32,13 @@ SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
     metavar="OUT",
     help="Output file (its extension chooses the format), or folder for PNG files.",
 )
-@click.option("--region", metavar="X,Y,W,H", help="Only this rectangle, in pixels.")
+@click.option("--region", metavar="X,Y,W,H", help="Decode only this rectangle, in pixels.")
 @click.option(
     "--scale",
     type=click.Choice(list(SCALES)),
     default="1",
     show_default=True,
-    help="Shrink the picture, averaging samples.",
+    help="Shrink the picture by averaging samples.",
 )
 @click.option("--recover", is_flag=True, help="Decode what is intact of damaged files.")
 @options.max_pixels
@@ -41,10 +48,10 @@ SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
     "-q",
     "--quality",
     type=click.IntRange(1, 100),
-    help=f"Of the format written, where it loses something. [default: {LOSSY_QUALITY}]",
+    help=f"Quality of the format written, if it is lossy. [default: {LOSSY_QUALITY}]",
 )
 @with_manner
-@options.recursive
+@options.recursive("Search subfolders as well; outputs keep the folder tree.")
 def command(
     inputs: tuple[str, ...],
     output: str | None,
@@ -61,8 +68,7 @@ def command(
     """Turn .vae files back into images: PNG, or the format of OUT's extension.
 
     INPUT: .vae files, folders, glob patterns, or - for standard input; - as OUT
-    is standard output, PNG. The model is the one each file names; --model adds one that is not
-    installed.
+    writes PNG to standard output. Each file names its model; --model adds one that is not installed.
 
     Examples:
 
@@ -78,7 +84,7 @@ def command(
     from vaecodec.codec import pick_device
     from vaecodec.model import registry
 
-    registry.find(model)  # what there is none of is said once, before any file
+    registry.find(model)  # a missing model is reported once, before any file
     pick_device(device)
     work = _Decompress(
         max_pixels=max_pixels,
@@ -93,30 +99,50 @@ def command(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Decompress:
+class _Decompress(Work):
     """What is done with a file, in whatever process: options of the command."""
 
     max_pixels: int
     box: tuple[int, int, int, int] | None
     reduce: int
     recover: bool
-    model: str | None
-    device: str
     quality: int | None
 
-    def __call__(self, pair: Pair) -> Converted:
-        import vaecodec
+    @property
+    def together(self) -> bool:
+        return self.box is None and self.reduce == 1 and not self.recover
 
-        source, target = pair
-        image = vaecodec.decode(
+    def pixels(self, pair: Pair) -> int:
+        from vaecodec.sources import announced_pixels
+
+        return announced_pixels(pair[0])
+
+    def several(self, pairs: list[Pair]) -> list[Converted | Failure]:
+        if len(pairs) > 1:
+            sources = [settled(source_of, source) for source, _ in pairs]
+            open_ones = [source for source in sources if not isinstance(source, FAILURES)]
+            images = filled_in(
+                sources,
+                self.codec.decode_batch(open_ones, max_pixels=self.max_pixels, on_error="return"),
+            )
+        else:
+            images = [settled(self._image, source) for source, _ in pairs]
+        return [
+            image if isinstance(image, FAILURES) else settled(partial(self._converted, image), pair)
+            for pair, image in zip(pairs, images, strict=True)
+        ]
+
+    def _image(self, source: Path) -> Image.Image:
+        return self.codec.decode(
             source_of(source),
             max_pixels=self.max_pixels,
             box=self.box,
             reduce=self.reduce,
             recover=self.recover,
-            model=self.model,
-            device=self.device,
         )
+
+    def _converted(self, image: Image.Image, pair: Pair) -> Converted:
+        source, target = pair
         notices = []
         if "trailing_bytes" in image.info:
             trailing = image.info["trailing_bytes"]

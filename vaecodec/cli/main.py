@@ -13,15 +13,15 @@ from bitstream.errors import VaeError
 from vaecodec.cli.report import notice
 from vaecodec.cores import settle_threads
 
-#: Command, the module that has a function of that name, and a line of help.
+#: Commands, each in the module of its name, with a line of help.
 COMMANDS = {
     "compress": "Compress image files to .vae files.",
     "decompress": "Turn .vae files back into images.",
     "info": "Show what a .vae file holds.",
     "models": "List the installed models.",
-    "compare": "Show an image beside JPEG, WebP and AVIF of the same size, in one page.",
+    "compare": "Show an image beside JPEG, WebP and AVIF of the same size, on one page.",
     "repair": "Fill in what is scratched, written over or torn out.",
-    "sample": "Draw pictures from the model: what it takes photographs to be like.",
+    "sample": "Draw pictures from the model: what it believes photographs look like.",
     "similar": "Find .vae files whose pictures look alike, without decoding them.",
     "serve": "Try the codec in the browser, on this machine only.",
     "bench": "Measure rate and distortion of codecs side by side on images.",

@@ -47,18 +47,18 @@ device = click.option(
     show_default=True,
     help="Where the networks run.",
 )
-#: For the shell's completion; what a name stands for is found out later.
+#: For shell completion; what a name stands for is found out later.
 PATH = click.Path(readable=False)
 model = click.option(
     "--model", type=PATH, metavar="NAME", help="Model name, size, or path to a .safetensors file."
 )
-recursive = click.option(
-    "--recursive/--no-recursive",
-    "-r/ ",
-    default=True,
-    show_default=True,
-    help="Search the folders in folders as well; outputs keep the tree.",
-)
+
+
+def recursive(help_text: str) -> Callable[[Command], Command]:
+    """Whether subfolders are searched."""
+    return click.option(
+        "--recursive/--no-recursive", "-r/ ", default=True, show_default=True, help=help_text
+    )
 
 
 def jobs(help_text: str, default: int | None = 1) -> Callable[[Command], Command]:
@@ -77,35 +77,36 @@ force = click.option("--force", is_flag=True, help="Replace existing output file
 resume = click.option(
     "--resume",
     is_flag=True,
-    help="Go on where an earlier run ended: leave out what has an output already.",
+    help="Resume an earlier run: skip files that already have an output.",
 )
 report = click.option(
     "--report",
     type=PATH,
     metavar="FILE",
-    help="Write what became of every file, and totals, as JSON.",
+    help="Write the outcome of every file, and totals, as JSON.",
 )
-quiet = click.option("--quiet", is_flag=True, help="Say nothing but what went wrong.")
+quiet = click.option("--quiet", is_flag=True, help="Print only what went wrong.")
 as_json = click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="Say everything as JSON, a line on standard output per file.",
+    help="Print everything as JSON on standard output, a line per file.",
 )
 keep_times = click.option(
-    "--keep-times", is_flag=True, help="Give outputs the times of access and change of their inputs."
+    "--keep-times", is_flag=True, help="Give outputs the access and modification times of their inputs."
 )
 effort = click.option(
     "--effort",
     type=click.IntRange(0, MAX_EFFORT),
     default=DEFAULT_EFFORT,
     show_default=True,
-    help="Rounds of search for a better trade of size for quality; 0 is fastest.",
+    help="Rounds of search for a better trade-off between size and quality; 0 is fastest.",
 )
 tune = click.option(
     "--tune",
     type=click.Choice(TUNES),
-    help=f"Distortion as people see it, or as squared error. [default: {DEFAULT_TUNE}, or the model's]",
+    help="Weigh distortion as people see it, or as squared error. "
+    f"[default: {DEFAULT_TUNE}, or the model's]",
 )
 quality = click.option(
     "-q",
@@ -118,7 +119,7 @@ quality = click.option(
 lossless = click.option(
     "--lossless/--no-lossless",
     default=None,
-    help="Store without loss, or never; by default drawings, if that takes hardly more bytes.",
+    help="Store without loss, or never; by default, drawings if that takes hardly more bytes.",
 )
 
 
@@ -140,13 +141,13 @@ denoise = click.option(
     "--denoise",
     metavar="auto|SIGMA",
     callback=_strength,
-    help=f"Undo noise of this standard deviation (up to {MAX_NOISE:g} of 255); auto: as measured.",
+    help=f"Undo noise of this standard deviation (up to {MAX_NOISE:g} of 255); auto measures it.",
 )
 deblock = click.option(
     "--deblock",
     metavar="auto|QUALITY",
     callback=_strength,
-    help=f"Undo JPEG of this quality ({LOWEST_JPEG} to {NEVER_JPEG - 1}); auto: of the file's own.",
+    help=f"Undo JPEG of this quality ({LOWEST_JPEG} to {NEVER_JPEG - 1}); auto takes the file's own.",
 )
 strip = click.option("--strip", is_flag=True, help="Leave out colour profile, EXIF and XMP.")
 inputs = click.argument("inputs", type=PATH, metavar="INPUT...", nargs=-1, required=True)

@@ -1,4 +1,4 @@
-"""What became of many files: said as it happens, and in a report."""
+"""The outcome of many files, told as it happens and in a report."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Outcomes:
     def skip(
         self, pairs: Sequence[tuple[Path, Path]], total: int, former: dict[str, dict[str, Any]]
     ) -> None:
-        """Those that have an output, of so many in all. `former`: what a report says of inputs."""
+        """Record files that already have an output, out of `total`. `former`: what an earlier report
+        says of each input."""
         self._skipped = len(pairs)
         for source, target in pairs:
             fields = {"input": str(source), "output": str(target)}
@@ -45,7 +46,7 @@ class Outcomes:
     def written(
         self, source: Path, target: Path, size: int, pixels: int, notices: Sequence[str]
     ) -> None:
-        """An output of so many bytes."""
+        """Record an output of `size` bytes."""
         fields: dict[str, Any] = {"input": str(source), "output": str(target)}
         if source != STANDARD_STREAM and source.is_file():
             fields["input_bytes"] = source.stat().st_size
@@ -56,7 +57,7 @@ class Outcomes:
         self._record(fields)
 
     def failed(self, source: Path, target: Path, message: str) -> None:
-        """An input without an output, and why."""
+        """Record an input without an output, and why."""
         self.failures += 1
         self._record({"input": str(source), "output": str(target), "error": message})
         if not self._as_json:
@@ -68,14 +69,14 @@ class Outcomes:
             say(json.dumps(fields))
 
     def so_far(self, source: Path) -> str:
-        """A line for the progress bar: how fast, how much smaller, and the file at hand."""
+        """A line for the progress bar: the speed, the bytes saved, and the current file."""
         saved = self._input_bytes - self._bytes
         parts = [f"{self._pixels / 1e6 / self._seconds():.1f} MP/s"] if self._pixels else []
         parts += [f"{saved / 1e6:.1f} MB saved"] if saved > 0 else []
         return "  ".join([*parts, str(source)])
 
     def report(self, *, finished: bool) -> bytes:
-        """All of it as JSON."""
+        """All outcomes and totals as JSON."""
         seconds = self._seconds()
         totals = {
             "written": len(self._files) - self.failures - self._skipped,
@@ -108,8 +109,8 @@ class Report:
         self.former: dict[str, dict[str, Any]] = {}
 
     def check(self, pairs: Sequence[tuple[Path, Path]], *, force: bool, resume: bool) -> None:
-        """Raises VaeError if the file may not be written: it is one of those worked on, or exists and
-        neither `force` nor, if it is a report, `resume`."""
+        """Raises VaeError if the file may not be written: because it is one of those worked on, or
+        because it exists, without `force` or, for an existing report, `resume`."""
         if self._path == STANDARD_STREAM:
             raise VaeError("a report goes to a file, not to standard output")
         real = os.path.realpath(self._path)
@@ -124,8 +125,8 @@ class Report:
 
     @contextlib.contextmanager
     def writing(self, outcomes: Outcomes) -> Iterator[None]:
-        """Written at the beginning, so that what prevents it is known before any work is done, and at
-        the end, whatever that is."""
+        """Write the report at the beginning, so that what prevents it is known before any work is done,
+        and at the end, however the run ends."""
         make_parents(self._path)
         write_whole(self._path, outcomes.report(finished=False), force=True)
         try:

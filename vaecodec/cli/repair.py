@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vaecodec.pictures.reading import Picture
 
 
-#: A larger share that is marked may be a slip.
+#: A mask that marks a larger share may be a mistake.
 MOST_USUAL = 0.25
 
 
@@ -41,20 +41,20 @@ MOST_USUAL = 0.25
     type=options.PATH,
     metavar="MASK",
     required=True,
-    help="A picture of the same size, white where PICTURE is to be made new.",
+    help="A picture of the same size, white where PICTURE is to be filled in.",
 )
 @click.option(
     "-o",
     "--output",
     type=options.PATH,
     metavar="OUT",
-    help="Output file, an image format or .vae, or folder. [default: NAME-repaired.png beside PICTURE]",
+    help="Output file (image or .vae), or folder. [default: NAME-repaired.png beside PICTURE]",
 )
 @click.option(
     "-q",
     "--quality",
     type=click.IntRange(1, 100),
-    help=f"Of OUT. [default: {DEFAULT_QUALITY} for .vae, {LOSSY_QUALITY} for JPEG, WebP and AVIF]",
+    help=f"Quality of OUT. [default: {DEFAULT_QUALITY} for .vae, {LOSSY_QUALITY} for JPEG, WebP, AVIF]",
 )
 @options.model
 @options.device
@@ -72,11 +72,11 @@ def command(
 ) -> int:
     """Fill in what is scratched, written over or torn out.
 
-    What MASK marks is made new from what surrounds it; the rest stays as it is,
-    of 8 bits, to the last bit if OUT is PNG. Mark strokes with a pixel or two
-    around them, no boxes around words: wide holes become soft shades.
+    What MASK marks is filled in from its surroundings; the rest stays as it is,
+    at 8 bits per sample, to the last bit if OUT is PNG. Mark strokes with a pixel
+    or two around them, not boxes around words: wide holes become soft shades.
 
-    PICTURE and MASK: image or .vae files, one of them - for standard input.
+    PICTURE and MASK: image or .vae files; one of them may be - for standard input.
 
     Examples:
 

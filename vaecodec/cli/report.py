@@ -1,4 +1,4 @@
-"""What the commands tell the user: one sentence per failure, a progress bar when it takes long."""
+"""What the commands tell the user: one sentence per failure, and a progress bar for long work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def notice(message: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print on standard output. Raises VaeError if that has no room."""
+    """Print on standard output. Raises VaeError if that cannot be written."""
     try:
         try:
             click.echo(text)

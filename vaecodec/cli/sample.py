@@ -36,10 +36,10 @@ class Dimensions(click.ParamType):
     "--like",
     type=options.PATH,
     metavar="FILE",
-    help="Keep the hyper-latent of this .vae file, its size, level and model; draw the rest.",
+    help="Keep the hyper-latent, size, level and model of this .vae file; draw the rest.",
 )
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="The same gives the same pictures."
+    "--seed", type=int, default=0, show_default=True, help="The same seed gives the same pictures."
 )
 @click.option(
     "-n",
@@ -47,14 +47,14 @@ class Dimensions(click.ParamType):
     type=click.IntRange(1, 100_000),
     default=1,
     show_default=True,
-    help="How many pictures; names get numbers.",
+    help="How many pictures; several get numbered names.",
 )
 @click.option(
     "-o",
     "--output",
     type=options.PATH,
     metavar="OUT",
-    help="Output file, .vae or an image format, or folder. [default: sample-SEED.png]",
+    help="Output file (.vae or image), or folder. [default: sample-SEED.png]",
 )
 @options.tune
 @options.model
@@ -76,7 +76,7 @@ def command(
 ) -> int:
     """Draw pictures from the model.
 
-    What comes out is what the prior takes photographs to be like: textures and edges, no objects.
+    The pictures show what the prior believes photographs look like: textures and edges, no objects.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""Pictures to the files that a user named."""
+"""Pictures as files of the format that the user named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def format_of(target: Path) -> str:
-    """Pillow's name of the format that `target` is written in. Raises VaeError if it writes none."""
+    """Pillow's name for the format that `target` is written in. Raises VaeError if Pillow does not
+    write it."""
     from vaecodec.pictures import saving
 
     if target == STANDARD_STREAM:
@@ -29,7 +30,7 @@ def format_of(target: Path) -> str:
 def file_bytes(
     image: Image.Image, source: Path, target: Path, quality: int | None
 ) -> tuple[bytes, list[str]]:
-    """A picture in the format of `target`, and in words, what that loses. Raises VaeError."""
+    """A picture in the format of `target`, and in words what that loses. Raises VaeError."""
     from PIL import Image
 
     from vaecodec.pictures.saving import LOSSY_FORMATS, saved

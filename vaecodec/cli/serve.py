@@ -21,7 +21,7 @@ from vaecodec.cli.report import say
     type=click.IntRange(0, 65535),
     default=8787,
     show_default=True,
-    help="Of 127.0.0.1; 0 for any that is free.",
+    help="Port at 127.0.0.1; 0 for any that is free.",
 )
 @click.option("--open", "browse", is_flag=True, help="Open the page in the browser.")
 @click.option(
@@ -47,10 +47,10 @@ def command(
     """Try the codec in the browser, on this machine only.
 
     Drop a picture, move the quality, see before and after beside JPEG, WebP and AVIF of the same size,
-    download the file. The page also shows .vae files.
+    and download the file. The page also shows .vae files.
 
-    The page is served on this machine only, and stops with Ctrl-C. Nothing is kept, nothing is sent to
-    any other machine.
+    The page is served on this machine only, until Ctrl-C. Nothing is kept, and nothing is sent to any
+    other machine.
     """
     try:
         import uvicorn

@@ -43,9 +43,9 @@ class Likeness(click.FloatRange):
     "--to",
     type=options.PATH,
     metavar="PICTURE",
-    help="List what is most like this one: a .vae file or any picture, - is standard input.",
+    help="List the files most like this one: a .vae file, any picture, or - for standard input.",
 )
-@click.option("--duplicates", is_flag=True, help="List groups of files that hold one photograph.")
+@click.option("--duplicates", is_flag=True, help="List groups of files that hold the same photograph.")
 @click.option(
     "-n",
     "--count",
@@ -58,26 +58,20 @@ class Likeness(click.FloatRange):
     "--at-least",
     type=Likeness(),
     metavar="S",
-    help="List only what is so alike (1: the same). [default: -1, with --duplicates 0.82]",
+    help="List only files at least this alike (1: the same). [default: -1, with --duplicates 0.82]",
 )
 @click.option(
     "--index",
     type=options.PATH,
     metavar="FILE",
-    help="Keep embeddings in this file: only new and changed files are embedded.",
+    help="Keep embeddings in this file, so that only new and changed files are embedded.",
 )
-@click.option(
-    "--recursive/--no-recursive",
-    "-r/ ",
-    default=True,
-    show_default=True,
-    help="Search the folders in folders as well.",
-)
+@options.recursive("Search subfolders as well.")
 @options.model
 @options.device
-@click.option("--quiet", is_flag=True, help="List, and say what went wrong, nothing else.")
+@click.option("--quiet", is_flag=True, help="Print only the list and what went wrong.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="A JSON object per line: of a file, a group or an error."
+    "--json", "as_json", is_flag=True, help="Print a JSON object per line: a file, a group or an error."
 )
 def command(
     inputs: tuple[str, ...],

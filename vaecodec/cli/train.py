@@ -16,7 +16,7 @@ from vaecodec.train.fitting import Fitting
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option(
-    "--size", type=click.Choice(["small", "base", "large"]), default="small", show_default=True
+    "--size", type=click.Choice(["small", "base", "large"]), default="base", show_default=True
 )
 @click.option(
     "--minutes",
@@ -25,7 +25,7 @@ from vaecodec.train.fitting import Fitting
     help="Length of the stage.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder for all that is written."
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for everything written."
 )
 @click.option(
     "--resume",
@@ -33,7 +33,7 @@ from vaecodec.train.fitting import Fitting
     help="Checkpoint (trunk.safetensors) to start from.",
 )
 @click.option(
-    "--batch", type=click.IntRange(1), help="Patches per step  [default: 16 on a CPU, 192 on a GPU]"
+    "--batch", type=click.IntRange(1), help="Patches per step  [default: 16 on a CPU, 64 on a GPU]"
 )
 @click.option(
     "--patch",
@@ -46,28 +46,29 @@ from vaecodec.train.fitting import Fitting
     type=click.FloatRange(min=0, min_open=True),
     default=3e-3,
     show_default=True,
-    help="Of the constant part.",
+    help="Learning rate of the constant part.",
 )
 @click.option(
     "--decay-from",
     type=click.FloatRange(0, 1, max_open=True),
     default=round(2 / 3, 3),
     show_default=True,
-    help="Share of the stage after which the learning rate falls, linearly, to 0.",
+    help="Share of the stage after which the learning rate falls linearly to 0.",
 )
 @click.option(
     "--tune",
     type=click.Choice(TUNES),
     default=DEFAULT_TUNE,
     show_default=True,
-    help="What is minimised besides the rate: what people see (SSIMULACRA2), or squared error.",
+    help="Distortion minimised besides the rate: as people see it (SSIMULACRA2, ColorVideoVDP), or "
+    "squared error.",
 )
 @click.option(
     "--textures",
     type=click.FloatRange(0, 1),
     default=0.04,
     show_default=True,
-    help="Share of the crops that get a drawn texture.",
+    help="Share of the crops that get a synthetic texture.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
@@ -75,7 +76,7 @@ from vaecodec.train.fitting import Fitting
     type=click.IntRange(1),
     default=Fitting().crops,
     show_default=True,
-    help="Crops of DATA that the exported model's frequency tables are fitted to.",
+    help="Crops of DATA that the exported model's frequency tables and ranges are fitted to.",
 )
 @options.device
 def command(
@@ -96,8 +97,8 @@ def command(
 ) -> int:
     """Train a model on DATA: a folder of images or tar shards, or one shard.
 
-    The stage ends after --minutes with a decayed model, OUT/model.safetensors, and its card; go on
-    from OUT/trunk.safetensors with --resume.
+    The stage ends after --minutes with a decayed model, OUT/model.safetensors, and its card. To go on,
+    start from OUT/trunk.safetensors with --resume.
     """
     from vaecodec.codec import pick_device
     from vaecodec.geometry import HYPER_STRIDE
@@ -113,7 +114,7 @@ def command(
     except ImportError as error:
         raise VaeError(f"training needs the extra: pip install 'vaecodec[train]' ({error})") from error
 
-    batch = batch or (192 if gpu else 16)
+    batch = batch or (64 if gpu else 16)
     stage = Stage(
         data=data,
         out=out,

@@ -1,4 +1,4 @@
-"""Whole batches of files to one tensor, decoded together."""
+"""Whole batches of files, decoded together to one tensor."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from vaecodec.data.samples import check_mode, in_mode
 
 
 class DecodeCollate:
-    """Decodes the items of a `VaeDataset(..., decode=False)` as batches, on a GPU if there is one:
+    """Decodes the items of a `VaeDataset(..., decode=False)` in batches, on a GPU if there is one:
 
         DataLoader(dataset, batch_size=64, collate_fn=DecodeCollate(device="cuda"))
 
     Called with a list of files (bytes), or of tuples of file and label, it returns the pictures (uint8,
-    N x C x H x W, 0..255), or a tuple of them and the labels as PyTorch's `default_collate` stacks
-    them, on the device. Pictures are decoded whole.
+    N x C x H x W, 0..255), or a tuple of the pictures and the labels as stacked by PyTorch's
+    `default_collate`, on the device. Pictures are decoded whole.
 
-    - `device`, `model`: as for `vaecodec.Codec`.
+    - `device`, `model`, `entropy_processes`: as for `vaecodec.Codec`.
     - `mode`: as for `VaeDecoder`.
-    - `transform`: called with each decoded picture (uint8, C x H x W) on the device; where pictures
-      differ in size it must crop or resize them to one.
+    - `transform`: called with each decoded picture (uint8, C x H x W) on the device; if pictures differ
+      in size, it must crop or resize them to one size.
     - `max_pixels`: as for `vaecodec.decode`.
 
-    A `collate_fn` is called in the workers, which have no GPU: with device cuda `num_workers` must be
-    0, or workers only read (`collate_fn=list`) and this is called with each batch.
+    A `collate_fn` is called in the workers, which have no GPU. With device cuda, either `num_workers`
+    must be 0, or the workers only read (`collate_fn=list`) and this is called with each batch.
 
     Raises VaeError, naming the file, as `vaecodec.decode` does; BadValue for pictures that differ in
-    size, BadType for items that are no bytes.
+    size, and BadType for items that are not bytes.
     """
 
     def __init__(
@@ -46,12 +46,13 @@ class DecodeCollate:
         transform: Callable[[Tensor], Tensor] | None = None,
         max_pixels: int = container.MAX_PIXELS,
         model: str | os.PathLike[str] | None = None,
+        entropy_processes: int = 0,
     ) -> None:
         check_mode(mode)
         self.mode = mode
         self.transform = transform
         self.max_pixels = max_pixels
-        self._codec = Codec(model, device)
+        self._codec = Codec(model, device, entropy_processes=entropy_processes)
 
     def __call__(self, batch: Sequence[Any]) -> Tensor | tuple[Tensor, Any]:
         device = self._codec.device

@@ -1,4 +1,4 @@
-"""A data set of `.vae` files: of a folder, a list of paths, or a tar."""
+"""A data set of `.vae` files, from a folder, a list of paths, or a tar."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from vaecodec.sources import NamedBytes, read_path
 
 class VaeDataset(Dataset[Any]):
     """A map-style data set of `.vae` files. An item is a uint8 tensor, C x H x W, 0..255, or a tuple of
-    that and its label.
+    that tensor and its label.
 
-    - `source`: a folder, with all folders in it, in the order of the names; a list of paths; or a tar
-      without compression, in its order.
+    - `source`: a folder with all its subfolders, in the order of the names; a list of paths; or an
+      uncompressed tar, in its own order.
     - `crop`, `reduce`, `mode`, `max_pixels`, `model`, `device`: see `VaeDecoder`; by default whole
       pictures, RGB, decoded on the CPU.
     - `transform`: called with each tensor; what it returns is the item. `target_transform`: the same
       for labels.
-    - `labels`: whether there are any. As in torchvision's ImageFolder, the first folder below `source`
-      is the class of a file, and labels number the sorted classes that have files. In a tar, `source`
-      is the folder that all its files are in. None: unless all files lie directly in `source`, and
-      never for a list.
-    - `decode`: with False, items are the bytes of the files, for `DecodeCollate`.
-    - `keep_index`: write where the members of a tar are to a file beside it, as `photos.tar.index`,
-      unless that is there: the next time, the tar's headers need not be read. An index of another
-      size or time than the tar's is not used.
+    - `labels`: whether there are labels. As in torchvision's ImageFolder, the first folder below
+      `source` is the class of a file, and labels number the sorted classes that have files. For a tar,
+      the innermost folder that holds all its files takes the place of `source`. None (the default):
+      there are labels unless all files lie directly in `source`, and never for a list.
+    - `decode`: if False, items are the bytes of the files, for `DecodeCollate`.
+    - `keep_index`: write where the members of a tar are to a file beside it, such as
+      `photos.tar.index`, unless that exists; the next time, the tar's headers need not be read. An
+      index made for another size or time than the tar's is not used.
 
-    `names`: of all files. `classes`, `class_to_idx`: names of the classes, and their labels; empty
-    without. `targets`: the label of every file, likewise.
+    `names`: the names of all files. `classes`, `class_to_idx`: the names of the classes, and their
+    labels; empty without labels. `targets`: the label of every file; empty without labels.
 
     It can be pickled, and used in forked or spawned workers. Raises VaeError for a source that cannot
-    be read, that has no `.vae` files, or some outside the folders of classes; BadValue or BadType for
-    arguments that cannot be. An item that cannot be decoded, or is smaller than `crop`, raises VaeError
-    naming the file, of a tar "photos.tar: member"; a file that is not there FileNotFoundError as well.
+    be read, has no `.vae` files, or has some outside the folders of classes; BadValue or BadType for
+    invalid arguments. An item that cannot be decoded, or is smaller than `crop`, raises VaeError naming
+    the file, in a tar as "photos.tar: member"; for a missing file it is a FileNotFoundError as well.
     """
 
     def __init__(

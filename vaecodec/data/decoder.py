@@ -1,4 +1,4 @@
-"""One `.vae` file to a tensor, whole or a part of it at random."""
+"""One `.vae` file to a tensor: the whole picture, or a random part of it."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ EXTENSION = ".vae"
 
 
 class VaeDecoder:
-    """Decodes `.vae` files to tensors; given to `decode` of a `webdataset.WebDataset`, those in its
-    shards:
+    """Decodes `.vae` files to tensors; passed to `decode` of a `webdataset.WebDataset`, the files in
+    its shards:
 
         webdataset.WebDataset("photos-{00..07}.tar").decode(VaeDecoder(crop=224)).to_tuple("vae", "cls")
 
     A tensor is uint8, C x H x W, 0..255.
 
-    - `crop`: (height, width), or one number for both, in pixels of the picture: a box of this size at
-      random, all that are possible equally often. Groups of 1024 x 1024 pixels outside it are not
+    - `crop`: (height, width), or one number for both, in pixels of the picture: decode a random box of
+      this size, each possible one equally often. Groups of 1024 x 1024 pixels outside it are not
       decoded. The box comes from torch's generator, as seeded in the workers of a `DataLoader`.
-    - `reduce`: 1, 2, 4 or 8, average so many samples along each axis into one, after the crop:
-      `crop=(224, 224), reduce=2` gives 112 x 112; sizes are rounded up.
-    - `mode`: "RGB" (grey thrice, transparency left out), "L", "LA", "RGBA", or None for what each file
-      has; C is 3, 1, 2 or 4.
+    - `reduce`: 1, 2, 4 or 8; after the crop, average this many samples along each axis into one:
+      `crop=(224, 224), reduce=2` gives 112 x 112. Sizes are rounded up.
+    - `mode`: "RGB" (grey in all three channels, transparency left out), "L", "LA", "RGBA", or None for
+      that of each file; C is 3, 1, 2 or 4.
     - `max_pixels`, `model`: as for `vaecodec.decode`.
-    - `device`: where it is decoded. Tensors are in main memory; forked workers can use the CPU only.
+    - `device`: where files are decoded. Tensors are in main memory; forked workers can use the CPU
+      only.
 
-    Weights are loaded on first use, once in a process; pickled, it takes its arguments along. Raises
-    BadValue, BadType, UnknownModel or VaeError for arguments that cannot be.
+    Weights are loaded on first use, once per process; a pickled decoder carries its arguments. Raises
+    BadValue, BadType, UnknownModel or VaeError for invalid arguments.
     """
 
     def __init__(
@@ -70,10 +71,10 @@ class VaeDecoder:
         self.device = device
 
     def decode(self, source: Source) -> Tensor:
-        """The picture of a `.vae` file (path, bytes or file object), or a crop of it: uint8, C x H x W.
+        """Decode a `.vae` file (path, bytes or file object), or a crop of it: uint8, C x H x W.
 
-        Raises BadValue for a picture smaller than the crop, else as `vaecodec.decode`; the error names
-        the file where its name is known.
+        Raises BadValue for a picture smaller than the crop, and what `vaecodec.decode` raises; the
+        error names the file if its name is known.
         """
         data, name = read_source(source)
         with naming(name):
@@ -92,15 +93,15 @@ class VaeDecoder:
         return in_mode(as_tensor(np.array(image)), self.mode)
 
     def __call__(self, key: str, data: bytes) -> Tensor | None:
-        """What `decode` gives if the file's name ends in `.vae`, else None: what webdataset asks of a
-        decoder. Its DecodingError has `url` and `key` of what fails, and the VaeError as its cause;
-        `decode(..., handler=webdataset.ignore_and_continue)` goes on without it."""
+        """What `decode` returns if the file's name ends in `.vae`, else None, as webdataset asks of a
+        decoder. webdataset's DecodingError has the `url` and `key` of what failed, and the VaeError as
+        its cause; `decode(..., handler=webdataset.ignore_and_continue)` goes on without it."""
         return self.decode(data) if key.lower().endswith(EXTENSION) else None
 
 
 def random_box(width: int, height: int, crop: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, upper, right and lower edge of a box of `crop` (height, width) anywhere in a picture, drawn
-    from torch's generator. Raises BadValue if it does not fit."""
+    """Left, upper, right and lower edge of a random box of size `crop` (height, width) in a picture,
+    drawn from torch's generator. Raises BadValue if it does not fit."""
     down, across = crop
     if down > height or across > width:
         raise BadValue(

@@ -1,4 +1,4 @@
-"""Samples of pictures as training wants them: uint8 tensors, C x H x W, with the channels asked for."""
+"""Samples of pictures as training needs them: uint8 tensors, C x H x W, with the channels asked for."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 
 
 def check_mode(mode: str | None) -> None:
-    """Raises BadValue for what is neither None nor one of MODES."""
+    """Raises BadValue if `mode` is neither None nor one of MODES."""
     if mode is not None and (not isinstance(mode, str) or mode not in MODES):
         raise BadValue(f"mode must be None or one of {', '.join(MODES)}, not {mode!r}")
 
 
 def in_mode(picture: Tensor, mode: str | None) -> Tensor:
-    """`picture` (uint8, 1 to 4 x H x W, by its channels of one of MODES) in `mode`, on its device; as
-    it is if that is None.
+    """`picture` (uint8, 1 to 4 x H x W, its mode given by its number of channels) converted to `mode`,
+    on its device; unchanged if `mode` is None.
 
-    Values are those of Pillow's `convert`: grey is 0.299 R + 0.587 G + 0.114 B, transparency that is
-    not there is 255, and transparency that is not asked for is left out.
+    Values are those of Pillow's `convert`: grey is 0.299 R + 0.587 G + 0.114 B, missing transparency is
+    255, and transparency that is not asked for is left out.
     """
     if mode is None or len(picture) == MODES[mode]:
         return picture

@@ -1,4 +1,4 @@
-"""Members of a tar file, read by their place in it."""
+"""Members of a tar file, read by their position in it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from bitstream.errors import NoSuchFile, VaeError
-from vaecodec.files import write_whole
+from vaecodec.files import is_of_a_mac, write_whole
 from vaecodec.sources import NamedBytes
 
-#: Of the form of an index file.
+#: Version of the index file's format.
 _VERSION = 1
 
 
 class Member(NamedTuple):
-    """A file in a tar: `offset` and `size` in bytes of its contents."""
+    """A file in a tar: `offset` and `size` of its contents, in bytes."""
 
     name: str
     offset: int
@@ -27,12 +27,12 @@ class Member(NamedTuple):
 class Tar:
     """The files in a tar whose names end in `extension`, in the tar's order.
 
-    Where they are is taken from the index beside it (`photos.tar.index`), if that is of this tar;
-    else all headers are read, and with `keep_index` the index is written. It is JSON: "size" and
-    "mtime_ns" of the tar, and its "members" with name, offset and size each.
+    Their positions are taken from the index beside the tar (`photos.tar.index`), if that belongs to
+    this tar; otherwise all headers are read, and with `keep_index` the index is written. It is JSON:
+    "size" and "mtime_ns" of the tar, and its "members", each with name, offset and size.
 
-    Every read opens the file anew and shares no position with other processes. Raises VaeError naming
-    what cannot be read or written.
+    Every read opens the file anew, so that no position is shared with other processes. Raises VaeError
+    naming what cannot be read or written.
     """
 
     def __init__(self, path: str, extension: str, *, keep_index: bool = False) -> None:
@@ -87,8 +87,7 @@ class Tar:
         return list(found.values())
 
     def _is_wanted(self, path: PurePosixPath) -> bool:
-        # A Mac puts a file of its own beside each, "._" before its name.
-        return path.suffix.lower() == self._extension and not path.name.startswith("._")
+        return path.suffix.lower() == self._extension and not is_of_a_mac(path)
 
     def _index(self) -> bytes:
         size, mtime = self._state

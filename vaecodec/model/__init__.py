@@ -1,1 +1,1 @@
-"""The learned model: transforms (floating point), prior (exact integers), quality levels."""
+"""The learned model: transforms and means in floating point, scale indices in exact integers."""

@@ -1,4 +1,4 @@
-"""A group between analysis and rounding: what the encoder's check and its search work on."""
+"""A group between analysis and rounding: the input of the encoder's self-check and of its search."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from vaecodec.geometry import Window
 
 @dataclass(frozen=True, kw_only=True)
 class Analysed:
-    """One group of one picture, ready to be quantised, and what surrounds it.
+    """One group of one picture, with its surroundings, ready to be quantised.
 
     `picture`: uint8, H x W x 3, as it is to be encoded. `latent`: 1 x h x w x M, in steps. `hyper`: the
-    group's own hyper-latent. `window`: where in `picture` and `latent` the group is. `damped`: whether
-    `picture` differs from what was given; `sound`: whether nothing of what it decodes to is destroyed.
+    group's own hyper-latent. `window`: where the group lies in `picture` and `latent`. `damped`:
+    whether `picture` differs from the input. `sound`: whether decoding destroys nothing of the group.
     """
 
     picture: np.ndarray

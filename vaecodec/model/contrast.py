@@ -1,10 +1,10 @@
-"""The difference in lightness that ColorVideoVDP measures, as something to minimise.
+"""The difference in lightness that ColorVideoVDP measures, as a term to minimise.
 
-ColorVideoVDP (Mantiuk et al., 2024) compares two pictures as seen on a display from a distance: in each
-band of a Laplacian pyramid, their local contrasts, in units of what an eye just detects there
-(castleCSF), raised to a power and masked by the contrast that both have around. It masks less than
-SSIMULACRA2 does, so what it asks for is fine lightness. Here: lightness of still pictures in the bands
-from 1.5 cycles per degree on, on the display of the benchmark.
+ColorVideoVDP (Mantiuk et al., 2024) compares two pictures as seen on a display from a distance. In each
+band of a Laplacian pyramid, it takes the difference of their local contrasts in units of what the eye
+can just detect there (castleCSF), raises it to a power, and masks it by the contrast that both pictures
+have nearby. It masks less than SSIMULACRA2 does, and thus asks for fine lightness detail. Implemented
+here: lightness of still pictures, bands from 1.5 cycles per degree up, the display of the benchmark.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from torch import Tensor
 
 from vaecodec.model.filters import filter_matrix, gaussian
 
-#: Luminance of white and black, and what the room's light adds, in cd/m2 (`standard_fhd`).
+#: Luminance of white, of black and of reflected room light, in cd/m2 (`standard_fhd`).
 WHITE, BLACK, REFLECTED = 200.0, 0.2, 250 * 0.005 / torch.pi
-#: Each band, at 18.9, 6.1, 3.1 and 1.5 cycles per degree: log10 of the sensitivity to contrast, by
-#: powers of log10 of the luminance around. Fitted to castleCSF from 0.6 to 200 cd/m2, within 5 %.
+#: For each band, at 18.9, 6.1, 3.1 and 1.5 cycles per degree: log10 of the contrast sensitivity as a
+#: polynomial in log10 of the surrounding luminance, constant first. Fitted to castleCSF from 0.6 to
+#: 200 cd/m2, within 5 %.
 SENSITIVITIES = (
     (0.3997, 0.9604, -0.1776),
     (1.5322, 0.6850, -0.1306),
     (1.8893, 0.5161, -0.1019),
     (1.9772, 0.3472, -0.0731),
 )
-#: Published parameters of the masking, of lightness by lightness.
+#: Published parameters for the masking of lightness by lightness.
 CORRECTION = 10 ** (-0.2797423 / 20)
 EXPONENT = 2.264355
 MASK_EXPONENT, MASK_SCALE, MASK_WEIGHT = 1.302623, 10**-0.795497, 2**-0.189501
@@ -34,7 +35,7 @@ MASK_SIGMA, MASK_RADIUS = 3.0, 6
 LIMIT = 10**2.564245
 #: From the 4-norm over bands to just-objectionable differences.
 STILL, JOD_SCALE, JOD_EXPONENT = 0.577918, 0.0439569, 0.930204
-#: Keeps slopes finite where nothing differs.
+#: Keeps gradients finite where nothing differs.
 FLOOR = 1e-5
 
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
@@ -44,7 +45,7 @@ _MASK_TAPS = gaussian(MASK_SIGMA, MASK_RADIUS)
 
 @lru_cache(maxsize=64)
 def _doubling(side: int, device: torch.device) -> Tensor:
-    """side x ceil(side / 2): interpolation, with the borders repeated."""
+    """Return the matrix, side x ceil(side / 2), that interpolates to `side` samples; borders repeat."""
     matrix = torch.zeros(side, (side + 1) // 2, dtype=torch.float32)
     rows = torch.arange(side)
     for offset, tap in zip(range(-2, 3), _PYRAMID, strict=True):
@@ -55,7 +56,7 @@ def _doubling(side: int, device: torch.device) -> Tensor:
 
 
 def _filtered(planes: Tensor, taps: tuple[float, ...], stride: int = 1) -> Tensor:
-    """... x H x W, both ways."""
+    """Filter planes, ... x H x W, along both axes."""
     rows, columns = (
         filter_matrix(side, taps, planes.device, stride=stride) for side in planes.shape[-2:]
     )
@@ -63,8 +64,8 @@ def _filtered(planes: Tensor, taps: tuple[float, ...], stride: int = 1) -> Tenso
 
 
 def lost_contrast(wanted: Tensor, found: Tensor) -> Tensor:
-    """Just-objectionable differences (JOD, 0: none seen) of the lightness of N pictures, given as
-    linear light, N x 3 x H x W each."""
+    """Difference in lightness of N pairs of pictures (linear light, N x 3 x H x W each), in
+    just-objectionable differences (JOD; 0: none visible)."""
     weights = torch.tensor(_LUMINANCE, dtype=torch.float32, device=wanted.device).view(3, 1, 1)
     both = torch.stack((wanted, found))
     planes = (both * weights).sum(dim=2) * (WHITE - BLACK) + BLACK + REFLECTED

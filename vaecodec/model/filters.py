@@ -1,4 +1,4 @@
-"""Filters along one axis as matrices: on a CPU convolutions of single channels are slower."""
+"""One-dimensional filters as matrices: on a CPU, convolutions of single channels are slower."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def gaussian(sigma: float, radius: int) -> tuple[float, ...]:
-    """2 * radius + 1 taps that add up to one."""
+    """Return 2 * radius + 1 taps that add up to one."""
     steps = torch.arange(-radius, radius + 1, dtype=torch.float32)
     taps = torch.exp(-0.5 * (steps / sigma) ** 2)
     return tuple((taps / taps.sum()).tolist())
@@ -19,8 +19,8 @@ def gaussian(sigma: float, radius: int) -> tuple[float, ...]:
 def filter_matrix(
     side: int, taps: tuple[float, ...], device: torch.device, *, stride: int = 1, mirror: bool = True
 ) -> Tensor:
-    """float32, ceil(side / stride) x side: every `stride`-th sample of what the taps (an odd number)
-    give. Beyond the edge lies the mirror image, or nothing."""
+    """Return the matrix (float32, ceil(side / stride) x side) that applies the taps, an odd number, and
+    keeps every `stride`-th sample. Beyond the edge lies the mirror image or, unless `mirror`, zero."""
     matrix = torch.zeros(-(-side // stride), side, dtype=torch.float32)
     rows = torch.arange(len(matrix))
     radius = len(taps) // 2

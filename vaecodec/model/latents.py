@@ -1,51 +1,42 @@
-"""Latents of groups to streams and back: the integer prior driving the entropy coder.
-
-A group is a rectangle of at most 64 x 64 latent positions, coded without looking beyond its edge.
-Order within a group's stream: the hyper-latent (rows, columns, channels), then for each of the
-prior's four steps the values of phases 0..3, each in order of rows, columns, channels.
-"""
+"""Latents of groups to symbols and back: rounding, given the scale indices and means of the prior, and
+adding the means again. `vaecodec.model.symbols` codes the symbols."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from bitstream import entropy
-from vaecodec.model import fixed_point as fp
 from vaecodec.model.config import LEVELS
-from vaecodec.model.integer import IntegerArithmetic
-from vaecodec.model.prior import (
-    STEPS,
-    Prior,
-    merge_quarters,
-    split_phases,
-    split_quarters,
-    step_quarters,
-)
-from vaecodec.model.transforms import with_details
+from vaecodec.model.indices import IndexNetwork
+from vaecodec.model.means import LATENT_MAX, Means
+from vaecodec.model.quadtree import STEPS, by_place, of_step
+from vaecodec.model.symbols import Blocks, Symbols
+from vaecodec.model.transforms import repeated, with_details
 
-#: Hyper-latent symbols an encoder writes are at most this large.
+#: Largest magnitude of the symbols that an encoder writes, for the hyper-latent and for the latent.
 _HYPER_MAX = 2**15 - 1
-#: Latents an encoder writes are at most this many quantisation steps from zero.
-_LATENT_MAX = 2**13
-#: Symbols beyond this size are rated like one of this size.
+_SYMBOL_MAX = 2**20
+#: Largest magnitude of the latents that an encoder writes, in quantisation steps.
+_ENCODED_MAX = 2**13
+#: Larger symbols are rated like one of this magnitude.
 _RATED_MAX = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorBits:
-    """Bits that rounding may spend to avoid a squared error of one step, measured best on held-out
-    pictures (docs/experiments.md): `bits` up to level `high_rates`, half of it every `halving` levels
-    above.
+    """Bits that rounding may spend to avoid a squared error of one step, tuned on held-out pictures
+    (docs/experiments.md): `bits` up to level `high_rates`, halving with every `halving` levels above;
+    `details` for the details.
 
-    High-rate theory gives 6 / ln 2 for the optimal step and squared error; learned transforms ask for
-    more caution, and so does a distortion that minds texture going. `details` are linear in the
-    picture: nothing learned stands between theory and them.
+    High-rate theory gives 6 / ln 2 for the optimal step and squared error. Learned transforms call for
+    more caution, and so does a distortion that is sensitive to lost texture. Details are linear in the
+    picture, so theory is nearly right for them.
     """
 
     bits: float
@@ -54,227 +45,174 @@ class ErrorBits:
     halving: float = 30.0
 
     def at(self, level: int) -> float:
-        """Of all but details."""
+        """Bits at `level` for all channels but details."""
         return self.bits / 2 ** (max(0, level - self.high_rates) / self.halving)
 
 
-#: By tune.
+#: Per tune.
 ERROR_BITS = {
     "psnr": ErrorBits(bits=60.0, details=10.0, high_rates=21),
     "visual": ErrorBits(bits=120.0, details=20.0),
 }
 
-#: The symbols of one group in order of coding, each block with its scale indices.
-Blocks = list[tuple[np.ndarray, np.ndarray]]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Quantised:
-    """Groups as they are to be coded: symbols per item, and the latent that a decoder will have of them
-    (float32, N x h x w x M, steps)."""
+    """A batch of groups ready to be coded.
 
-    blocks: list[Blocks]
+    `coded`: for every block, in coding order, its symbols (integers in float32) and their scale indices
+    (uint8), both N x ...; `latent`: what a decoder will reconstruct from them (float32, N x rows x
+    columns x M). All are on the device.
+    """
+
+    coded: list[tuple[Tensor, Tensor]]
     latent: Tensor
 
+    def blocks(self) -> list[Blocks]:
+        """Return each group's blocks as `SymbolCoder` codes them."""
+        on_host = [
+            (symbols.to(torch.int32).flatten(1).cpu().numpy(), index.flatten(1).cpu().numpy())
+            for symbols, index in self.coded
+        ]
+        return [
+            [(symbols[item], index[item]) for symbols, index in on_host]
+            for item in range(len(self.latent))
+        ]
 
-class SymbolSource(Protocol):
-    """What gives symbols block by block, as `bitstream.entropy.Decoder` does."""
 
-    def decode(self, indices: np.ndarray) -> np.ndarray:
-        """Symbols (int32) of the next block, given its scale indices (1-D)."""
+class LatentQuantiser:
+    """Rounds and reconstructs batches of equally sized groups, all of the same quality level.
 
-
-class LatentCoder:
-    """Codes batches of equally sized groups; every item of a batch has the same quality level.
-
-    Latents are padded to multiples of 4 positions, `rows` x `columns` of which exist and are coded.
+    `scale`: float32, LEVELS x M: the quantisation step, in the units that means and synthesis read.
     """
 
     def __init__(
         self,
-        arithmetic: IntegerArithmetic,
+        indices: IndexNetwork,
+        means: Means,
+        scale: Tensor,
         tables: entropy.Tables,
-        device: torch.device,
         details: int = 0,
         tune: str = "psnr",
     ) -> None:
-        self._arithmetic = arithmetic
+        self._indices, self._means, self._scale = indices, means, scale
         self._details = details
         self._rounding = ERROR_BITS[tune]
         self._tables = tables
-        self._device = device
+        self._device = device = scale.device
         levels = np.arange(_RATED_MAX + 1)
         bits = np.stack([tables.symbol_bits(s, levels) for s in range(len(tables.supports))])
         saved = np.diff(bits, axis=1, prepend=bits[:, :1])
-        self._saved_bits = torch.from_numpy(saved).to(device)
-        self._least_bits = tables.least_bits()
+        self._saved_bits = torch.from_numpy(saved).to(device, torch.float32)
+        bits[: tables.skip] = 0
+        self._bits = torch.from_numpy(bits).to(device, torch.float32)
+        self._hyper_indices = indices.hyper_table.to(device)
 
     def _round(self, residual: Tensor, index: Tensor, error_bits: float | Tensor) -> Tensor:
-        """Residuals in steps to symbols: the nearest integer, or the next one toward zero where that
+        """Round residuals (in steps) to the nearest integer, or to the next one towards zero where that
         saves more rate than it adds distortion (rate-distortion optimised quantisation)."""
-        symbol = torch.floor(residual + 0.5)
+        symbol = torch.round(residual)
         size = symbol.abs()
-        added = 2 * (residual.abs() - size) + 1  # squared error, in steps
-        saved = self._saved_bits[index.long(), size.clamp(max=_RATED_MAX).long()]
-        symbol -= symbol.sign() * (saved > error_bits * added)
-        return symbol * (index >= self._tables.skip)
+        # Increase of the squared error (in steps), in bits.
+        added = residual.abs().sub_(size).mul_(2).add_(1).mul_(error_bits)
+        saved = _rated(self._saved_bits, size, index)
+        symbol -= symbol.sign().mul_(saved > added)
+        return symbol.mul_(index >= self._tables.skip)
 
     def error_bits(self, level: int, channels: int) -> Tensor:
-        """Bits for a squared error of one step, per channel, where no search follows."""
-        none = torch.zeros(channels, dtype=torch.float64, device=self._device)
+        """Bits that a squared error of one step is worth, per channel, when no search follows."""
+        none = torch.zeros(channels, dtype=torch.float32, device=self._device)
         latent = none[self._details :] + self._rounding.at(level)
         return with_details(latent, none[: self._details] + self._rounding.details)
 
-    def _start(self, z: Tensor, level: int, rows: int, columns: int) -> tuple[Prior, _Extent]:
-        extent = _Extent(4 * z.shape[1], 4 * z.shape[2], rows, columns, self._device)
-        prior = Prior(self._arithmetic, z, self._level(level), extent.mask)
-        return prior, extent
+    def bits(self, quantised: Quantised) -> float:
+        """Ideal code length of all groups together, in bits."""
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        beyond = []
+        for symbols, index in quantised.coded:
+            size = symbols.abs()
+            total += _rated(self._bits, size, index).sum(dtype=torch.float64)
+            larger = size > _RATED_MAX
+            beyond.append(torch.stack((symbols[larger], index[larger].to(symbols.dtype))))
+        symbols, index = torch.cat(beyond, dim=1).to(torch.int64)
+        total -= _rated(self._bits, symbols.abs(), index).sum(dtype=torch.float64)
+        return float(total) + self._tables.bits(symbols.cpu().numpy(), index.cpu().numpy())
 
-    def _level(self, level: int) -> Tensor:
-        return torch.tensor([level], device=self._device)
-
-    def _hyper_indices(self, level: int, z: Tensor) -> np.ndarray:
-        row = self._arithmetic.table("hyper.index", self._level(level))[0]
-        return np.tile(row.to(torch.uint8).cpu().numpy(), z.shape[1] * z.shape[2])
-
-    def encode(self, blocks: Blocks) -> bytes:
-        """The stream of one item's symbols."""
-        return entropy.encode(self._tables, blocks)
-
-    def least_bytes(self, level: int, rows: int, columns: int) -> int:
-        """What the stream of a group of `rows` x `columns` positions has at least: half of what the
-        most probable hyper-latent takes."""
-        one = self._hyper_indices(level, torch.zeros(1, 1, 1, 1))
-        positions = -(-rows // 4) * -(-columns // 4)
-        return int(positions * self._least_bits[one].sum() / 16)
-
-    def bits(self, blocks: Blocks) -> float:
-        """Ideal code length of one item's symbols."""
-        return sum(self._tables.bits(*block) for block in blocks)
+    def position_bits(self, quantised: Quantised) -> Tensor:
+        """Compute the ideal code length of every position's symbols, the hyper-latent's aside: float32,
+        N x rows x columns. Symbols beyond _RATED_MAX count like those."""
+        total = torch.zeros_like(quantised.latent[..., :1])
+        for step, (symbols, index) in enumerate(quantised.coded[1:]):
+            bits = _rated(self._bits, symbols.abs(), index).sum(dim=2, keepdim=True)
+            for place, part in by_place(bits, total, step):
+                place.positions(total).add_(part)
+        return total[..., 0]
 
     @torch.no_grad()
     def quantise(
-        self,
-        latent: Tensor,
-        hyper: Tensor,
-        level: int,
-        rows: int,
-        columns: int,
-        error_bits: float | Tensor | None = None,
+        self, latent: Tensor, hyper: Tensor, level: int, error_bits: float | Tensor | None = None
     ) -> Quantised:
-        """Latents to symbols.
+        """Round latents to symbols.
 
-        `latent`: float, N x h x w x M, quantisation steps, h and w multiples of 4. `hyper`: float,
-        N x h/4 x w/4 x Z, unrounded. `error_bits`: bits for a squared error of one step,
-        for all or per channel (M); infinite for plain rounding, None for what is best without search.
+        `latent`: float, N x rows x columns x M, in quantisation steps. `hyper`: float, N x h x w x Z,
+        unrounded; h and w are rows and columns in cells, rounded up. `error_bits`: bits that a squared
+        error of one step is worth, one value or one per channel (M); infinite for plain rounding, None
+        for what is best without search.
         """
-        z = torch.nan_to_num(hyper.double()).round().clamp(-_HYPER_MAX, _HYPER_MAX)
-        y = torch.nan_to_num(latent.double()).clamp(-_LATENT_MAX, _LATENT_MAX) * 2**fp.STEP_BITS
-        z_indices = self._hyper_indices(level, z)
-        z = z * torch.from_numpy(z_indices >= self._tables.skip).to(z).reshape(z.shape[1:])
-        z_symbols = z.to(torch.int32).cpu().numpy().reshape(len(z), -1)
-        coded = [[(symbols, z_indices)] for symbols in z_symbols]
+        _, rows, columns, m = latent.shape
+        index = self._hyper_indices[level].expand_as(hyper)
+        z = torch.nan_to_num(hyper).round().clamp(-_HYPER_MAX, _HYPER_MAX)
+        z = z * (index >= self._tables.skip)
+        coded = [(z, index)]
+        y = torch.nan_to_num(latent).clamp(-_ENCODED_MAX, _ENCODED_MAX)
+        bits = self.error_bits(level, m) if error_bits is None else error_bits
+        bits = torch.as_tensor(bits, dtype=y.dtype, device=y.device).expand(1, rows, columns, m)
 
-        prior, extent = self._start(z, level, rows, columns)
-        parts = split_quarters(y)
-        bits = self.error_bits(level, y.shape[-1]) if error_bits is None else error_bits
-        bits = torch.as_tensor(bits, dtype=y.dtype, device=y.device).expand(y.shape[-1])
-        bits = bits.reshape(4, 1, 1, 1, -1)  # by quarter
-        decoded = torch.zeros_like(parts)
+        scale = self._scale[level].expand_as(y)
+        indices = self._indices.start(z, level, rows, columns)
+        means = self._means.start(z, repeated(level, len(z), self._device), rows, columns)
+        decoded = torch.empty_like(y)
         for step in range(STEPS):
-            mean, index = prior.parameters(step)
-            quarters = step_quarters(step)
-            value = torch.stack([parts[p, q] for p, q in enumerate(quarters)])
-            symbol = self._round((value - mean) * 2.0**-fp.STEP_BITS, index, bits[quarters])
-            steps = _reconstruct(symbol, mean)
+            index, mean = indices.next(), F.pad(means.next(), (0, self._details // 4))
+            unit = of_step(scale, step)
+            residual = (of_step(y, step) - mean / unit).clamp_(-_SYMBOL_MAX, _SYMBOL_MAX)
+            symbols = self._round(residual, index, of_step(bits, step))
+            values = torch.addcmul(mean, symbols, unit)
+            predicted = values[..., : (m - self._details) // 4].clamp_(-LATENT_MAX, LATENT_MAX)
+            for place, part in by_place(values, decoded, step):
+                place.values(decoded).copy_(part)
             if step < STEPS - 1:
-                prior.update(step, steps)
-            for p, q in enumerate(quarters):
-                decoded[p, q] = steps[p]
-            for item, blocks in enumerate(coded):
-                blocks.append(
-                    (
-                        extent.select(symbol[:, item].to(torch.int32)),
-                        extent.select(index[:, item].to(torch.uint8)),
-                    )
-                )
-        return Quantised(blocks=coded, latent=self._finish(decoded, extent))
-
-    def decode(self, streams: list[bytes], level: int, rows: int, columns: int) -> Tensor:
-        """Latents of the groups in `streams`: as `read`, each of its own stream.
-
-        Raises CorruptFile if a stream is not one, or holds more than its group.
-        """
-        decoders = [entropy.Decoder(self._tables, stream) for stream in streams]
-        latent = self.read(decoders, level, rows, columns)
-        for decoder in decoders:
-            decoder.finish()
-        return latent
+                indices.see(symbols)
+                means.see(predicted)
+            coded.append((symbols, index))
+        return Quantised(coded=coded, latent=decoded)
 
     @torch.no_grad()
-    def read(self, sources: Sequence[SymbolSource], level: int, rows: int, columns: int) -> Tensor:
-        """Latents of one group from each source, in steps: float32, N x h x w x M, h and w being rows
-        and columns rounded up to multiples of 4, zero where nothing was coded."""
-        height, width = -(-rows // 4), -(-columns // 4)
-        z = torch.zeros(len(sources), height, width, 1, dtype=torch.float64)
-        z_indices = self._hyper_indices(level, z)
-        symbols = [source.decode(z_indices) for source in sources]
-        z = torch.from_numpy(np.stack(symbols)).to(self._device, torch.float64)
-
-        prior, extent = self._start(z.reshape(len(z), height, width, -1), level, rows, columns)
-        decoded: Tensor | None = None
+    def reconstruct(self, groups: Sequence[Symbols], level: int) -> Tensor:
+        """Reconstruct the latents of groups: float32, N x rows x columns x M."""
+        # Convert to float on the device: symbols may have fewer bytes.
+        z = _stacked([group.hyper for group in groups]).to(self._device).float()
+        latent = _stacked([group.latent for group in groups]).to(self._device).float()
+        latent.mul_(self._scale[level])
+        n, rows, columns, m = latent.shape
+        predicted = (m - self._details) // 4
+        means = self._means.start(z, repeated(level, n, self._device), rows, columns)
         for step in range(STEPS):
-            mean, index = prior.parameters(step)
-            if decoded is None:
-                decoded = mean.new_zeros(4, 4, *mean.shape[1:])
-            indices = index.to(torch.uint8)
-            symbol = torch.stack(
-                [
-                    extent.place(source.decode(extent.select(indices[:, item])), mean)
-                    for item, source in enumerate(sources)
-                ],
-                dim=1,
-            )
-            steps = _reconstruct(symbol, mean)
+            values = means.next().add_(of_step(latent, step, predicted))
+            values.clamp_(-LATENT_MAX, LATENT_MAX)
+            for place, part in by_place(values, latent, step):
+                place.values(latent, predicted).copy_(part)
             if step < STEPS - 1:
-                prior.update(step, steps)
-            for p, q in enumerate(step_quarters(step)):
-                decoded[p, q] = steps[p]
-        assert decoded is not None
-        return self._finish(decoded, extent)
-
-    def _finish(self, decoded: Tensor, extent: _Extent) -> Tensor:
-        latent = merge_quarters(decoded) * 2.0**-fp.STEP_BITS
-        if extent.mask is not None:
-            latent = latent * extent.mask
-        return latent.float()
+                means.see(values)
+        return latent
 
 
-def _reconstruct(symbol: Tensor, mean: Tensor) -> Tensor:
-    return (symbol * 2**fp.STEP_BITS + mean).clamp_(-fp.STEP_MAX, fp.STEP_MAX)
+def _rated(table: Tensor, size: Tensor, index: Tensor) -> Tensor:
+    """Look up `table`, S x (_RATED_MAX + 1), at scale indices `index` and symbol magnitudes `size`."""
+    entry = size.clamp(max=_RATED_MAX).to(torch.int32).add_(index, alpha=_RATED_MAX + 1)
+    return table.view(-1).index_select(0, entry.view(-1)).view(size.shape)
 
 
-class _Extent:
-    """Which positions of a padded group exist; packs their values into rows and back."""
-
-    def __init__(self, height: int, width: int, rows: int, columns: int, device: torch.device) -> None:
-        self.mask: Tensor | None = None
-        self._where: np.ndarray | None = None
-        if (height, width) != (rows, columns):
-            self.mask = torch.zeros(1, height, width, 1, dtype=torch.float64, device=device)
-            self.mask[:, :rows, :columns] = 1
-            self._where = split_phases(self.mask)[:, 0, :, :, 0].cpu().numpy() != 0
-
-    def select(self, values: Tensor) -> np.ndarray:
-        """4 x h x w x C -> 1-D array of what is coded, in order."""
-        array = values.cpu().numpy()
-        return array.reshape(-1) if self._where is None else array[self._where].reshape(-1)
-
-    def place(self, symbols: np.ndarray, like: Tensor) -> Tensor:
-        """Inverse of `select`, zero elsewhere: 4 x h x w x C, float64, on the device of `like`."""
-        shape = (4, *like.shape[2:])
-        if self._where is not None:
-            full = np.zeros(shape, dtype=np.int32)
-            full[self._where] = symbols.reshape(-1, shape[-1])
-            symbols = full
-        return torch.from_numpy(symbols.reshape(shape)).to(like.device, torch.float64)
+def _stacked(parts: list[Tensor]) -> Tensor:
+    """Stack items into a batch; a single item is not copied."""
+    return parts[0][None] if len(parts) == 1 else torch.stack(parts)

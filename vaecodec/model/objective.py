@@ -7,16 +7,16 @@ from torch import Tensor
 from vaecodec.model.contrast import lost_contrast
 from vaecodec.model.ssimulacra2 import error_in_light, linear_light
 
-#: Tune `visual`: shares of the mean squared error, of SSIMULACRA2's error and of ColorVideoVDP's, each
-#: times what makes their slopes against the rate about equal (docs/experiments.md).
+#: Tune `visual`: shares of the mean squared error, of SSIMULACRA2's error and of ColorVideoVDP's, and
+#: the weights that make their slopes against the rate about equal (docs/experiments.md).
 MSE_SHARE, STRUCTURE_SHARE, CONTRAST_SHARE = 0.12, 0.44, 0.44
 STRUCTURE_WEIGHT, CONTRAST_WEIGHT = 7.0, 30.0
-#: Of the squared error of colours in XYB.
+#: Weight of the squared error of colours in XYB.
 COLOUR_WEIGHT = 5e4
 
 
 def formula(tune: str) -> str:
-    """The distortion of a tune in letters, as docs/model.md explains them."""
+    """Return the distortion of a tune as a formula, in the letters of docs/model.md."""
     if tune == "psnr":
         return "MSE"
     structure = f"{STRUCTURE_SHARE:g} * {STRUCTURE_WEIGHT:g} E"
@@ -31,7 +31,7 @@ def squared_error(wanted: Tensor, found: Tensor) -> Tensor:
 
 def distortion(tune: str, wanted: Tensor, found: Tensor) -> Tensor:
     """Distortion of each of N pictures (float N x H x W x 3, 0..1): the mean squared error on the scale
-    0..255, or what is of its size and follows what people see."""
+    0..255, or a measure of its size that follows what people see."""
     mse = squared_error(wanted, found)
     if tune == "psnr":
         return mse

@@ -1,8 +1,8 @@
-"""The models shipped with the package, and loading of any model file.
+"""Finding models: those shipped with the package, and any model file.
 
-A model is NAME.safetensors, NAME being SIZE-TUNE-VERSION, with its card NAME.json beside it: how it was
-trained, what it reaches, and the SHA-256 of the weights, whose first four bytes are the id that `.vae`
-files carry. Models are added, never changed: a file once written decodes for ever.
+A model is NAME.safetensors, where NAME is SIZE-TUNE-VERSION, with its card NAME.json beside it: how it
+was trained, what it achieves, and the SHA-256 of the weights, whose first four bytes are the id that
+`.vae` files carry. Models are added, never changed, so a file once written can be decoded for ever.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class ModelEntry:
 
 
 def registered() -> tuple[ModelEntry, ...]:
-    """All models in the package, by name. Cards are read once, and again when the folder changes."""
+    """Return all models in the package, sorted by name. Cards are read again only when the folder
+    changes."""
     return _cards(FOLDER, FOLDER.stat().st_mtime_ns)
 
 
@@ -60,18 +61,18 @@ def _cards(folder: Path, _: int) -> tuple[ModelEntry, ...]:
 
 
 def _preference(entry: ModelEntry) -> tuple[bool, int, int]:
-    """The larger, the sooner a model is taken where several would do: tune, size, version."""
+    """Sort key: of several fitting models, the one with the largest is taken. Tune, size, version."""
     size, version = entry.card["size"], entry.name.rpartition("-")[2]
     return entry.tune == DEFAULT_TUNE, -PREFERENCE.index(size), int(version)
 
 
 def find(name: str | os.PathLike[str] | None, tune: str | None = None) -> ModelEntry:
-    """The model called `name`, of tune `tune`.
+    """Return the model called `name`, of tune `tune`.
 
-    `name`: a registered name ("small-visual-7"), a size ("small", its newest model), a path to a
+    `name`: a registered name ("base-visual-1"), a size ("base": its newest model), a path to a
     `.safetensors` file, or None for the preferred size that has the tune. `tune`: one of TUNES, or None
-    for the model's own; of a size, for the default one where it has that. Raises UnknownModel, and
-    VaeError where the model named has another tune.
+    for the model's own (for a size, the default tune if it has that). Raises UnknownModel, BadValue if
+    the named model has another tune, and as `from_path` does.
     """
     if tune is not None:
         check_tune(tune)
@@ -97,7 +98,7 @@ def find(name: str | os.PathLike[str] | None, tune: str | None = None) -> ModelE
 
 
 def find_id(model_id: bytes) -> ModelEntry:
-    """The registered model with this id. Raises UnknownModel."""
+    """Return the registered model with this id. Raises UnknownModel."""
     for entry in registered():
         if entry.id == model_id:
             return entry
@@ -109,7 +110,8 @@ def find_id(model_id: bytes) -> ModelEntry:
 
 
 def from_path(path: Path) -> ModelEntry:
-    """A model file outside the package, card or none. Raises VaeError if it cannot be read."""
+    """Return the entry of a model file outside the package, with a card or without. Raises VaeError if
+    it cannot be read."""
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(path, "np") as file:

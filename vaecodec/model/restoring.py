@@ -1,8 +1,8 @@
-"""An analysis transform for noisy pictures and for those that were JPEG: to the latent they had before.
+"""An analysis transform from noisy pictures, and those that were JPEG, to the latent they had before.
 
-The encoder takes it in the place of the model's own, if asked to; what it writes is read as any file
-is. One network does for all strengths, because it is told how strong the degradation is (as FFDNet:
-Zhang et al., 2018). Training begins with a copy of the model's own (`vaecodec.train.restoring`).
+If asked to, the encoder uses it in place of the model's own; its files are read like any other. One
+network serves all strengths, because it is told how strong the degradation is (as is FFDNet: Zhang et
+al., 2018). Training begins with a copy of the model's own (`vaecodec.train.restoring`).
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from torch import Tensor, nn
 
 from bitstream.errors import VaeError
 from vaecodec.model.config import ModelConfig
+from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.transforms import Analysis, space_to_depth, with_details
 from vaecodec.quality import LOWEST_JPEG, MAX_NOISE, NEVER_JPEG, Degradation
 
-#: Of each kind, strengths above none between which what is learned is interpolated.
+#: Strengths above zero, for each kind of degradation, between which what is learned is interpolated.
 KNOTS = 8
 
 
 def described(noise: Tensor, jpeg: Tensor) -> Tensor:
-    """Strengths of N degradations (float, N each, in the units of `Degradation`) as the network reads
-    them, float N x 2 * KNOTS: zeros where there is none."""
+    """Encode strengths of N degradations (float, N each, in the units of `Degradation`) as the network
+    reads them: float, N x 2 * KNOTS, zeros where there is none."""
     strengths = ((noise / MAX_NOISE).sqrt(), (NEVER_JPEG - jpeg) / (NEVER_JPEG - LOWEST_JPEG))
     knots = torch.arange(1, KNOTS + 1, device=noise.device)
     hats = [(1 - (KNOTS * x.clamp(0, 1)[:, None] - knots).abs()).clamp(min=0) for x in strengths]
@@ -35,10 +36,10 @@ def described(noise: Tensor, jpeg: Tensor) -> Tensor:
 
 
 class RestoringAnalysis(Analysis):
-    """`Analysis` that is told of the degradation: its strengths shift what enters the trunk and the
-    gains of its branches, and weigh linear details against what the trunk makes of them.
+    """An `Analysis` that is told the degradation: its strengths shift the input of the trunk and the
+    gains of its branches, and weight the linear details against the trunk's own estimate of them.
 
-    `forward(picture, level, degradation)`: as `Analysis`, and `degradation` as `described` gives it.
+    `forward(picture, level, degradation)`: as in `Analysis`, with `degradation` from `described`.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -50,12 +51,12 @@ class RestoringAnalysis(Analysis):
         nn.init.zeros_(self.strengths.weight)
         nn.init.zeros_(self.details.weight)
 
-    def forward(self, picture: Tensor, level: Tensor, degradation: Tensor | None = None) -> Tensor:
-        if degradation is None:
-            return super().forward(picture, level)
+    def forward(  # type: ignore[override]
+        self, picture: Tensor, level: Tensor, degradation: Tensor
+    ) -> Tensor:
         shifts = self.strengths(degradation)[:, None, None, :]
         first, log_weights, *gains = shifts.split(self.widths, dim=-1)
-        x = self.trunk(self.head(space_to_depth(picture, 8)) + first, level, gains)
+        x = self.trunk(self.head(space_to_depth(picture, 8)) + first, level, shifts=gains)
         x = space_to_depth(x, 2)
         latent = self.tail(x)
         if self.shortcut is None:
@@ -65,15 +66,15 @@ class RestoringAnalysis(Analysis):
 
 
 def path_of(entry: ModelEntry) -> Path:
-    """Where the restoring analysis transform of a model is: in a folder beside its weights."""
+    """Path of a model's restoring analysis transform: in a folder beside its weights."""
     return entry.path.parent / "restoring" / entry.path.name
 
 
 def load_restoring(
     entry: ModelEntry, config: ModelConfig, device: torch.device, path: Path | None = None
 ) -> RestoringAnalysis:
-    """That of a model, from its own file or from `path`. Raises VaeError if it has none, or the file is
-    not one."""
+    """Load a model's restoring analysis transform, from its own file or from `path`. Raises VaeError if
+    it has none, or the file does not hold one."""
     if path is None and not path_of(entry).is_file():
         raise VaeError(f"the model {entry.name} cannot restore pictures")
     path = path or path_of(entry)
@@ -83,11 +84,12 @@ def load_restoring(
             network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise VaeError(f"no restoring analysis transform ({error})").in_file(str(path)) from error
+    set_mixed_precision(network, multiplies_in_bfloat16(device))
     return network.to(device, torch.float32).eval().requires_grad_(False)
 
 
 def strengths(degradations: Sequence[Degradation], device: torch.device) -> Tensor:
-    """Those of N pictures, as `described`."""
+    """Encode the degradations of N pictures as `described` does."""
     noise = torch.tensor([each.noise for each in degradations], dtype=torch.float32)
     jpeg = torch.tensor([each.jpeg for each in degradations], dtype=torch.float32)
     return described(noise, jpeg).to(device)

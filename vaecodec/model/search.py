@@ -1,15 +1,15 @@
-"""Encoding effort: latents that cost the same decoder fewer bits at the same distortion.
+"""Encoding effort: a search for latents that take fewer bits at the same distortion.
 
-The analysis transform is one guess at the best latent of a picture. From there, every round moves each
-value along the gradient of the distortion and rounds anew, weighing bits against squared error: a
-proximal gradient step (Daubechies et al., 2004, with the rate in place of the l1 norm), kept where
-it lowers R + lambda D as the decoder will see it. Its length comes from the curvature found on the
-way, per channel (Barzilai and Borwein, 1988). The decoder knows nothing of this.
+The analysis transform makes one guess at the best latent of a picture. From there, every round moves
+each value against the gradient of the distortion and rounds anew, weighing bits against squared error:
+a proximal gradient step (Daubechies et al., 2004, with the rate in place of the l1 norm). Positions
+move together and get in each other's way, so what is kept is decided position by position: where bits
+and distortion together fell, by the mean of the gradients before and after the move, which is exact for
+a quadratic distortion. The result is kept if it lowers R + lambda D as the decoder will see it. The
+decoder knows nothing of this.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,44 +18,26 @@ from torch import Tensor
 from vaecodec.geometry import LATENT_STRIDE, Rectangle, latent_size
 from vaecodec.model.analysed import Analysed
 from vaecodec.model.config import level_lambda
-from vaecodec.model.latents import Blocks
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
+from vaecodec.model.symbols import Blocks
 
-
-@dataclass(frozen=True, kw_only=True)
-class Caution:
-    """Steps are 1 / (2 x damping x curvature) of the gradient, with the weights file's curvature and
-    the damping `first` in the first round, then with the measured one and none. After a round that did
-    not help the damping is multiplied by `after_failure`.
-
-    Squared error allows bold steps, and rewards them: steps that rounding undoes lead nowhere. The
-    norms of the visual distortion follow few places of a picture, the more so the larger it is.
-    """
-
-    first: float
-    after_failure: float
-
-
-#: By tune, measured best on held-out pictures (docs/experiments.md).
-CAUTION = {
-    "psnr": Caution(first=1.3, after_failure=1.3),
-    "visual": Caution(first=3.0, after_failure=1.5),
-}
-#: Share of the last change that helped, gone on with.
+#: Steps are the gradient times 1 / (2 x caution x curvature), with the curvature in the weights file.
+#: Caution is FIRST in the first round, and from then on each position's own: measured best on held-out
+#: pictures (docs/experiments.md).
+FIRST = 1.3
+#: Factors on the caution of positions where a move helped, and where it did not.
+BOLDER, MORE_CAUTIOUS = 0.85, 1.3
+#: Share of the last round's change, where it was kept, that is added to the next.
 MOMENTUM = 0.3
-#: With so many changed values, a channel's own curvature weighs as much as all channels' together.
-SHARED_CHANGES = 20
-#: The measured curvature is at most this many times the stored one, and at least the TRUST-th part.
-TRUST = 4.0
 
 
 class _Distortion:
-    """Distortion of the decoded picture within one group, and its gradient: that of the model's tune,
-    times the number of samples: the squared error (0..255 samples, summed) or something of its size.
+    """Distortion of the decoded picture within one group, and its gradient. It is that of the model's
+    tune times the number of samples: the summed squared error of 0..255 samples, or of like size.
 
-    `picture`: uint8, H x W x 3, of the group and what surrounds it; `latent`: 1 x h x w x M, in steps,
-    of the same; `inner`: where in the latent the group lies. What surrounds the group stays as it is.
+    `picture`: uint8, H x W x 3, the group and its surroundings; `latent`: 1 x h x w x M of the same;
+    `inner`: where in the latent the group lies. The surroundings stay as they are.
     """
 
     def __init__(
@@ -67,67 +49,58 @@ class _Distortion:
         self._target = torch.from_numpy(target).to(latent.device).float()[None] / 255
 
     def __call__(self, decoded: Tensor, gradient: bool = True) -> tuple[float, Tensor]:
-        """`decoded`: the group's latent, padded or not. The gradient has its shape; zero if not asked
-        for."""
+        """`decoded`: the group's latent. The gradient has its shape, and is zero if not asked for."""
         rows, columns = self._inner.slices()
-        used = decoded[:, : self._inner.height, : self._inner.width]
         latent = self._latent.clone()
-        latent[:, rows, columns] = used
+        latent[:, rows, columns] = decoded
         slope = torch.zeros_like(decoded)
         with torch.set_grad_enabled(gradient):
             latent.requires_grad_(gradient)
-            picture = self._model.transforms.picture(latent, self._level)
+            picture = self._model.transforms.synthesis(latent, self._level)
             inside = picture[:, *self._inner.scaled(LATENT_STRIDE).slices()]
             _, height, width, _ = self._target.shape
             samples = (inside[:, :height, :width] + 0.5).clamp(0, 1)
             error = distortion(self._model.tune, self._target, samples).sum() * self._target.numel()
         if gradient:
             (found,) = torch.autograd.grad(error, latent)
-            slope[:, : used.shape[1], : used.shape[2]] = found[:, rows, columns]
+            slope = found[:, rows, columns]
         return float(error.detach()), slope
 
 
 def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift: float = 1.0) -> Blocks:
-    """Symbols of one group after `rounds` rounds. `thrift`: of the weight of distortion."""
+    """Return the symbols of one group after `rounds` rounds. `thrift`: factor on the weight of
+    distortion."""
     inner, latent = group.window.inner, group.latent
     rows, columns = latent_size(*group.picture.shape[:2])
-    measure = _Distortion(model, group.picture, latent[:, :rows, :columns], inner, level)
-    bits_per_error = thrift * level_lambda(level) / 3  # lambda is per pixel and mean of three samples
-    size = (level, inner.height, inner.width)
+    scale = model.latent_scale[level]
+    measure = _Distortion(model, group.picture, latent[:, :rows, :columns] * scale, inner, level)
+    bits_per_error = thrift * level_lambda(level) / 3  # lambda is per pixel, D a mean of 3 samples
 
-    best = model.latents.quantise(group.group_latent, group.hyper, *size)
+    goal = group.group_latent  # what `best` was rounded from, and the bits an error was worth there
+    worth = model.latents.error_bits(level, goal.shape[3]).expand_as(goal)
+    best = model.latents.quantise(goal, group.hyper, level, worth)
     error, gradient = measure(best.latent)
-    lowest = model.latents.bits(best.blocks[0]) + bits_per_error * error
-    caution = CAUTION[model.tune]
-    curvature, damping = caution.first * model.curvature[level], 1.0
+    lowest = model.latents.bits(best) + bits_per_error * error
+    caution = torch.full_like(goal[..., :1], FIRST)
     momentum = torch.zeros_like(gradient)
     for left in reversed(range(rounds)):
-        strength = damping * curvature
-        goal = best.latent - gradient / (2 * strength) + momentum
-        tried = model.latents.quantise(goal, group.hyper, *size, bits_per_error * strength)
-        error, slope = measure(tried.latent, left > 0)
-        cost = model.latents.bits(tried.blocks[0]) + bits_per_error * error
-        change = tried.latent - best.latent
-        if left:
-            measured = _secant(change, slope - gradient, model.curvature[level])
-            curvature = measured if left == rounds - 1 else (curvature * measured).sqrt()
+        strength = caution * model.curvature[level]
+        moved = (best.latent + momentum) / scale - gradient * scale / (2 * strength)
+        tried = model.latents.quantise(moved, group.hyper, level, bits_per_error * strength)
+        _, slope = measure(tried.latent)
+        change = (tried.latent - best.latent) * (gradient + slope) / 2
+        gain = model.latents.position_bits(best) - model.latents.position_bits(tried)
+        better = (gain > bits_per_error * change.sum(dim=3))[..., None]
+        caution *= torch.where(better, BOLDER, MORE_CAUTIOUS)
+        moved = torch.where(better, moved, goal)
+        moved_worth = torch.where(better, bits_per_error * strength, worth)
+        mixed = model.latents.quantise(moved, group.hyper, level, moved_worth)
+        error, slope = measure(mixed.latent, left > 0)
+        cost = model.latents.bits(mixed) + bits_per_error * error
         if cost < lowest:
-            best, gradient, lowest = tried, slope, cost
-            momentum = MOMENTUM * change
+            momentum = MOMENTUM * (mixed.latent - best.latent)
+            best, goal, worth, gradient, lowest = mixed, moved, moved_worth, slope, cost
         else:
-            damping *= caution.after_failure
             momentum.zero_()
-    return best.blocks[0]
-
-
-def _secant(change: Tensor, bend: Tensor, stored: Tensor) -> Tensor:
-    """Curvature per channel (M) along `change` (1 x h x w x M, steps), over which the gradient changed
-    by `bend`: the fewer values of a channel changed, the more it is drawn towards the mean of all
-    channels, relative to `stored`."""
-    where = (0, 1, 2)
-    count, squares = (change != 0).sum(dim=where), change.square().sum(dim=where)
-    products = (change * bend).sum(dim=where) / (2 * stored)
-    own = (products / squares.clamp(min=1e-6)).clamp(1 / TRUST, TRUST)
-    common = (products.sum() / squares.sum().clamp(min=1e-6)).clamp(1 / TRUST, TRUST)
-    share = count / (count + SHARED_CHANGES)
-    return stored * own**share * common ** (1 - share)
+            caution *= MORE_CAUTIOUS
+    return best.blocks()[0]

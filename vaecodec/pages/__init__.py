@@ -1,1 +1,1 @@
-"""Web pages: what `bench`, `compare` and `serve` show in a browser. A page loads nothing."""
+"""The web pages that `bench`, `compare` and `serve` show in a browser. A page loads nothing else."""

@@ -1,4 +1,4 @@
-"""One HTML file of a template, style, scripts and data. It loads nothing."""
+"""Assemble a template, styles, scripts and data into one HTML file, which loads nothing else."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-#: What all pages share, before what is a page's own.
+#: What all pages share; it comes before a page's own.
 STYLES, SCRIPTS = ("style.css",), ("elements.js", "viewer.js", "versions.js")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """`html`: the file. `policy`: a Content-Security-Policy under which it works, and can load or send
-    nothing but what is added to it."""
+    nothing unless the policy is extended."""
 
     html: bytes
     policy: str
 
 
 def assemble(name: str, data: Mapping[str, object]) -> Page:
-    """The page of template `name`.html with its script, and `data`: id of an element -> what its JSON
-    says."""
+    """Build the page of template `name`.html, with its style and script. `data`: id of an element ->
+    the value it holds as JSON."""
     style = "".join(_read(file) for file in (*STYLES, *_own(name, ".css")))
     script = '"use strict";\n' + "".join(_read(file) for file in (*SCRIPTS, *_own(name, ".js")))
     blocks = "".join(
@@ -51,7 +51,7 @@ def _read(name: str) -> str:
 
 
 def _embed(value: object) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """JSON that cannot end the script element that holds it."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 

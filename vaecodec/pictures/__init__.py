@@ -1,1 +1,1 @@
-"""Pictures outside the model: in and out of files, what they carry, putting decoded ones together."""
+"""Pictures outside the model: reading and writing files, what they carry, assembling decoded ones."""

@@ -1,4 +1,4 @@
-"""Transparency: coded without loss, group by group, beside the latents."""
+"""Transparency: coded losslessly, group by group, beside the latents."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ OPAQUE = 255
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedAlpha:
-    """`values`: uint8, H x W. `failed`: the groups that are lost, opaque in `values`, and why."""
+    """`values`: uint8, H x W. `failed`: the lost groups (opaque in `values`), and why they are lost."""
 
     values: np.ndarray
     failed: dict[int, CorruptFile]
 
 
 def smooth_where_hidden(samples: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """`samples` (uint8, H x W x 3) with smooth colours, which cost little, where `alpha` (uint8, H x W)
-    lets nothing of them be seen."""
+    """Return `samples` (uint8, H x W x 3) with smooth colours, which cost little, where `alpha` (uint8,
+    H x W) hides them."""
     return fill(samples, alpha > 0)
 
 
 def encode(alpha: np.ndarray) -> list[bytes]:
-    """The stream of every group of a plane (uint8, H x W)."""
+    """Encode a plane (uint8, H x W): one stream per group."""
     return [lossless.encode(alpha[group.slices()]) for group in pixel_groups(*alpha.shape)]
 
 
 def decode(file: Container, region: Rectangle, *, recover: bool = False) -> DecodedAlpha:
-    """The plane within `region`, in pixels.
+    """Decode the plane within `region` (in pixels).
 
-    `recover`: go on after groups that cannot be decoded; without, the first raises CorruptFile.
+    `recover`: skip groups that cannot be decoded; without it, the first raises CorruptFile.
     """
     failed = {number: CorruptFile(file.damage) for number in file.lost_alphas}
     plane = np.full((region.height, region.width), OPAQUE, dtype=np.uint8)

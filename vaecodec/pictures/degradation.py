@@ -1,4 +1,4 @@
-"""What noise and JPEG did to a picture, as far as it shows."""
+"""Estimating what noise and JPEG did to a picture."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from vaecodec.quality import AUTO, LOWEST_JPEG, MAX_NOISE, NEVER_JPEG, Degradati
 if TYPE_CHECKING:
     from vaecodec.pictures.reading import Picture
 
-#: Sides of the cells that noise is measured in, the share of them with less of it that the estimate is
-#: at, and what that is of the true one in white noise.
+#: Side of the cells in which noise is measured; the quantile over cells that the estimate uses; and
+#: what that quantile is, in white noise, relative to the true deviation.
 CELL, QUANTILE, AT_QUANTILE = 16, 0.15, 0.955
-#: Cells with a mean closer to black or white are left out: limits take noise away there.
+#: Cells with a mean this close to black or white are left out: clipping removes noise there.
 MARGIN = 8
-#: Of the differences, for white noise of 1 (Immerkaer, 1996): their standard deviation.
+#: Standard deviation of `differences` for white noise of 1 (Immerkaer, 1996).
 RESPONSE = 6.0
-#: libjpeg's table of luminance at quality 50: the sum of its 64 values.
+#: Sum of the 64 values of libjpeg's luminance table at quality 50.
 SUM_AT_50 = 3688
-#: Noise that is left alone where its strength is to be found: textures look like 3 of it, and at 5
-#: nothing is gained at equal size (docs/latents.md).
+#: If the strength is to be found, noise below this is left alone: textures look like noise of 3, and at
+#: 5 nothing is gained at equal size (docs/encoder.md).
 LEAST_NOISE = 8.0
 
 
 def to_undo(picture: Picture, restoration: Restoration) -> Degradation | None:
-    """What is to be undone of a picture, None where there is nothing."""
+    """Return what to undo in a picture, or None if there is nothing."""
     noise, quality = restoration.denoise, restoration.deblock
     if noise == AUTO:
         found = noise_of(picture.samples)
@@ -43,17 +43,17 @@ def to_undo(picture: Picture, restoration: Restoration) -> Degradation | None:
 
 
 def differences(samples: np.ndarray) -> np.ndarray:
-    """Second differences along rows of those along columns, which smooth surfaces and straight edges
-    hardly have: H x W x C -> float32, H - 2 x W - 2 x C."""
+    """Second differences along columns, then along rows, which are small on smooth surfaces and
+    straight edges: H x W x C -> float32, (H - 2) x (W - 2) x C."""
     x = samples.astype(np.float32)
     x = x[2:] - 2 * x[1:-1] + x[:-2]
     return x[:, 2:] - 2 * x[:, 1:-1] + x[:, :-2]
 
 
 def noise_of(samples: np.ndarray) -> float:
-    """Standard deviation of the noise in a picture (uint8, H x W x C), as far as it is white: that of
-    its smoother cells, since textures look like noise (Immerkaer, 1996). 0 for pictures too small to
-    tell."""
+    """Standard deviation of the noise in a picture (uint8, H x W x C), as far as it is white. It is
+    measured in the smoother cells, since textures look like noise (Immerkaer, 1996); 0 if no cell is
+    usable."""
     found = np.abs(differences(samples)).mean(axis=2)
     rows, columns = (side // CELL for side in found.shape)
     if not rows or not columns:
@@ -71,8 +71,8 @@ def noise_of(samples: np.ndarray) -> float:
 
 
 def quality_of(tables: Mapping[int, Sequence[int]]) -> float | None:
-    """The quality of a JPEG file, in libjpeg's terms, from its quantisation tables; None if there is
-    none of luminance."""
+    """Quality of a JPEG file, as libjpeg counts it, from its quantisation tables; None without a table
+    for luminance."""
     luminance = tables.get(0)
     if not luminance:
         return None

@@ -1,4 +1,4 @@
-"""Pictures out: decoded samples become a PIL image with all that belongs to it."""
+"""Finishing pictures: decoded samples become a PIL image with all that belongs to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vaecodec.pictures import lossless, metadata
 
 
 def without_loss(file: Container, region: Rectangle) -> Image.Image:
-    """A picture stored without loss, within `region`. Raises CorruptFile."""
+    """Decode `region` of a picture stored losslessly. Raises CorruptFile."""
     header = file.header
     image = lossless.decode(file.streams[0], header.height, header.width)
     if header.grey and header.alpha:
@@ -35,7 +35,7 @@ def with_loss(
     alpha: np.ndarray | None,
     lost: Set[int],
 ) -> Image.Image:
-    """A picture within `region` from its samples (uint8, H x W x 3, or H x W if grey) and its
+    """Assemble `region` of a picture from its samples (uint8, H x W x 3, or H x W if grey) and its
     transparency (uint8, H x W, or None). `lost`: numbers of the groups to report as filled in."""
     image = Image.fromarray(samples.cpu().numpy())
     if alpha is not None:
@@ -44,8 +44,8 @@ def with_loss(
 
 
 def as_tensor(samples: np.ndarray | Tensor, alpha: np.ndarray | None = None) -> Tensor:
-    """Samples (uint8, H x W x C, or H x W if grey) and transparency (uint8, H x W), if there is any, as
-    one tensor, C x H x W, on the device of the samples."""
+    """Combine samples (uint8, H x W x C, or H x W if grey) and transparency (uint8, H x W), if any,
+    into one tensor, C x H x W, on the device of the samples."""
     tensor = torch.as_tensor(samples)
     tensor = tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
     if alpha is not None:
@@ -54,7 +54,7 @@ def as_tensor(samples: np.ndarray | Tensor, alpha: np.ndarray | None = None) -> 
 
 
 def reduced(image: Image.Image, factor: int) -> Image.Image:
-    """A decoded picture with `factor` samples along each axis averaged into one."""
+    """Reduce a decoded picture, averaging `factor` x `factor` samples into one."""
     small = image.reduce(factor)
     if "lost" in small.info:
         small.info["lost"] = [

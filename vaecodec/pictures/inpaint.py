@@ -1,4 +1,4 @@
-"""Filling in samples that are not known from those around them (push-pull, Gortler et al., 1996)."""
+"""Filling in unknown samples from those around them (push-pull, Gortler et al., 1996)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _NEUTRAL = 128
 
 
 def fill(samples: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """`samples` (uint8, H x W x 3) with smooth colours where `known` (bool, H x W) is False.
+    """Return `samples` (uint8, H x W x 3) with smooth colours where `known` (bool, H x W) is False.
 
-    What is known keeps its value; where nothing is, all becomes grey.
+    Known samples keep their values; if there are none, everything becomes grey.
     """
     if known.all():
         return samples
@@ -19,7 +19,7 @@ def fill(samples: np.ndarray, known: np.ndarray) -> np.ndarray:
         return np.full_like(samples, _NEUTRAL)
     mask = known[:, :, None] * np.uint8(255)
     levels = [Image.fromarray(np.concatenate((samples, mask), axis=2))]
-    # Halve, averaging what is known, until everything is; then go back, from coarse to fine.
+    # Halve, averaging what is known, until everything is known; then go back from coarse to fine.
     while 0 in levels[-1].getchannel("A").getextrema():
         half = levels[-1].reduce(2)
         half.putalpha(half.getchannel("A").point(lambda alpha: 255 if alpha else 0))

@@ -1,8 +1,8 @@
-"""Pictures stored without loss, as WebP does it (RFC 9649): drawings, screenshots, pages of text, and
-the transparency of all others.
+"""Lossless storage, as in WebP (RFC 9649): drawings, screenshots, pages of text, and the transparency
+of all other pictures.
 
-Where large areas are of one colour a lossless coder is smaller than any transform codec, and exact.
-The payload is the bare VP8L bitstream; libwebp, through Pillow, writes and reads it.
+Where large areas have one colour, a lossless coder makes smaller files than any transform codec, and is
+exact. The payload is the bare VP8L bitstream; libwebp, through Pillow, writes and reads it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ MAX_PIXELS = 2**25
 
 _HAS_ALPHA = 1 << 28
 _RIFF_HEADER = 20  # "RIFF", size, "WEBP", "VP8L", size
-# Photographs have at most a fifth of their neighbours equal (Kodak), drawings at least four fifths.
+# At most a fifth of neighbours are equal in photographs (Kodak), at least four fifths in drawings.
 _FLAT = 0.5
 _EVERY_ROW = 8
-#: Pages dithered to a few colours have no equal neighbours, and are smallest without loss all the same.
+#: Pages dithered to a few colours have no equal neighbours, but are still smallest without loss.
 _FEW_COLOURS = 64
 _OPTIONS = {"lossless": True, "quality": 80, "method": 4, "exact": True}
 
 
 def fits(height: int, width: int) -> bool:
-    """Whether pictures of this size can be stored without loss."""
+    """Whether pictures of this size can be stored losslessly."""
     return max(height, width) <= MAX_SIDE and height * width <= MAX_PIXELS
 
 
@@ -44,7 +44,7 @@ def promising(samples: np.ndarray) -> bool:
 
 
 def _colours(samples: np.ndarray) -> int:
-    """How many colours there are; more than `_FEW_COLOURS` in one row are enough to know."""
+    """Count colours, row by row, only until there are more than `_FEW_COLOURS`."""
     weights = 256 ** np.arange(samples.shape[2], dtype=np.int64)
     seen: set[int] = set()
     for row in samples:
@@ -55,7 +55,7 @@ def _colours(samples: np.ndarray) -> int:
 
 
 def encode(samples: np.ndarray) -> bytes:
-    """The VP8L bitstream of samples (uint8, H x W grey, H x W x 3 RGB or H x W x 4 RGBA).
+    """Encode samples (uint8, H x W grey, H x W x 3 RGB or H x W x 4 RGBA) as a VP8L bitstream.
 
     Raises VaeError if the picture is too large.
     """
@@ -72,7 +72,7 @@ def encode(samples: np.ndarray) -> bytes:
 
 
 def decode(payload: bytes, height: int, width: int) -> Image.Image:
-    """The picture, of mode "RGB" or "RGBA", in a VP8L bitstream. Raises CorruptFile."""
+    """Decode a VP8L bitstream into a picture of mode "RGB" or "RGBA". Raises CorruptFile."""
     size = int.from_bytes(payload[1:5], "little")  # width - 1, height - 1: 14 bits each; alpha; version
     expected = width - 1 | height - 1 << 14
     if not fits(height, width) or payload[:1] != b"\x2f" or size & ~_HAS_ALPHA != expected:

@@ -1,4 +1,4 @@
-"""Masks in: which samples of a picture are to be made new."""
+"""Reading masks: which samples of a picture are to be made new."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from vaecodec.pictures.reading import ImageLike, to_picture
 if TYPE_CHECKING:
     import torch
 
-#: Samples above it are marked.
+#: Samples above this are marked.
 HALF = 127
 
 
 def to_mask(mask: ImageLike) -> np.ndarray:
-    """A mask as bool, H x W, True where a sample is marked: `mask` itself if it is an array or tensor
-    of bool, H x W or with one channel; else where it, a picture, is brighter than half in any colour,
-    and not transparent.
+    """Return a mask as bool, H x W, True where a sample is marked. An array or tensor of bool, H x W or
+    with one channel, is taken as it is; any other picture marks the samples that are brighter than half
+    in any colour and more than half opaque.
 
-    Raises as `to_picture`, and BadValue for a mask that marks everything or nothing.
+    Raises as `to_picture` does, and BadValue for a mask that marks everything or nothing.
     """
     if str(getattr(mask, "dtype", None)) == "torch.bool":
         mask = _planes(cast("torch.Tensor", mask))
@@ -34,7 +34,7 @@ def to_mask(mask: ImageLike) -> np.ndarray:
 
 
 def _planes(mask: torch.Tensor) -> torch.Tensor:
-    """A tensor of bool, H x W or with more dimensions, as one of a picture."""
+    """Turn a tensor of bool, H x W or with more dimensions, into one of a picture."""
     white = mask.byte() * 255
     return white[None] if white.ndim == 2 else white
 

@@ -1,7 +1,7 @@
-"""What a picture carries beside its samples: colour profile, EXIF and XMP, kept byte for byte.
+"""What a picture carries besides its samples: colour profile, EXIF and XMP, kept byte for byte.
 
-Only the orientation changes: it is applied to the samples, so both places that may name one are set
-to "upright" in place; and of a picture that was repaired the thumbnail, which shows it as it was.
+Only two things change. The orientation is applied to the samples, so both places that may name one are
+set to "upright", in place. A repaired picture loses its thumbnail, which shows it as it was.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from PIL.PngImagePlugin import PngInfo
 EXIF_PREFIX = b"Exif\0\0"
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _ORIENTATION_TAG = 0x0112
-#: Where the small copy of the picture is and how long, as JPEG and uncompressed.
+#: Offset and length of the thumbnail: as JPEG, and uncompressed.
 _THUMBNAIL_TAGS = (0x0201, 0x0202), (0x0111, 0x0117)
-#: TIFF's types of integers: BYTE, SHORT, LONG, and the signed ones.
+#: TIFF's integer types: BYTE, SHORT, LONG, and the signed ones.
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|\s*>\s*))[1-8]")
 
-#: Where Pillow keeps them in `Image.info`; `Image.save` takes them by the same names.
+#: Where Pillow keeps metadata in `Image.info`; `Image.save` takes it by the same names.
 _INFO_KEYS = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
 #: What Pillow writes into files of each format.
 _WRITTEN = {
@@ -34,7 +34,7 @@ _WRITTEN = {
     "AVIF": {"icc", "exif", "xmp"},
     "TIFF": {"icc", "exif"},
 }
-#: What a picture may carry besides, by its key in `Image.info`.
+#: What else a picture may carry, by its key in `Image.info`.
 _OTHERS = {
     "dpi": "pixel density",
     "gamma": "gamma",
@@ -44,23 +44,23 @@ _OTHERS = {
     "Raw profile type iptc": "IPTC data",
     "mp": "further pictures (MPF)",
 }
-#: The same as tags of TIFF files.
+#: The same for some tags of TIFF files.
 _OTHER_TAGS = {33723: "Raw profile type iptc", 34377: "photoshop"}
-#: Tags of TIFF files that are EXIF's: who, what, when and with what, and orientation.
+#: Tags of TIFF files that belong to EXIF: who, what, when and with what, and orientation.
 _TIFF_TAGS = {
     ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model,
     ExifTags.Base.Orientation, ExifTags.Base.Software, ExifTags.Base.DateTime,
     ExifTags.Base.Artist, ExifTags.Base.Copyright,
 }  # fmt: skip
-#: JPEG keeps either in one segment, of so many bytes, after a prefix.
+#: JPEG keeps EXIF and XMP in one segment each, of at most this many bytes, after a prefix.
 _JPEG_SEGMENT = 2**16 - 3
 _JPEG_PREFIXES = {"exif": EXIF_PREFIX, "xmp": b"http://ns.adobe.com/xap/1.0/\0"}
 _WORDS = {"icc": "colour profile", "exif": "EXIF data", "xmp": "XMP data"}
 
 
 def of_image(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
-    """What there is of "icc", "exif" (without the prefix it has in JPEG) and "xmp", upright; and in
-    words, what else the picture carries."""
+    """Return whichever of "icc", "exif" (without the prefix it has in JPEG) and "xmp" are present, with
+    upright orientation; and, in words, what else the picture carries."""
     found = {name: image.info.get(key) for name, key in _INFO_KEYS.items()}
     for name in ("exif", "xmp"):
         found[name] = found[name] or _raw_profile(image, name)
@@ -71,7 +71,7 @@ def of_image(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
     }
     if "exif" in metadata:
         exif = metadata["exif"]
-        while exif.startswith(EXIF_PREFIX):  # some writers put it twice
+        while exif.startswith(EXIF_PREFIX):  # some writers add it twice
             exif = exif.removeprefix(EXIF_PREFIX)
         metadata["exif"] = upright_exif(exif)
     if "xmp" in metadata:
@@ -82,7 +82,7 @@ def of_image(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
 
 
 def _is_told(value: object) -> bool:
-    """Whether something of `Image.info` says anything; 72 dpi is what writers put who know of none."""
+    """Whether an entry of `Image.info` says anything: writers that know no density put 72 dpi."""
     if isinstance(value, tuple):
         numbers = [float(v) for v in value if isinstance(v, Real)]
         return any(isfinite(v) and round(v) not in (0, 1, 72) for v in numbers)
@@ -90,13 +90,13 @@ def _is_told(value: object) -> bool:
 
 
 def unread_chunks(data: bytes) -> list[str]:
-    """In words, what a PNG file says of its colours that Pillow does not read."""
+    """Return, in words, what a PNG file says about its colours that Pillow does not read."""
     head = data[: data.find(b"IDAT")] if data.startswith(b"\x89PNG") else b""
     return ["cICP (how its colours are coded)"] if b"cICP" in head else []
 
 
 def drop_unfit_profile(metadata: dict[str, bytes], *, grey: bool) -> list[str]:
-    """Take a colour profile out of `metadata` that says nothing of the samples; in words, if it did."""
+    """Remove from `metadata` a colour profile that does not fit the samples, and say so in words."""
     profile = metadata.get("icc")
     if profile is None or profile_fits(profile, grey=grey):
         return []
@@ -105,7 +105,7 @@ def drop_unfit_profile(metadata: dict[str, bytes], *, grey: bool) -> list[str]:
 
 
 def profile_fits(profile: bytes, *, grey: bool) -> bool:
-    """Whether an ICC profile is one, and of the colour space that the samples have."""
+    """Whether `profile` is an ICC profile, and for the colour space of the samples."""
     return profile[36:40] == b"acsp" and profile[16:20] == (b"GRAY" if grey else b"RGB ")
 
 
@@ -121,7 +121,7 @@ def _raw_profile(image: Image.Image, name: str) -> bytes | None:
 
 
 def _exif_of_tags(image: Image.Image) -> bytes | None:
-    """EXIF data of what a TIFF file says of the picture, not of how it lies in the file."""
+    """Make EXIF data from what a TIFF file says about the picture, not about its layout in the file."""
     exif = Image.Exif()
     try:
         tags = image.getexif()
@@ -132,14 +132,14 @@ def _exif_of_tags(image: Image.Image) -> bytes | None:
             if entries := dict(tags.get_ifd(directory)):
                 exif[directory] = entries
         return exif.tobytes() if len(exif) else None
-    except Exception:  # Pillow raises anything on damaged EXIF data, which then says nothing
+    except Exception:  # Pillow raises anything on damaged EXIF data, which then counts as none
         return None
 
 
 def upright_exif(exif: bytes) -> bytes:
-    """EXIF data with every orientation of the main image set to 1, of whatever integer type.
+    """Return EXIF data with every orientation of the main image, of whatever integer type, set to 1.
 
-    Everything else stays where it is; what is no EXIF data is returned as it came.
+    Everything else stays where it is; what is not EXIF data is returned unchanged.
     """
     order = _BYTE_ORDERS.get(exif[:4])
     if order is None:
@@ -155,10 +155,10 @@ def upright_exif(exif: bytes) -> bytes:
 
 
 def without_thumbnail(exif: bytes) -> bytes:
-    """EXIF data without its small copy of the picture, which a second directory describes: nothing
-    leads there any more, and the bytes of the copy are 0, as far as they lie behind that directory.
+    """Return EXIF data without its thumbnail, which a second directory describes: the link to that is
+    cut, and the bytes of the thumbnail are set to 0 if they lie behind that directory.
 
-    Copies elsewhere (in a camera maker's notes) stay. What is no EXIF data is returned as it came.
+    Copies elsewhere (in a camera maker's notes) stay. What is not EXIF data is returned unchanged.
     """
     order = _BYTE_ORDERS.get(exif[:4])
     if order is None:
@@ -186,14 +186,14 @@ def without_thumbnail(exif: bytes) -> bytes:
 
 
 def _entries(exif: bytes, order: str, directory: int) -> range:
-    """Where the entries of a directory begin; its `stop` is where the offset of the next directory is.
-    Raises struct.error."""
+    """Return the offsets of a directory's entries; `stop` is where the offset of the next directory is
+    stored. Raises struct.error."""
     (count,) = struct.unpack_from(order + "H", exif, directory)
     return range(directory + 2, directory + 2 + 12 * count, 12)
 
 
 def to_info(metadata: dict[str, bytes]) -> dict[str, bytes]:
-    """The entries of `Image.info` under which Pillow keeps the same."""
+    """Return metadata as Pillow keeps it in `Image.info`."""
     info = {_INFO_KEYS[name]: value for name, value in metadata.items()}
     if "exif" in info:
         info["exif"] = EXIF_PREFIX + info["exif"]
@@ -201,8 +201,8 @@ def to_info(metadata: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def save_options(image: Image.Image, file_format: str) -> tuple[dict[str, object], list[str]]:
-    """Arguments of `Image.save` that keep the metadata of a decoded picture, and in words what this
-    format cannot keep."""
+    """Return the arguments of `Image.save` that keep the metadata of a decoded picture, and, in words,
+    what this format cannot keep."""
     carried = {name: image.info[key] for name, key in _INFO_KEYS.items() if key in image.info}
     kept = set(_WRITTEN.get(file_format, set()))
     words = dict(_WORDS)
@@ -228,7 +228,7 @@ def save_options(image: Image.Image, file_format: str) -> tuple[dict[str, object
 
 
 def _can_be_read(exif: bytes) -> bool:
-    """Whether Pillow can take EXIF data apart, as it does when it writes some formats."""
+    """Whether Pillow can parse EXIF data, as it does when it writes some formats."""
     try:
         parsed = Image.Exif()
         parsed.load(exif)

@@ -1,4 +1,4 @@
-"""Pictures in: everything `encode` accepts, as 8-bit samples, transparency and metadata."""
+"""Reading pictures: everything `encode` accepts, as 8-bit samples, transparency and metadata."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bitstream.errors import BadImage, BadType, LimitExceeded, VaeError
 from vaecodec.pictures import metadata as meta
 from vaecodec.pictures.alpha import OPAQUE
 from vaecodec.pictures.degradation import quality_of
-from vaecodec.sources import Source, naming, read_source
+from vaecodec.sources import Source, is_plain, naming, read_source
 
 if TYPE_CHECKING:
     import torch
@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """What is coded of a picture.
+    """A picture as it is coded.
 
-    `samples`: uint8, H x W x 3, upright. `grey`: all three are equal. `alpha`: uint8, H x W, or None if
-    there is no transparency. `metadata`: what there is of "icc", "exif" and "xmp". `notices`: in
-    words, what of the original is not kept. `jpeg`: of a JPEG file its quality, as libjpeg counts.
+    `samples`: uint8, H x W x 3, upright. `grey`: whether all three channels are equal. `alpha`: uint8,
+    H x W, or None if there is no transparency. `metadata`: whichever of "icc", "exif" and "xmp" are
+    present. `notices`: in words, what of the original is not kept. `jpeg`: quality of a JPEG file, as
+    libjpeg counts it.
     """
 
     samples: np.ndarray
@@ -44,13 +45,13 @@ class Picture:
 
     @property
     def colour(self) -> int:
-        """The colour mode as the header names it."""
+        """The colour mode, as in the header."""
         if self.grey:
             return GREY if self.alpha is None else GREY_ALPHA
         return RGB if self.alpha is None else RGB_ALPHA
 
     def stripped(self) -> Picture:
-        """Without metadata."""
+        """Return the picture without metadata."""
         return replace(self, metadata={})
 
 
@@ -58,13 +59,13 @@ ImageLike = Union[Image.Image, np.ndarray, "torch.Tensor", Picture, Source]
 
 _GREY_MODES = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"}
 _DEEP_MODES = {"I;16", "I;16B", "I;16L", "I;16N"}
-#: A tag of TIFF, and its value where 0 is white.
+#: TIFF's tag for the meaning of samples, and its value if 0 is white.
 _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 
 
 @contextlib.contextmanager
 def _pillow_reads(what: str) -> Iterator[None]:
-    """Whatever Pillow's plugins raise on a damaged file becomes a BadImage: `what` says what
+    """Turn whatever Pillow's plugins raise on a damaged file into a BadImage; `what` says what
     happened."""
     try:
         yield
@@ -82,14 +83,14 @@ def _pillow_reads(what: str) -> Iterator[None]:
 
 
 def set_limit_of_pillow(max_pixels: int = MAX_PIXELS) -> None:
-    """For commands: a limit in the place of Pillow's, which warns from half of it on and holds while
-    files are opened as well. Its warnings, of that and of damage, would stand beside our errors."""
+    """For commands: replace Pillow's own limit, which already holds when a file is opened. Its
+    warnings, from half that limit on and about damage, would only stand beside our errors."""
     Image.MAX_IMAGE_PIXELS = max_pixels // 2
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """What is coded of a picture file. Raises BadImage or LimitExceeded, naming the file and the
+    """Read a picture file into a `Picture`. Raises BadImage or LimitExceeded, naming the file and the
     cause."""
     data, name = read_source(source)
     with naming(name):
@@ -99,7 +100,7 @@ def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def open_image(source: Source) -> Image.Image:
-    """Read a picture file completely. Raises as `read_picture`."""
+    """Read a picture file completely. Raises as `read_picture` does."""
     data, name = read_source(source)
     with naming(name):
         image = _opened(data)
@@ -121,14 +122,14 @@ def _opened(data: bytes) -> Image.Image:
 
 
 def formats() -> tuple[str, ...]:
-    """What is read: what Pillow and its plugins open, but for what starts another program."""
+    """Formats that are read: all that Pillow and its plugins open without starting another program."""
     Image.init()
     return tuple(name for name in Image.ID if name != "EPS")
 
 
 def extensions() -> set[str]:
-    """Of the files that Pillow reads by itself, in lower case: some formats it only writes, or only
-    knows by name."""
+    """Extensions, in lower case, of files that Pillow reads by itself: some formats it only writes, or
+    only knows by name."""
     return {e for e, name in Image.registered_extensions().items() if _is_read(name)}
 
 
@@ -140,21 +141,21 @@ def _is_read(name: str) -> bool:
 
 
 def to_picture(image: ImageLike) -> Picture:
-    """What is coded of a picture. Raises BadImage for what is none, LimitExceeded if it is too large,
-    BadType for what cannot be one.
+    """Convert anything that `encode` accepts to a `Picture`. Raises BadImage if it is no valid picture,
+    LimitExceeded if it is too large, BadType if its type cannot be one.
 
     EXIF orientation is applied. Palettes become RGB, CMYK becomes sRGB through its profile, 16 bits
-    per sample become 8, of an animation the first frame is taken; `notices` says so.
+    per sample become 8, and of an animation the first frame is taken; `notices` tells what is lost.
     """
     if isinstance(image, Picture):
         return image
     if isinstance(image, Image.Image):
         return _from_image(image)
     if isinstance(image, np.ndarray):
-        return _from_array(np.asarray(image))  # without what subclasses change
+        return _from_array(np.asarray(image))  # as a plain array, not a subclass
     if isinstance(image, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(image, "read"):
         return read_picture(cast(Source, image))
-    if hasattr(image, "detach"):  # torch is not imported for what may be none of its
+    if hasattr(image, "detach"):  # torch is not imported just to find out
         return _from_array(_tensor_samples(image))
     raise BadType(
         f"a picture, an array, a tensor, a path or a file was expected, not {type(image).__name__}"
@@ -162,8 +163,8 @@ def to_picture(image: ImageLike) -> Picture:
 
 
 def taken(image: ImageLike) -> ImageLike:
-    """`image`, or a copy of what is coded of it where that may change: buffers are used again, and
-    frames of one file share its position. Raises as `to_picture`."""
+    """Return `image`, or a `Picture` of it if it may change later: buffers are reused, and frames of
+    one file share its position. Raises as `to_picture` does."""
     if isinstance(image, (str, os.PathLike, bytes, Picture)):
         return image
     picture = to_picture(image)
@@ -173,16 +174,34 @@ def taken(image: ImageLike) -> ImageLike:
     return replace(picture, samples=picture.samples.copy(), alpha=copied)
 
 
+def announced_pixels(image: ImageLike) -> int:
+    """Number of pixels of a picture from `taken`; for files, what their first bytes say, or 0."""
+    if isinstance(image, Picture):
+        return image.samples.shape[0] * image.samples.shape[1]
+    source: str | io.BytesIO
+    if isinstance(image, bytes):
+        source = io.BytesIO(image)
+    else:
+        source = os.fsdecode(cast(str, image))
+        if not is_plain(source):
+            return 0
+    try:
+        with Image.open(source, formats=formats()) as file:
+            return file.width * file.height
+    except Exception:  # plugins raise anything; reported when the file is read
+        return 0
+
+
 def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
-    """`unread`: what the file holds besides that Pillow does not tell of."""
+    """Convert a PIL image. `unread`: what else the file holds that Pillow does not read."""
     _check_size(*image.size)
     if getattr(image, "tile", []) and getattr(image, "fp", image) is None:
         raise BadImage("the picture cannot be read completely (its file is closed)")
-    # Pillow reads 16-bit colour as 8 bits; only the decoder's instructions tell.
+    # Pillow reads 16-bit colour as 8 bits; only its decoder's arguments tell.
     with _pillow_reads("the picture cannot be read completely"):
         deepest = _deepest_sample(image)
         inverted = image.mode in _DEEP_MODES and _white_is_zero(image)
-        animated = getattr(image, "is_animated", False)  # the number of frames takes long to find
+        animated = getattr(image, "is_animated", False)  # counting frames takes long
         image.load()
     notices = []
     jpeg = quality_of(getattr(image, "quantization", None) or {})
@@ -230,8 +249,8 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
 
 
 def _deepest_sample(image: Image.Image) -> int:
-    """The value that is full scale in a picture not loaded yet; 255 where Pillow gives 8 bits of 8, and
-    for what has no range of samples."""
+    """Return the full-scale value of a picture that is not loaded yet; 255 for 8-bit samples, and for
+    those without a defined range."""
     raw = [str(tile[3]) for tile in getattr(image, "tile", [])]
     if any("I;12" in text for text in raw):
         return 2**12 - 1
@@ -246,13 +265,13 @@ def _deepest_sample(image: Image.Image) -> int:
 
 
 def _white_is_zero(image: Image.Image) -> bool:
-    """Of a deep TIFF: Pillow turns only shallow ones round."""
+    """Whether 0 is white in a deep TIFF: Pillow inverts only shallow ones."""
     tags = getattr(image, "tag_v2", {})
     return bool(image.format == "TIFF" and tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO)
 
 
 def _check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:
-    """Before anything is allocated."""
+    """Check the size before anything is allocated."""
     if width == 0 or height == 0:
         raise BadImage(f"the picture has no pixels ({width} x {height})")
     if width * height > limit:
@@ -262,18 +281,18 @@ def _check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow raises anything on damaged EXIF data, which then says nothing
+    except Exception:  # Pillow raises anything on damaged EXIF data, which then counts as none
         return 1
 
 
 def _to_8_bits(samples: np.ndarray, deepest: int) -> np.ndarray:
-    """0..`deepest` to 0..255, to nearest: uint8."""
+    """Scale 0..`deepest` to 0..255, rounded to nearest: uint8."""
     wide = np.clip(samples.astype(np.int64), 0, deepest)
     return ((wide * 255 + deepest // 2) // deepest).astype(np.uint8)
 
 
 def _from_cmyk(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[str]]:
-    """CMYK to sRGB, through its profile if it has one that can be used; and what is not kept if not."""
+    """Convert CMYK to RGB, through its profile if that can be used; also return notices about it."""
     if not profile:
         return image.convert("RGB"), ["CMYK (converted to RGB)"]
     try:
@@ -283,12 +302,12 @@ def _from_cmyk(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[st
         )
     except (ImageCms.PyCMSError, OSError):
         return image.convert("RGB"), ["CMYK (converted to RGB)", "a colour profile that cannot be used"]
-    assert converted is not None  # only a conversion in place returns nothing
+    assert converted is not None  # only conversion in place returns None
     return converted, ["CMYK (converted to sRGB)"]
 
 
 def _tensor_samples(tensor: torch.Tensor) -> np.ndarray:
-    """A torch tensor (C x H x W, uint8 or float 0..1) as H x W x C, uint8."""
+    """Convert a torch tensor (C x H x W, uint8 or float 0..1) to H x W x C, uint8."""
     if tensor.is_nested:
         raise BadImage("a tensor must be C x H x W, not nested")
     if tensor.ndim != 3:

@@ -1,4 +1,4 @@
-"""Decoded pictures out: as files of the formats that Pillow writes."""
+"""Saving decoded pictures in the formats that Pillow writes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from PIL import Image
 from bitstream.errors import VaeError
 from vaecodec.pictures.metadata import save_options
 
-#: Formats that lose something, and so have a quality.
+#: Lossy formats, which have a quality.
 LOSSY_FORMATS = ("JPEG", "WEBP", "AVIF", "MPO", "PDF")
-#: What Pillow's plugins raise for a picture that a format has no room for.
+#: What Pillow's plugins raise for a picture that a format cannot hold.
 _REFUSALS = (OSError, ValueError, SyntaxError, OverflowError, RuntimeError, struct.error)
-#: Modes to save a picture of a mode in: a format may have no transparency, or no grey.
+#: Modes to try for a picture of each mode: a format may have no transparency, or no grey.
 _MODES = {
     "L": ("L", "RGB"),
     "LA": ("LA", "L", "RGBA", "RGB"),
@@ -25,7 +25,7 @@ _MODES = {
 
 
 def format_of(extension: str) -> str:
-    """Pillow's name of the format with this extension. Raises VaeError if it writes none."""
+    """Pillow's name for the format with this extension. Raises VaeError if Pillow cannot write it."""
     name = Image.registered_extensions().get(extension.lower())
     if name is None or name not in Image.SAVE:
         raise VaeError("Pillow writes no image format with this extension")
@@ -33,8 +33,8 @@ def format_of(extension: str) -> str:
 
 
 def saved(image: Image.Image, kind: str, quality: int) -> tuple[bytes, list[str]]:
-    """The bytes of a picture in a format, of this quality if it has one, and in words, what metadata it
-    cannot keep. Raises VaeError."""
+    """Return the bytes of a picture in a format, at this quality if it has one, and, in words, the
+    metadata that it cannot keep. Raises VaeError."""
     options, dropped = save_options(image, kind)
     if kind in LOSSY_FORMATS:
         options["quality"] = quality
@@ -45,7 +45,7 @@ def saved(image: Image.Image, kind: str, quality: int) -> tuple[bytes, list[str]
 
 
 def _saved(image: Image.Image, kind: str, options: dict[str, object]) -> bytes:
-    """In the first of `_MODES` that it takes. Raises what Pillow does."""
+    """Save in the first of `_MODES` that the format takes. Raises what Pillow raises."""
     *others, last = _MODES[image.mode]
     for mode in others:
         file = io.BytesIO()

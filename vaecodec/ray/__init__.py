@@ -16,7 +16,7 @@
         if row["error"] is not None:
             print(row["error"])
 
-`python -m vaecodec.ray` does that from a command line (docs/many-machines.md).
+`python -m vaecodec.ray` does the same from the command line (docs/many-machines.md).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ NAME = "python -m vaecodec.ray"
 
 
 def _with_pool(command: Callable[..., int]) -> Callable[..., int]:
-    """A command with the arguments and options that say where and on how much."""
+    """Add the arguments and options for the folders and the workers to a command."""
 
     @click.argument("source", metavar="SRC")
     @click.argument("folder", metavar="DST")
@@ -48,14 +48,14 @@ def _with_pool(command: Callable[..., int]) -> Callable[..., int]:
         type=click.FloatRange(min=0),
         default=0,
         show_default=True,
-        help="GPUs of each worker, or a part of one; 0 works on the CPU.",
+        help="GPUs of each worker, which may be a fraction of one; 0 works on the CPU.",
     )
     @click.option(
         "--batch-size",
         type=click.IntRange(min=1),
         default=8,
         show_default=True,
-        help="Files that a worker has in memory at a time.",
+        help="Files that a worker holds in memory at a time.",
     )
     @functools.wraps(command)
     def with_options(**given: Any) -> int:
@@ -68,8 +68,8 @@ def _with_pool(command: Callable[..., int]) -> Callable[..., int]:
 def group() -> None:
     """Compress and decompress folders on a Ray cluster.
 
-    The cluster is that of RAY_ADDRESS, one that runs on this machine, or one that is started on this
-    machine for the time.
+    The cluster is the one at RAY_ADDRESS, one that already runs on this machine, or one that is started
+    on this machine for as long as the command runs.
     """
 
 
@@ -93,10 +93,10 @@ def compress(
     tune: str | None,
     **given: Any,
 ) -> int:
-    """Compress the pictures in SRC, and in the folders in it, to .vae files in DST.
+    """Compress the pictures in SRC and its subfolders to .vae files in DST.
 
-    SRC and DST are folders that all machines see, or URIs such as s3://bucket/photos. Pictures whose
-    file exists are left out before they are read, so that a run that was interrupted goes on.
+    SRC and DST are folders that all machines see, or URIs such as s3://bucket/photos. Pictures that
+    already have a .vae file are skipped before they are read, so an interrupted run can be resumed.
 
     Examples:
 
@@ -106,7 +106,7 @@ def compress(
         python -m vaecodec.ray compress /shared/photos /shared/small --num-gpus 1 --num-cpus 8
     """
     model = _on_all_machines(model)
-    registry.find(model, tune)  # what there is none of is said once, before any file
+    registry.find(model, tune)  # a missing model is reported once, before any file
     work = {**given, "model": model, "tune": tune}
     pool = functools.partial(_pool, concurrency, num_cpus, num_gpus, batch_size)
     return _run(source, folder, ".vae", Encoder, work, pool, force=force)
@@ -128,7 +128,7 @@ def compress(
     type=click.IntRange(1, 100),
     default=LOSSY_QUALITY,
     show_default=True,
-    help=f"Of formats that lose something: {', '.join(LOSSY_FORMATS)}.",
+    help=f"Quality of lossy formats: {', '.join(LOSSY_FORMATS)}.",
 )
 @options.max_pixels
 @options.model
@@ -144,7 +144,7 @@ def decompress(
     model: str | None,
     **given: Any,
 ) -> int:
-    """Turn the .vae files in SRC, and in the folders in it, into pictures in DST.
+    """Turn the .vae files in SRC and its subfolders into pictures in DST.
 
     SRC and DST are as in compress.
 

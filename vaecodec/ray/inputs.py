@@ -1,4 +1,4 @@
-"""Which files there are to work on, and what each output is called."""
+"""Which files are to be worked on, and what each output is called."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Found:
 
     - `root`: the folder, as `Encoder` and `Decoder` take it on any machine;
     - `filesystem`, `paths`: the files to work on, as `ray.data.read_binary_files` takes them;
-    - `refused`: for files that are not to be worked on, a sentence that says why;
-    - `existing`: how many were left out because their output exists.
+    - `refused`: a sentence for each file that is not to be worked on, saying why;
+    - `existing`: how many files were left out because their output exists.
     """
 
     root: str
@@ -39,14 +39,14 @@ def find(
     extension: str = ".vae",
     force: bool = False,
 ) -> Found:
-    """The files in `source`, and in the folders in it, whose output is not in `folder` yet.
+    """The files in `source` and its subfolders whose output is not in `folder` yet.
 
     - `source`, `folder`: folders that all machines see, or URIs such as s3://bucket/photos.
-    - `extension`: of the outputs; with ".vae" inputs are pictures, else .vae files.
-    - `force`: those whose output exists as well.
+    - `extension`: that of the outputs; with ".vae" the inputs are pictures, otherwise .vae files.
+    - `force`: include files whose output exists.
 
-    Of several with one output, as a.jpg and a.png have, the first in the order of names is worked on,
-    and the others are refused. Raises VaeError for a folder that cannot be listed.
+    If several files have the same output, as a.jpg and a.png do, the first in the order of names is
+    worked on and the others are refused. Raises VaeError for a folder that cannot be listed.
     """
     root, target = Place.of(source), Place.of(folder)
     written = set() if force else {p for p in target.files(may_be_absent=True) if isinstance(p, str)}
@@ -81,9 +81,9 @@ def find(
 
 
 def output_name(path: str, root: Place | None, extension: str) -> str:
-    """The path in `root`, or if there is none the whole one, with `extension` in the place of its own.
+    """The path within `root`, or the whole path if that is None, with `extension` in place of its own.
 
-    Raises VaeError for what is not in `root`.
+    Raises VaeError for a path that is not in `root`.
     """
     inside = PurePosixPath(path.lstrip("/")) if root is None else root.inside(path)
     return str(renamed(inside, extension, _replaced_by(extension)))

@@ -1,4 +1,4 @@
-"""Files written by all machines, each whole or not at all."""
+"""Writing files from all machines, each whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from vaecodec.ray.workers import as_table, errors_of, sentence
 def write(
     dataset: Dataset, folder: str | os.PathLike[str], *, force: bool = False, concurrency: int = 8
 ) -> Dataset:
-    """The rows of `dataset`, as `Encoder` and `Decoder` give them, their `data` written to the file
-    `name` in `folder`, and replaced by its `size` in bytes. What cannot be written has an `error`.
+    """Write the `data` of each row of `dataset`, as `Encoder` and `Decoder` return them, to the file
+    `name` in `folder`. In the rows returned, `data` is replaced by its `size` in bytes; a row that
+    cannot be written has an `error`.
 
     - `folder`: one that all machines see, or a URI such as s3://bucket/small.
-    - `force`: replace files. Without, an existing one is an error, also one that was written by a task
-      which Ray had to do again; `find` leaves out in time what has an output.
-    - `concurrency`: tasks at a time. They need no cores of their own, which actors may hold.
+    - `force`: replace existing files. Otherwise an existing file is an error, even one written by a
+      task that Ray had to do again; `find` leaves out beforehand the files that have an output.
+    - `concurrency`: tasks at a time. They need no cores of their own, since actors may hold them all.
 
-    As all of Ray Data, it is done when the rows are asked for.
+    As always in Ray Data, the work is done when the rows are asked for.
     """
     step = functools.partial(store, place=Place.of(folder), force=force)
     return dataset.map_batches(
@@ -34,7 +35,7 @@ def write(
 
 
 def store(batch: Any, place: Place, *, force: bool) -> pa.Table:
-    """Write a batch, see `write`."""
+    """Write a batch; see `write`."""
     table = as_table(batch)
     errors = errors_of(table)
     sizes: list[int | None] = [None] * len(table)

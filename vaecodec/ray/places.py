@@ -1,4 +1,4 @@
-"""Folders that all machines see: on a file system that they share, or in an object store."""
+"""Folders that all machines see, on a shared file system or in an object store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STORES = ("s3", "gcs", "abfs")
 
 @dataclass(frozen=True)
 class Place:
-    """A folder, and what of pyarrow reaches it."""
+    """A folder, and the pyarrow file system that reaches it."""
 
     filesystem: FileSystem
     path: str
@@ -45,8 +45,8 @@ class Place:
         return isinstance(self.filesystem, LocalFileSystem)
 
     def files(self, *, may_be_absent: bool = False) -> Iterator[str | UnicodeDecodeError]:
-        """Paths of all files in the folder and in those in it; an error in the place of one that cannot
-        be said. Raises VaeError if there is no such folder."""
+        """Paths of all files in the folder and its subfolders; an error in place of a path that is not
+        UTF-8. Raises VaeError if there is no such folder."""
         selector = FileSelector(self.path, allow_not_found=may_be_absent, recursive=True)
         try:
             for info in self.filesystem.get_file_info(selector):
@@ -56,7 +56,7 @@ class Place:
             raise VaeError(f"cannot be listed ({_first_line(error)})").in_file(self.path) from error
 
     def inside(self, path: str) -> PurePosixPath:
-        """Where in the folder the file `path` is. Raises VaeError if it is not in it."""
+        """The path of the file `path` within the folder. Raises VaeError if it is not in it."""
         whole = _absolute(path) if self._local else path
         if not PurePosixPath(whole).is_relative_to(self.path):
             raise VaeError(f"is not in {self.path}").in_file(path)
@@ -73,8 +73,8 @@ class Place:
             raise VaeError(f"cannot be read ({_first_line(error)})").in_file(path) from error
 
     def write(self, name: str, data: bytes, *, force: bool) -> None:
-        """A file of the folder, whole or not at all. Raises VaeError if it exists and not `force`, or
-        if it cannot be written."""
+        """Write a file in the folder, whole or not at all. Raises VaeError if it exists and `force` is
+        not set, or if it cannot be written."""
         # A store has keys such as ../a.jpg, of which a name on disk may be made.
         if name.startswith("/") or ".." in PurePosixPath(name).parts:
             raise VaeError(f"would be written outside {self.path}").in_file(name)
@@ -93,7 +93,8 @@ class Place:
 
 
 def address(folder: str | os.PathLike[str]) -> str:
-    """The name of a folder on all machines, wherever their processes were started. Raises VaeError."""
+    """A name of the folder that holds on all machines, wherever their processes were started. Raises
+    VaeError."""
     if not isinstance(folder, (str, os.PathLike)):
         raise BadType(f"a folder is named by a string or a path, not {type(folder).__name__}")
     text = os.fspath(folder)

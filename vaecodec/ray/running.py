@@ -1,4 +1,4 @@
-"""A folder from beginning to end: actors that read, work and write."""
+"""A whole folder, from beginning to end: actors that read, work and write."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FILES_OF_A_TASK = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Actors: how many, what Ray reserves for each, and files that each works on at a time."""
+    """Actors: how many, what Ray reserves for each, and how many files each works on at a time."""
 
     size: int
     num_cpus: float
@@ -36,10 +36,10 @@ class Pool:
 
 
 class Job:
-    """One in each actor. Bytes stay in it: they need no room in the object store, no file that cannot
-    be read ends the run, and nothing waits for a core to write with while actors hold them all.
+    """The work of an actor, one in each. Bytes stay in it: they need no room in the object store, no
+    unreadable file ends the run, and writing does not wait for a core while actors hold them all.
 
-    Files are replaced: where an actor was lost another does its files again.
+    Files are replaced: if an actor is lost, another does its files again.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ def convert(
     options: Mapping[str, Any],
     pool: Pool,
 ) -> Iterator[dict[str, Any]]:
-    """What has come of each file found, in the order in which they end: rows as of `write`."""
+    """The outcome of each file found, in the order in which they finish: rows as from `write`."""
     even = math.ceil(len(found.paths) / (4 * pool.size))
     step = max(pool.batch_size, min(_FILES_OF_A_TASK, even))
     blocks = [

@@ -1,4 +1,4 @@
-"""What an actor does with a batch: bytes of files in, bytes of others out, an error in a column."""
+"""What an actor does with a batch: bytes of files in, bytes of other files out, errors in a column."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vaecodec.ray.places import Place
 if TYPE_CHECKING:
     from PIL import Image
 
-#: Columns that results have, in a type that has room for any batch.
+#: Columns of the results, each of a type that has room for any batch.
 _TYPES = {
     "path": pa.string(),
     "name": pa.string(),
@@ -110,21 +110,22 @@ def _keep_to_assigned_cores() -> None:
 
 
 class Encoder(_Worker):
-    """Pictures to `.vae` files: a class for `map_batches`, one instance in each actor.
+    """Encodes pictures to `.vae` files: a class for `map_batches`, with one instance in each actor.
 
-    Columns in: `bytes` and `path`, as `ray.data.read_binary_files(include_paths=True)` gives them, and
-    if there is one `error`: where it says something, nothing is done. Columns out, and any other that
-    the batch has:
+    Columns in: `bytes` and `path`, as returned by `ray.data.read_binary_files(include_paths=True)`, and
+    optionally `error`; rows that have an error are not worked on. Columns out, besides any others of
+    the batch:
 
     - `path`;
-    - `name`: where in `root` the file was, or its whole path, with the extension .vae;
+    - `name`: the file's path within `root`, or its whole path, with the extension .vae;
     - `data`: the bytes of the `.vae` file, or null;
     - `error`: null, or a sentence that begins with the path;
-    - `pixels`: of the picture, or null;
-    - `seconds`: the time of the batch, shared out equally.
+    - `pixels`: the number of pixels of the picture, or null;
+    - `seconds`: the time of the batch, divided equally among its rows.
 
-    Other arguments are those of `vaecodec.Codec` and `vaecodec.Codec.encode`. A `batch_size` should be
-    given to `map_batches`: without one a batch is as large as a block.
+    `model` and `device` are those of `vaecodec.Codec`, the other options those of
+    `vaecodec.Codec.encode`. Give `map_batches` a `batch_size`: without one, a batch is as large as a
+    block.
     """
 
     def __init__(
@@ -166,11 +167,11 @@ class Encoder(_Worker):
 
 
 class Decoder(_Worker):
-    """`.vae` files to pictures of another format, as `Encoder` does the reverse; `data` is a file of
+    """Decodes `.vae` files to pictures of another format, the reverse of `Encoder`; `data` is a file of
     `format`.
 
-    - `format`: an extension of any format that Pillow writes.
-    - `quality`: of those that lose something.
+    - `format`: the extension of any format that Pillow writes.
+    - `quality`: that of lossy formats.
     - `root`: as in `Encoder`.
     - `max_pixels`, `model`, `device`: as in `vaecodec.decode`.
     """
@@ -205,21 +206,21 @@ class Decoder(_Worker):
 
 
 def as_table(batch: Any) -> pa.Table:
-    """A batch of whatever `batch_format` as a table."""
+    """A batch of any `batch_format` as a table."""
     if isinstance(batch, pa.Table):
         return batch
     return BlockAccessor.for_block(BlockAccessor.batch_to_block(batch)).to_arrow()
 
 
 def errors_of(table: pa.Table) -> list[str | None]:
-    """What the column of errors says. In a batch of numpy arrays null may have become not-a-number."""
+    """The column of errors. In a batch of numpy arrays, null may have become not-a-number."""
     if "error" not in table.column_names:
         return [None] * len(table)
     return [error if isinstance(error, str) else None for error in table["error"].to_pylist()]
 
 
 def sentence(path: str, error: Failure) -> str:
-    """What went wrong with a file."""
+    """What went wrong with a file, in a sentence."""
     if isinstance(error, MemoryError):
         return f"{path}: not enough memory for a picture of this size"
     return str(error if error.filename else error.in_file(path))

@@ -1,1 +1,1 @@
-"""What answers the page of `vaecodec serve`, on this machine only. Needs the extra `serve`."""
+"""The server behind the page of `vaecodec serve`, for this machine only. Needs the extra `serve`."""

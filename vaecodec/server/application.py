@@ -1,6 +1,5 @@
-"""The page of `vaecodec serve`, and what its requests ask for. Nothing is kept between them: each
-brings its picture along, and gets back what is shown of it.
-"""
+"""The page of `vaecodec serve`, and the answers to its requests. Nothing is kept between requests: each
+brings its picture along and gets back what the page shows."""
 
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ from vaecodec.server.guard import Guard
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Of what is sent: bytes of a file, pixels of a picture."""
+    """Largest file, in bytes, and largest picture, in pixels, that may be sent."""
 
     max_bytes: int
     max_pixels: int
@@ -35,8 +34,8 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Application:
-    """`app` is what a server runs. `close`: nobody waits for answers any longer. `is_working`: whether
-    a thread is at work."""
+    """`app`: what a server runs. `close`: called as the server ends, when nobody waits for answers any
+    longer. `is_working`: whether a thread is at work."""
 
     app: ASGIApp
     close: Callable[[], None]
@@ -44,7 +43,7 @@ class Application:
 
 
 def application(codec: Codec, limits: Limits, port: int) -> Application:
-    """What answers at `port` of this machine."""
+    """Build the application for `port` of this machine."""
     page = assemble(
         "serve",
         {
@@ -70,7 +69,7 @@ def application(codec: Codec, limits: Limits, port: int) -> Application:
 
 
 def _opened(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
-    """What a picture or a `.vae` file looks like, and what is to say of it."""
+    """Show a picture or a `.vae` file, with notices about it."""
     is_vae = order.data.startswith(SIGNATURE)
     if is_vae:
         about = describe.info(order.data, max_pixels=limits.max_pixels)
@@ -96,7 +95,7 @@ def _opened(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
 
 
 def _encoded(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
-    """The `.vae` file of a picture, as base64, and what it looks like."""
+    """Encode a picture: its `.vae` file, as base64, and what that looks like."""
     quality = order.number("quality")
     original = compare.original(read_picture(order.data, max_pixels=limits.max_pixels))
     order.check()
@@ -105,7 +104,7 @@ def _encoded(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
 
 
 def _peer(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
-    """What another codec makes of at most `size` bytes."""
+    """Encode a picture with another codec, to at most `size` bytes."""
     size, name = order.number("size"), order.asked.get("codec", "")
     if name not in compare.PEERS:
         raise BadValue(f"no codec is called {name!r}; there are: {', '.join(compare.PEERS)}")

@@ -1,7 +1,7 @@
-"""Takes a file that is sent, has work done on it in a thread, and gives back what comes of it.
+"""Receive a file, have a thread work on it, and send back the result.
 
-Work is done one at a time; MOST_WAITING may be under way. What nobody waits for any more gives its
-place to others at once, and ends where it next looks.
+Requests are worked on one at a time; MOST_WAITING may be under way. One that nobody waits for any more
+gives up its place at once, and its work ends at its next check.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from starlette.responses import JSONResponse, Response
 
 from bitstream.errors import BadValue, LimitExceeded, VaeError
 
-#: Requests that may bring a file at a time.
+#: Requests that may be under way at a time.
 MOST_WAITING = 4
 #: Seconds in which a file has to arrive.
 ARRIVAL = 60
-#: Seconds between two looks at whether who asked is still there.
+#: Seconds between two checks that the client is still there.
 _LOOK = 0.2
 
 
 class Gone(Exception):
-    """Who asked does not wait for the answer."""
+    """The client no longer waits for the answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A file that was sent, and what is asked of it. `check`: raises Gone if nobody waits."""
+    """A file that was sent, and what is asked about it. `check`: raises Gone if nobody waits."""
 
     data: bytes
     asked: dict[str, str]
     check: Callable[[], None]
 
     def number(self, name: str) -> int:
-        """Raises BadValue for what is none, or not above 0."""
+        """Read a whole number. Raises BadValue if it is none, or not above 0."""
         text = self.asked.get(name, "")
         if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text)):
             raise BadValue(f"{name} must be a whole number above 0, not {text!r}")
@@ -50,7 +50,7 @@ Task = Callable[[Order], dict[str, object]]
 
 
 class Desk:
-    """`max_bytes`: of a file. `closing`: set as the server ends; nobody waits any longer then."""
+    """`max_bytes`: of a file. `closing`: set as the server ends, when nobody waits any longer."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -60,18 +60,18 @@ class Desk:
 
     @property
     def is_working(self) -> bool:
-        """Whether a thread is at work, for anyone or for nobody."""
+        """Whether a thread is at work, even if nobody waits for it."""
         return self._turn.locked()
 
     async def answer(self, task: Task, request: Request) -> Response:
-        """What `task` makes of the body, as JSON, or what is wrong with it as one sentence, "error"."""
+        """Answer, as JSON, with what `task` makes of the body, or with a sentence as "error"."""
         if self._waiting >= MOST_WAITING:
             return _error(503, "too many requests at a time; try again when one is done")
         self._waiting += 1
         try:
             data = await self._body(request)
             return JSONResponse(await self._done(task, request, data))
-        # Of status 200, as all that the page is told: browsers complain of others in the console.
+        # Status 200, as for results: browsers log other statuses as errors in the console.
         except VaeError as error:
             return _error(200, str(error))
         except MemoryError:
@@ -82,7 +82,7 @@ class Desk:
             self._waiting -= 1
 
     async def _body(self, request: Request) -> bytes:
-        """Raises LimitExceeded as soon as there is too much of it, or it takes too long."""
+        """Read the body. Raises LimitExceeded as soon as it is too large or has taken too long."""
         said = request.headers.get("content-length", "0")
         body = bytearray()
         try:
@@ -123,7 +123,7 @@ class Desk:
             working.cancel()
 
     async def _in_turn(self, work: Callable[[], dict[str, object]]) -> dict[str, object]:
-        """The turn ends with the work, also where nobody waits for it any more."""
+        """Do `work` in its turn, which ends with the work, even if nobody waits for it any more."""
         await self._turn.acquire()
         future = _in_thread(work)
         future.add_done_callback(lambda _: self._turn.release())
@@ -131,19 +131,19 @@ class Desk:
 
 
 def _in_thread(work: Callable[[], dict[str, object]]) -> asyncio.Future[dict[str, object]]:
-    """In one that the process does not wait for when it ends."""
+    """Do `work` in a thread that the process does not wait for when it ends."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[dict[str, object]] = loop.create_future()
 
     def run() -> None:
         try:
             outcome = partial(future.set_result, work())
-        except Exception as error:  # whatever it is, it is raised where the result is awaited
+        except Exception as error:  # raised where the result is awaited
             outcome = partial(future.set_exception, error)
-        with contextlib.suppress(RuntimeError):  # the loop has ended
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(outcome)
 
-    future.add_done_callback(lambda done: done.exception())  # as it may be that nobody asks
+    future.add_done_callback(lambda done: done.exception())  # no warning if nobody else asks for it
     threading.Thread(target=run, daemon=True).start()
     return future
 

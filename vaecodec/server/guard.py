@@ -1,4 +1,4 @@
-"""Refuses what other pages send, and tells the browser what ours may do."""
+"""Refuse requests from other pages, and tell the browser what ours may do."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ ADDRESS = "127.0.0.1"
 
 
 class Guard:
-    """Around an application at `port`. `policy`: of its page (Content-Security-Policy)."""
+    """Wraps an application at `port`. `policy`: the Content-Security-Policy of its page."""
 
     def __init__(self, app: ASGIApp, policy: str, port: int) -> None:
         self._app = app
         self._hosts = {f"{ADDRESS}:{port}", f"localhost:{port}"}
-        if port == 80:  # which nobody writes
+        if port == 80:  # which browsers leave out of `Host`
             self._hosts |= {ADDRESS, "localhost"}
         self._headers = {
             "Content-Security-Policy": f"{policy}; connect-src 'self'; frame-ancestors 'none'",
@@ -39,8 +39,9 @@ class Guard:
         await app(scope, receive, with_headers)
 
     def _is_ours(self, method: str, headers: Headers) -> bool:
-        """A name that another site made point here is in `Host`; what a page of another site sends has
-        its `Origin`, or browsers say so in `Sec-Fetch-Site`."""
+        """Whether a request is from our page. If another site makes its name point here, `Host` has
+        that name; a request from another site's page has its `Origin`, or a telling
+        `Sec-Fetch-Site`."""
         if headers.get("host") not in self._hosts:
             return False
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")

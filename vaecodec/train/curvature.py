@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaecodec.geometry import latent_size
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
 from vaecodec.train.ranges import between_levels, gains
@@ -17,15 +16,15 @@ from vaecodec.train.ranges import between_levels, gains
 def measure_curvature(
     model: LoadedModel, pictures: Sequence[np.ndarray], levels: Sequence[int]
 ) -> Tensor:
-    """Damping that keeps a gradient step of each latent value from overshooting, per level and channel:
-    float32, LEVELS x M, in distortion (that of the model's tune, times the number of samples) per
-    squared step.
+    """Measure the damping that keeps a gradient step on a latent value from overshooting, per level and
+    channel: float32, LEVELS x M, in distortion (of the model's tune, times the number of samples) per
+    squared quantisation step.
 
-    With J the Jacobian of the synthesis transform and H half the Hessian of the distortion of a
-    picture, the norm of the rows of J^T H J (Schraudolph, 2002), its diagonal and all that couples
-    values: the root mean square of J^T H J v over random signs v (Hutchinson) and positions.
-    `pictures`: uint8, H x W x 3, sides multiples of 64. `levels`: where it is measured, ascending;
-    those between are interpolated.
+    It is the norm of the rows of J^T H J (Schraudolph, 2002), with J the Jacobian of the synthesis
+    transform and H half the Hessian of a picture's distortion: the diagonal and all that couples
+    values. It is estimated as the root mean square of J^T H J v over random signs v (Hutchinson) and
+    positions. `pictures`: uint8, H x W x 3, sides multiples of 64. `levels`: where to measure,
+    ascending; levels between them are interpolated.
     """
     generator = torch.Generator().manual_seed(0)
     measured = [_row_norms(model, pictures, level, generator) for level in levels]
@@ -35,15 +34,14 @@ def measure_curvature(
 def _row_norms(
     model: LoadedModel, pictures: Sequence[np.ndarray], level: int, generator: torch.Generator
 ) -> Tensor:
-    squares = []
+    scale, squares = model.latent_scale[level], []
     for picture in pictures:
-        rows, columns = latent_size(*picture.shape[:2])
         analysed = model.analyse(picture[None], level)
-        latent = model.latents.quantise(*analysed, level, rows, columns).latent
+        latent = model.latents.quantise(*analysed, level).latent / scale
         wanted = torch.from_numpy(picture.copy())[None].float() / 255
 
         def synthesis(steps: Tensor) -> Tensor:
-            return model.transforms.picture(steps, model.levels(1, level)) + 0.5
+            return model.transforms.synthesis(steps * scale, model.levels(1, level)) + 0.5
 
         signs = torch.randint(0, 2, latent.shape, generator=generator) * 2.0 - 1
         change = torch.func.jvp(synthesis, (latent,), (signs,))[1]
@@ -55,7 +53,7 @@ def _row_norms(
 
 @torch.enable_grad()
 def _bend(tune: str, wanted: Tensor, found: Tensor, change: Tensor) -> Tensor:
-    """Half the Hessian of the distortion of `found`, times `change`."""
+    """Multiply `change` by half the Hessian of the distortion of `found`."""
     found = found.detach().requires_grad_()
     error = distortion(tune, wanted, found).sum() * wanted.numel()
     (slope,) = torch.autograd.grad(error, found, create_graph=True)

@@ -17,11 +17,11 @@ from torch import Tensor
 from bitstream.errors import VaeError
 from vaecodec.train.workers import Workers
 
-#: One picture in this many is held out from training, and decides between models.
+#: One picture in this many is held out from training, to decide between models.
 HOLD_OUT_EVERY = 32
-#: Sizes at which every picture is kept.
+#: Scales at which every picture is kept.
 PYRAMID = (1.0, 0.85, 0.7, 0.5)
-#: The largest of them at which a lossy source is: shrinking removes the traces of its compression,
+#: The largest scale at which a lossy source is kept: shrinking removes the traces of its compression,
 #: which would leave the high rates nothing to learn from.
 LOSSY_PYRAMID_MAX = 0.85
 LOSSLESS = {"PNG", "BMP", "TIFF", "PPM"}
@@ -29,7 +29,7 @@ EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff"
 
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every picture file in a folder, the tar shards in it included, or in one
+    """Yield the name and content of every picture file in a folder (and its tar shards), or in a
     shard."""
     if path.is_file():
         with tarfile.open(path) as tar:
@@ -60,10 +60,10 @@ def _decode(item: tuple[str, bytes]) -> list[np.ndarray]:
 
 
 class Pictures:
-    """Pictures in one flat tensor: `crops` draws random crops without leaving the device."""
+    """Pictures in one flat tensor, from which `crops` draws without leaving the device."""
 
     def __init__(self, pixels: Tensor, sizes: Tensor, device: torch.device) -> None:
-        """`pixels`: uint8, P x 3, all pictures' rows in turn; `sizes`: int64, count x 2."""
+        """`pixels`: uint8, P x 3, the rows of all pictures in turn. `sizes`: int64, count x 2."""
         lengths = sizes.prod(dim=1)
         self.count = len(sizes)
         self.pixels = pixels.to(device)
@@ -73,7 +73,7 @@ class Pictures:
 
     @staticmethod
     def of(arrays: list[np.ndarray], device: torch.device) -> Pictures:
-        """Of uint8 arrays, H x W x 3, which are emptied: the peak of memory is halved."""
+        """Build from uint8 arrays, H x W x 3, emptying each once copied to halve peak memory."""
         sizes = torch.tensor([array.shape[:2] for array in arrays])
         pixels = torch.empty(int(sizes.prod(dim=1).sum()), 3, dtype=torch.uint8)
         start = 0
@@ -88,10 +88,10 @@ class Pictures:
         """Whether any picture has room for crops of `side`."""
         return bool((self.sizes >= side).all(dim=1).any())
 
-    def crops(self, count: int, side: int, generator: torch.Generator) -> Tensor:
-        """`count` random crops, uint8 count x side x side x 3, flipped and transposed at random.
+    def crops(self, count: int, side: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw `count` random crops, uint8 count x side x side x 3, flipped and transposed at random.
 
-        Pictures are drawn in proportion to their area, among those large enough.
+        All positions of a crop in all pictures are equally likely.
         """
         d, g = self.device, generator
         room = (self.sizes - side + 1).clamp(min=0)
@@ -117,9 +117,9 @@ def _is_held_out(number: int) -> bool:
 
 
 def held_out(path: Path) -> list[np.ndarray]:
-    """The held-out pictures that `load` gives, uint8 H x W x 3, without the memory for the others.
+    """Read the held-out pictures that `load` returns, uint8 H x W x 3, without keeping the others.
 
-    Raises VaeError where there is none.
+    Raises VaeError if there are none.
     """
     if not path.exists():
         raise VaeError(f"{path}: no such folder or tar file of training pictures")
@@ -132,10 +132,10 @@ def held_out(path: Path) -> list[np.ndarray]:
 def load(
     path: Path, device: torch.device, smallest: int, tick: Callable[[int], None] = lambda _: None
 ) -> tuple[Pictures, list[np.ndarray], int]:
-    """Read every picture of a folder (or one tar shard): training set, held-out pictures, count.
+    """Read all pictures of a folder (or tar shard); return training set, held-out pictures and count.
 
-    `smallest`: pyramid levels with a side below this are left out. Raises VaeError where there is
-    nothing to train on.
+    `smallest`: pyramid levels with a side below this are left out. Raises VaeError if there is nothing
+    to train on.
     """
     if not path.exists():
         raise VaeError(f"{path}: no such folder or tar file of training pictures")
@@ -159,8 +159,8 @@ def load(
 
 
 def shared(pictures: Pictures | None, workers: Workers, folder: Path) -> Pictures:
-    """The first worker's pictures in all of them, in memory once: the others, which give None, map a
-    file in `folder` that is gone when this returns."""
+    """Share the first worker's pictures with all workers, in memory once: the others, which pass None,
+    map a temporary file in `folder`."""
     if workers.count == 1:
         assert pictures is not None
         return pictures

@@ -1,4 +1,4 @@
-"""Pictures made worse: noise as sensors and cameras leave it, and JPEG."""
+"""Degrade pictures: with noise as sensors and cameras leave it, and with JPEG."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from vaecodec.quality import LOWEST_JPEG, MAX_NOISE, NEVER_JPEG
 
 #: Shares of the crops that get noise alone, JPEG alone, and both; the rest stay as they are.
 NOISE, JPEG, BOTH = 0.5, 0.3, 0.1
-#: The highest quality of JPEG.
+#: The highest JPEG quality.
 BEST_JPEG = 90
-#: JPEG's blocks lie anywhere on a crop cut from one this much larger, as on pictures that were cut.
+#: Crops are cut from ones this much larger, so that JPEG's blocks may start anywhere, as in pictures
+#: that were cropped.
 SPARE = 16
-#: Of the noise of each crop: the share with grey noise besides, the largest share of its variance, and
-#: the share whose noise is smooth, as it is after demosaicking.
+#: Share of crops whose noise is partly grey, the most that grey noise is of the variance, and share of
+#: crops whose noise is smooth, as after demosaicking.
 GREY, MOST_GREY, SMOOTH = 0.5, 0.7, 0.5
-#: The share whose noise depends on brightness as that of photons does; of full scale, what noise
-#: remains in black.
+#: Share of crops with photon noise, which depends on brightness; and the linear light, of full scale,
+#: whose photon noise is as strong as the noise that remains in black.
 PHOTONS, READ_NOISE = 0.5, 0.003
 
 
 @dataclass(frozen=True, kw_only=True)
 class Degraded:
-    """Crops before and after (uint8, N x H x W x 3), and the strengths (float, N) of what was done, in
-    the units of `vaecodec.quality.Degradation`."""
+    """Crops before and after degradation (uint8, N x H x W x 3), and its strengths (float, N) in the
+    units of `vaecodec.quality.Degradation`."""
 
     clean: Tensor
     picture: Tensor
@@ -40,11 +41,11 @@ class Degraded:
 
 
 def degraded(crops: Tensor, chance: np.random.Generator, generator: torch.Generator) -> Degraded:
-    """Crops (uint8, N x H + SPARE x W + SPARE x 3), each degraded in its own way and cut to H x W."""
+    """Degrade each crop (uint8, N x H + SPARE x W + SPARE x 3) in its own way, and cut it to H x W."""
     count = len(crops)
     kind = chance.random(count)
     noisy = torch.from_numpy((kind < NOISE) | (kind >= 1 - BOTH))
-    # Faint noise is the more usual one.
+    # Faint noise is more common.
     wanted = torch.from_numpy(MAX_NOISE * chance.random(count) ** 1.5).float() * noisy
     unit, measured = _unit_noise(crops, chance, generator)
     picture = (crops.float() + wanted.view(-1, 1, 1, 1) * unit).round().clamp(0, 255).to(torch.uint8)
@@ -63,7 +64,7 @@ def degraded(crops: Tensor, chance: np.random.Generator, generator: torch.Genera
 
 
 def _corner(chance: np.random.Generator) -> tuple[int, int]:
-    """Where crops are cut: mostly JPEG's blocks begin where the crop does."""
+    """Choose where a batch is cut: mostly where JPEG's blocks begin."""
     if chance.random() < 0.75:
         return 0, 0
     y, x = chance.integers(0, SPARE, 2)
@@ -80,8 +81,8 @@ def _through_jpeg(crop: Tensor, quality: int, chance: np.random.Generator) -> Te
 def _unit_noise(
     crops: Tensor, chance: np.random.Generator, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Noise of standard deviation about 1 for each crop, and what `noise_of` finds of it (N): less
-    where it is smooth."""
+    """Draw noise of standard deviation about 1 for each crop; return it with the deviation that
+    `noise_of` would find (N), which is lower for smooth noise."""
     count = len(crops)
 
     def share(of: float, most: float) -> Tensor:
@@ -98,7 +99,7 @@ def _unit_noise(
         noise = noise / (1 + 2 * tap**2).sqrt()
     deviations = [float(np.std(differences(each.numpy()))) for each in noise]
     measured = torch.tensor(deviations, dtype=torch.float32) / RESPONSE
-    # In linear light its variance grows with the light; sRGB stretches the dark tones.
+    # In linear light, the variance grows with the light; sRGB stretches the dark tones.
     light = (F.avg_pool2d(crops.float().permute(0, 3, 1, 2), 3, 1, 1) / 255).permute(0, 2, 3, 1)
     stretched = (light**2.2 + READ_NOISE).sqrt() / (light**1.2 + READ_NOISE)
     middle = (0.46**2.2 + READ_NOISE) ** 0.5 / (0.46**1.2 + READ_NOISE)

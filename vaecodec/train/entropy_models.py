@@ -1,7 +1,7 @@
 """The one place that imports compressai.
 
-compressai imports torchvision, whose compiled operators do not load beside a CPU build of torch; its
-import then stops at two operators it only wants to describe. Declaring their schemas lets it pass;
+compressai imports torchvision, whose compiled operators do not load beside a CPU build of torch. Its
+import then fails at two operators that it only wants to describe. Declaring their schemas lets it pass;
 nothing here ever calls them.
 """
 
@@ -20,7 +20,7 @@ def _declare_torchvision_operators() -> None:
         "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
         "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     ):
-        # Already declared where torchvision's own operators did load.
+        # Already declared if torchvision's own operators did load.
         with contextlib.suppress(RuntimeError):
             fragment.define(schema)
     _FRAGMENTS.append(fragment)

@@ -1,41 +1,34 @@
-"""From a float checkpoint to a shipped model: integer prior, frequency tables, model card."""
+"""Turn a float checkpoint into a shipped model: integer scale indices, frequency tables, model card."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from bitstream.errors import VaeError
 from vaecodec.files import write_whole
-from vaecodec.model import fixed_point as fp
-from vaecodec.model.config import LEVELS, SCALES, ModelConfig
+from vaecodec.model import indices as exact
+from vaecodec.model.config import LEVELS, SCALES
 from vaecodec.model.load import LoadedModel
-from vaecodec.model.prior import LinearSpec, TableSpec, prior_layers
+from vaecodec.model.quadtree import STEPS
+from vaecodec.model.transforms import DepthwiseConv3x3, LevelTable
 from vaecodec.quality import TUNES
 from vaecodec.train.curvature import measure_curvature
 from vaecodec.train.fitting import Fitting
+from vaecodec.train.indices import INDEX_GAIN, TrainableIndices
 from vaecodec.train.loop import read_model
-from vaecodec.train.model import FloatArithmetic, TrainableCodec
+from vaecodec.train.model import TrainableCodec
 from vaecodec.train.ranges import measure_ranges
 from vaecodec.train.tables import as_tensors, fitted_tables, gaussian_tables
-
-
-def weight_bits(weight: Tensor) -> int:
-    """Fractional bits of a layer's 16-bit weights: as many as its largest weight leaves room for."""
-    peak = float(weight.abs().max())
-    if peak == 0:
-        return fp.WEIGHT_MAX_BITS
-    return max(0, min(fp.WEIGHT_MAX_BITS, math.floor(math.log2(fp.WEIGHT_MAX / peak))))
 
 
 def _integers(x: Tensor, scale: float, peak: int, dtype: torch.dtype, name: str) -> Tensor:
@@ -46,8 +39,8 @@ def _integers(x: Tensor, scale: float, peak: int, dtype: torch.dtype, name: str)
 
 
 def _halves(x: Tensor, name: str) -> Tensor:
-    """In half precision, which halves the file and costs nothing to speak of (docs/experiments.md)."""
-    if not x.isfinite().all():  # as limits are until a training stage sets them
+    """Convert to half precision, which halves the file at negligible cost (docs/experiments.md)."""
+    if not x.isfinite().all():  # limits are infinite until a training stage sets them
         raise VaeError(f"layer {name} is not finite; train on, which sets limits, before exporting")
     rounded = x.half().contiguous()
     if not rounded.isfinite().all():
@@ -56,52 +49,71 @@ def _halves(x: Tensor, name: str) -> Tensor:
 
 
 @torch.no_grad()
-def integer_prior(config: ModelConfig, prior: FloatArithmetic) -> dict[str, Tensor]:
-    """The integer tensors of `vaecodec.model.integer.integer_layout`, from trained parameters."""
-    out: dict[str, Tensor] = {}
-    for spec in prior_layers(config):
-        name = spec.name
-        weight: Tensor
-        bias: Tensor
-        if isinstance(spec, TableSpec):
-            out[f"{name}.table"] = _integer_table(name, prior.table_layer(name).table())
-            continue
-        if isinstance(spec, LinearSpec):
-            weight, bias = prior.linear_layer(name).weight, prior.linear_layer(name).bias
-            if spec.per_level:
-                bias = bias + prior.table_layer(f"{name}_level").table()
-        else:
-            weight, bias = prior.depthwise_layer(name)
-        bits = weight_bits(weight)
-        out[f"{name}.weight"] = _integers(weight, 2**bits, fp.WEIGHT_MAX, torch.int16, name)
-        bias_scale = 2.0 ** (bits + fp.ACTIVATION_BITS)
-        while bias_scale * float(bias.abs().max()) > 2**31 - 1:
-            bits -= 1
-            bias_scale /= 2
-            out[f"{name}.weight"] = _integers(weight, 2**bits, fp.WEIGHT_MAX, torch.int16, name)
-        out[f"{name}.bias"] = _integers(bias, bias_scale, 2**31 - 1, torch.int32, name)
-        out[f"{name}.shift"] = torch.tensor(bits, dtype=torch.int32)
+def integer_indices(network: TrainableIndices) -> dict[str, Tensor]:
+    """Convert trained parameters to the tensors of `vaecodec.model.indices.layout`."""
+    activation, index = 2**exact.ACTIVATION_BITS, 2**exact.INDEX_BITS
+    magnitude, gain = 2**exact.MAGNITUDE_BITS, 2**exact.GAIN_BITS
+    read, head = 2**exact.HEAD_BITS, index * INDEX_GAIN
+    gains = network.log_gain.table().exp().clamp(max=exact.GAIN_MAX / (activation * gain))
+    hyper = network.hyper_table.table().clamp(0, SCALES - 1)
+    limit = exact.OFFSET_MAX / index
+    offset = network.offset.table().clamp(-limit, limit)
+    out = {
+        "hyper.table": _integers(hyper, 1, SCALES - 1, torch.int32, "hyper"),
+        "gain.table": _integers(gains, activation * gain, exact.GAIN_MAX, torch.int32, "gain"),
+        "offset.table": _integers(offset, index, exact.OFFSET_MAX, torch.int32, "offset"),
+        **_layer("map", network.map.weight, network.map.bias, head / activation, head),
+        **_layer(
+            "magnitude",
+            network.magnitude.weight,
+            network.magnitude.bias,
+            activation / magnitude,
+            activation,
+        ),
+    }
+    out["magnitude.weight"] = out["magnitude.weight"].T.contiguous()
+    for step in range(1, STEPS):
+        depthwise = cast(DepthwiseConv3x3, network.depthwise[step - 1])
+        taps = depthwise.weight[:, 0].flatten(1)
+        bias = depthwise.bias + cast(LevelTable, network.bias[step - 1]).table()
+        name = f"depthwise{step}"
+        out |= _layer(name, taps, bias, read / activation, read)
+        out[f"{name}.weight"] = out[f"{name}.weight"].T.reshape(3, 3, -1).contiguous()
+        weight = cast(nn.Linear, network.head[step - 1]).weight
+        out |= _layer(f"head{step}", weight, None, head / read)
     return out
 
 
-def _integer_table(name: str, table: Tensor) -> Tensor:
-    activation, step, gain = 2**fp.ACTIVATION_BITS, 2**fp.STEP_BITS, 2**fp.GAIN_BITS
-    if name == "hyper.index":
-        return _integers(table.clamp(0, SCALES - 1), 1, SCALES - 1, torch.int32, name)
-    if name == "index.offset":
-        return _integers(table, activation, 2**30, torch.int32, name)
-    scale = {
-        "hyper.dequantise": activation * gain,
-        "latent.dequantise": activation * gain / step,
-        "mean.quantise": step * gain / activation,
-    }[name]
-    return _integers(table.exp().clamp(max=fp.GAIN_MAX / scale), scale, fp.GAIN_MAX, torch.int32, name)
+def _layer(
+    name: str, weight: Tensor, bias: Tensor | None, weight_unit: float, bias_unit: float = 1.0
+) -> dict[str, Tensor]:
+    """Round a layer to integers. `weight`: outputs x inputs; `bias`: outputs, or levels x outputs;
+    `weight_unit` and `bias_unit` convert them to the integer units of outputs and inputs.
+
+    Every output gets as many fractional bits as its largest weight and bias leave room for.
+    """
+    weight = weight.double() * weight_unit
+    peaks = weight.abs().amax(dim=1) / exact.WEIGHT_MAX
+    if bias is not None:
+        bias = bias.double() * bias_unit
+        peaks = torch.maximum(peaks, bias.abs().reshape(-1, len(weight)).amax(dim=0) / exact.BIAS_MAX)
+    shift = (-peaks.clamp(min=2.0**-exact.SHIFT_MAX).log2()).floor()
+    if shift.min() < 1:
+        raise VaeError(f"layer {name} does not fit its integer format; train on with smaller weights")
+    scale = torch.exp2(shift)
+    out = {
+        f"{name}.weight": _integers(weight * scale[:, None], 1, exact.WEIGHT_MAX, torch.int8, name),
+        f"{name}.shift": shift.to(torch.int32),
+    }
+    if bias is not None:
+        out[f"{name}.bias"] = _integers(bias * scale, 1, exact.BIAS_MAX, torch.int32, name)
+    return out
 
 
 def read_checkpoint(path: Path) -> tuple[TrainableCodec, dict[str, Any]]:
-    """What `read_model` does, with the tune in the record. Raises VaeError."""
+    """Like `read_model`, but the record always has a valid tune. Raises VaeError."""
     model, about = read_model(path)
-    about = {"tune": "psnr", **about}  # all there was when records had no tune
+    about = {"tune": "psnr", **about}  # the only tune when records had none
     if about["tune"] not in TUNES:
         raise VaeError(f"{path}: its tune {about['tune']!r} is none of {', '.join(TUNES)}")
     return model, about
@@ -110,19 +122,20 @@ def read_checkpoint(path: Path) -> tuple[TrainableCodec, dict[str, Any]]:
 def build_model(
     checkpoint: Path, pictures: Sequence[np.ndarray], fitting: Fitting
 ) -> tuple[bytes, dict[str, Any]]:
-    """The bytes of the model's `.safetensors` file, and the record of its training, with its tune.
+    """Return the bytes of the model's `.safetensors` file and its training record, with its tune.
 
-    `pictures`: uint8 H x W x 3 with sides a multiple of 64, to fit the frequency tables to; curvature
-    is measured on the first `fitting.probes` of them. Raises VaeError if the checkpoint is not one, or
-    its weights do not fit their formats.
+    `pictures`: uint8 H x W x 3, sides multiples of 64, on which frequency tables and ranges are
+    measured; curvature is measured on the first `fitting.probes` of them. Raises VaeError if
+    `checkpoint` is not a checkpoint, or its weights do not fit their formats.
     """
     model, about = read_checkpoint(checkpoint)
     tune, config = about["tune"], model.config
     tensors = {
         **{f"transforms.{k}": _halves(v, k) for k, v in model.transforms.state_dict().items()},
-        **{f"prior.{k}": v for k, v in integer_prior(config, model.prior).items()},
+        **{f"means.{k}": _halves(v, k) for k, v in model.means.state_dict().items()},
+        **{f"index.{k}": v for k, v in integer_indices(model.indices).items()},
         **as_tensors(gaussian_tables()),
-        # Measured below, with the model itself.
+        # Placeholders: measured below, with the model itself.
         "encoder.curvature": torch.ones(LEVELS, config.latent_channels),
         "encoder.ranges": torch.ones(LEVELS, config.latent_channels),
         "encoder.distortion": torch.ones(LEVELS),
@@ -136,10 +149,9 @@ def build_model(
 
 
 def export(checkpoint: Path, out: Path, pictures: Sequence[np.ndarray], fitting: Fitting) -> Path:
-    """Write the model and its card (`OUT.json`) beside it; return the model's path.
+    """Write the model, and its card (`OUT.json`) beside it; return the model's path.
 
-    `out`: ends in .safetensors. `pictures`, `fitting`: see `build_model`. Raises VaeError if the
-    checkpoint is not one.
+    `out`: ends in .safetensors. `pictures`, `fitting`, errors: see `build_model`.
     """
     data, about = build_model(checkpoint, pictures, fitting)
     digest = hashlib.sha256(data).hexdigest()
@@ -150,7 +162,7 @@ def export(checkpoint: Path, out: Path, pictures: Sequence[np.ndarray], fitting:
 
 
 def _commit() -> str | None:
-    """The commit of the training code, where it runs from a git checkout."""
+    """The commit of the training code; None outside a git checkout."""
     try:
         done = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],

@@ -1,4 +1,4 @@
-"""How much of the training pictures what is measured, not learned, is taken from."""
+"""Which training crops and levels are used for the parts of a model that are measured, not learned."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """`crops`: how many of the training pictures frequency tables and latents' ranges are measured on
-    when a model is exported. `levels`: of quality, 0 to 63, ascending, at which. `probes`: how many of
-    the crops curvature is measured on.
-    """
+    """`crops`: number of training crops on which frequency tables and latent ranges are measured when a
+    model is exported. `levels`: quality levels at which they are, 0 to 63, ascending. `probes`: number
+    of those crops on which curvature is measured."""
 
     crops: int = 96
     levels: tuple[int, ...] = tuple(range(0, 64, 7))
@@ -18,5 +17,5 @@ class Fitting:
 
     @property
     def limiting_crops(self) -> int:
-        """How many crops limits of activations are taken from as a stage begins."""
+        """Number of crops on which limits of activations are measured."""
         return 4 * self.crops

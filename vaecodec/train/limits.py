@@ -1,4 +1,4 @@
-"""How far the values of both transforms' blocks reach on photographs, and so where to limit them."""
+"""Measure how large the activations of both transforms' blocks get on photographs, and limit them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from vaecodec.model.config import LEVELS
+from vaecodec.model.transforms import Trunk
 from vaecodec.train.model import TrainableCodec
 
 #: Limits are this many times the largest values seen.
 MARGIN = 1.5
-#: Pictures that pass the networks at once.
+#: Pictures in one forward pass.
 BATCH = 8
+
+
+def _trunks(model: TrainableCodec) -> list[Trunk]:
+    return [module for module in model.transforms.modules() if isinstance(module, Trunk)]
+
+
+def has_limits(model: TrainableCodec) -> bool:
+    """Whether the model's limits have been set."""
+    return all(bool(trunk.limits.isfinite().all()) for trunk in _trunks(model))
 
 
 @torch.no_grad()
@@ -21,7 +31,7 @@ def set_limits(model: TrainableCodec, pictures: Tensor) -> None:
     """Set `Trunk.limits` of both transforms from `pictures` (uint8, N x H x W x 3, sides multiples of
     64), coded at levels spread over the whole range."""
     hooks = []
-    trunks = (model.transforms.analysis.trunk, model.transforms.synthesis.trunk)
+    trunks = _trunks(model)
     peaks = [torch.zeros_like(trunk.limits) for trunk in trunks]
     for trunk, peak in zip(trunks, peaks, strict=True):
         trunk.limits.fill_(torch.inf)
@@ -38,7 +48,7 @@ def set_limits(model: TrainableCodec, pictures: Tensor) -> None:
 
 
 def _recorder(peak: Tensor) -> Callable[..., None]:
-    """A hook that raises `peak` (C) to the largest magnitudes of what a module is given or gives."""
+    """Return a hook that raises `peak` (C) to the largest magnitudes of a module's input or output."""
 
     def hook(module: nn.Module, given: tuple[Tensor, ...], out: Tensor | None = None) -> None:
         x = given[0] if out is None else out

@@ -1,9 +1,10 @@
 """The training loop: one stage, bounded by minutes, from the last checkpoint to a decayed model.
 
-A stage has a trunk at constant learning rate and then (from two thirds of it on, unless asked
-otherwise) a branch decayed to zero. `trunk.safetensors` is what a later stage resumes from;
+A stage has a trunk at constant learning rate and then (by default from two thirds of its time on) a
+branch on which the rate decays to zero. `trunk.safetensors` is what a later stage resumes from;
 `final.safetensors` is the moving average of the weights, which `vaecodec.train.export` turns into a
-shipped model. Both are written every `CHECKPOINT_SECONDS`: an interrupted run loses no more.
+shipped model. Both are written every `CHECKPOINT_SECONDS`, the trunk until the decay begins, so an
+interrupted run loses no more than that.
 """
 
 from __future__ import annotations
@@ -24,45 +25,43 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bitstream.errors import VaeError
-from vaecodec.geometry import HYPER_STRIDE
-from vaecodec.model.config import LEVELS, SIZES, ModelConfig, level_lambda
+from vaecodec.geometry import HYPER_STRIDE, middle
+from vaecodec.model.config import SIZES, ModelConfig, level_lambda
 from vaecodec.model.contrast import lost_contrast
 from vaecodec.model.objective import distortion, formula, squared_error
+from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.ssimulacra2 import linear_light, visual_error
 from vaecodec.quality import DEFAULT_TUNE
 from vaecodec.train.data import Pictures, load, shared
+from vaecodec.train.divergence import Watch
 from vaecodec.train.fitting import Fitting
-from vaecodec.train.limits import set_limits
+from vaecodec.train.gradients import Gradients, full_precision
+from vaecodec.train.limits import has_limits, set_limits
 from vaecodec.train.model import (
-    Outcome,
     TrainableCodec,
     deepened,
     initialise_from_pictures,
-    log_lambda,
 )
-from vaecodec.train.optimizers import Optimizers, clip_gradients, multiplies_in_bfloat16
-from vaecodec.train.textures import paste_textures
+from vaecodec.train.optimizers import Optimizers, average_weights, clip_gradients
+from vaecodec.train.textures import draw_overlays
 from vaecodec.train.workers import Workers
 
 WARM_UP_STEPS = 100
 # Shares of the stage's time:
 LARGE_PATCHES_FROM = 0.8
-FINISH_FROM = 0.9  # fake-quantised prior, transforms in full precision
-AVERAGE_DECAY = 0.998
+FINISH_FROM = 0.9  # fake-quantised scale indices, transforms in full precision
 CHECKPOINT_SECONDS = 100
-#: Of photographs, roughly.
-USUAL_LOSS = 2.0
 HELD_OUT_LEVELS = (3, 15, 27, 39, 51, 60)
-HELD_OUT_SIDE = 256  # at most; held-out pictures give the largest multiple of 64 below
+HELD_OUT_SIDE = 256  # at most; smaller held-out pictures are cut to the largest multiple of 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """What the user chooses for a training stage.
 
-    `decay_from`: the share of the stage's time after which the learning rate falls, linearly, to 0.
-    `tune`: whose distortion is minimised (`vaecodec.model.objective`). `textures`: share of the crops
-    that get a drawn texture.
+    `decay_from`: share of the stage's time after which the learning rate falls linearly to 0. `tune`:
+    selects the distortion to minimise (`vaecodec.model.objective`). `textures`: share of the crops that
+    get a drawn texture.
     """
 
     data: Path
@@ -81,28 +80,8 @@ class Stage:
     fitting: Fitting = field(default_factory=Fitting)
 
 
-def stratified_levels(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """One random level from each of `count` equal slices of the quality range, shuffled."""
-    order = torch.randperm(count, generator=generator, device=device)
-    position = (order + torch.rand(count, generator=generator, device=device)) / count
-    return (position * LEVELS).long().clamp(max=LEVELS - 1)
-
-
-def rate_distortion_loss(bpp: Tensor, distortion: Tensor, level: Tensor, drawn: int = 0) -> Tensor:
-    """Mean of R + lambda D, weighted by lambda^-0.5 so that high rates do not drown the low ones.
-
-    The first `drawn` items have textures, which cost many times what photographs do: they count by
-    the logarithm of that.
-    """
-    log_l = log_lambda(level)
-    weight = torch.exp(-0.5 * (log_l - 0.5 * math.log(level_lambda(0) * level_lambda(LEVELS - 1))))
-    loss = weight * (bpp + torch.exp(log_l) * distortion)
-    textures = USUAL_LOSS * torch.log1p(loss[:drawn] / USUAL_LOSS)
-    return torch.cat((textures, loss[drawn:])).mean()
-
-
 class Paced(Protocol):
-    """A stage as far as its learning rate goes."""
+    """The part of a stage that sets its learning rate."""
 
     @property
     def learning_rate(self) -> float: ...
@@ -111,7 +90,7 @@ class Paced(Protocol):
 
 
 def learning_rate(stage: Paced, progress: float, step: int) -> float:
-    """Warm-up by steps, constant, then linear to zero; `progress`: share of the time passed."""
+    """Warm up by steps, stay constant, then fall linearly to zero. `progress`: share of time passed."""
     decay = min(1.0, (1 - progress) / (1 - stage.decay_from))
     return stage.learning_rate * max(decay, 0.0) * min(1.0, (step + 1) / WARM_UP_STEPS)
 
@@ -119,15 +98,16 @@ def learning_rate(stage: Paced, progress: float, step: int) -> float:
 def held_out_table(
     model: TrainableCodec, pictures: list[np.ndarray], tune: str
 ) -> list[dict[str, float]]:
-    """Estimated bits per pixel, PSNR (dB), SSIMULACRA2's error, that of colours, ColorVideoVDP's of
-    lightness, and R + lambda D per level: means over the middles of the held-out pictures."""
+    """Evaluate a model on the middles of the held-out pictures. A row per level has mean estimated bits
+    per pixel (in all, and of the hyper-latent), PSNR (dB), SSIMULACRA2's error, the error of colours
+    (times 10^6), ColorVideoVDP's error of lightness, and R + lambda D."""
     device = next(model.parameters()).device
     crops = []
     for array in pictures:
         h, w = (min(side // HYPER_STRIDE * HYPER_STRIDE, HELD_OUT_SIDE) for side in array.shape[:2])
         if h and w:
-            y, x = (array.shape[0] - h) // 2, (array.shape[1] - w) // 2
-            crops.append(torch.from_numpy(array[y : y + h, x : x + w].copy())[None])
+            cut = array[middle(array.shape, h, w).slices()]
+            crops.append(torch.from_numpy(cut.copy())[None])
     rows = []
     for level in HELD_OUT_LEVELS:
         values = []
@@ -149,12 +129,12 @@ def held_out_table(
 
 
 def held_out_score(rows: list[dict[str, float]]) -> float:
-    """Mean over the levels of log2(R + lambda D): what models are compared by; lower is better."""
+    """Mean over the levels of log2(R + lambda D), by which models are compared; lower is better."""
     return round(sum(math.log2(row["loss"]) for row in rows) / len(rows), 4)
 
 
 def save_checkpoint(path: Path, state: dict[str, Tensor], about: dict[str, object]) -> None:
-    """Write float weights, to a temporary file first."""
+    """Write float weights, through a temporary file."""
     partial = path.with_suffix(".partial")
     tensors = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in state.items()}
     save_file(tensors, partial, {"vaecodec": json.dumps(about)})
@@ -162,7 +142,7 @@ def save_checkpoint(path: Path, state: dict[str, Tensor], about: dict[str, objec
 
 
 def read_model(path: Path) -> tuple[TrainableCodec, dict]:
-    """The model of a checkpoint and the record of how it came about. Raises VaeError."""
+    """Load the model of a checkpoint and the record of its training. Raises VaeError."""
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["vaecodec"])
@@ -177,9 +157,9 @@ def read_model(path: Path) -> tuple[TrainableCodec, dict]:
 def train(
     stage: Stage, progress: Callable[[float, str], None] = lambda *_: None
 ) -> tuple[Path, list[np.ndarray]] | None:
-    """Run one stage; return the path of the decayed float model, and crops of the training pictures
-    for `vaecodec.train.export` (None in all but the first of several workers).
-    `progress(minutes, text)`."""
+    """Run one stage; return the path of the decayed float model, and crops of the training pictures for
+    `vaecodec.train.export` (None in all workers but the first). `progress(minutes, text)` is called as
+    training goes on."""
     device = stage.device
     workers = Workers(device)
     if (stage.out / "final.safetensors").exists():
@@ -195,30 +175,24 @@ def train(
         )
     pictures = shared(read, workers, stage.out)
     del read
-    generator = torch.Generator(device).manual_seed(stage.seed * workers.count + workers.rank)
     model, history = build(stage, pictures)
     limiting = limiting_crops(pictures, stage.patch, stage.fitting.limiting_crops)
-    # A new model's values are still to grow: it gets its limits as the decay begins.
-    limited = stage.resume is not None
-    if limited:
-        set_limits(model, limiting)
-    model.mixed_precision(multiplies_in_bfloat16(device))
+    # A new model's activations still grow, so it gets its limits as the decay begins. From then on they
+    # are part of the model.
+    limited = has_limits(model)
+    set_mixed_precision(model, multiplies_in_bfloat16(device))
     optimizers = Optimizers(model)
     current = model.weights()
     averaged = {k: v.detach().clone() for k, v in current.items()}
     learned = dict(model.named_parameters())
-
-    def forward_eagerly(picture: Tensor, level: Tensor) -> tuple[Outcome, Tensor]:
-        outcome = model(picture, level)
-        return outcome, distortion(stage.tune, picture.float() / 255, outcome.picture)
-
-    forward = torch.compile(forward_eagerly) if device.type == "cuda" else forward_eagerly
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, except under `full_precision`
 
     past_steps, past_minutes = int(history["steps"]), float(history["minutes"])
     start = saved = logged = time.monotonic()
     step, logged_step, decaying, done = 0, 0, False, 0.0
     share = max(1, stage.batch // workers.count)
-    room = pictures.fits(2 * stage.patch)
+    room, phase = pictures.fits(2 * stage.patch), (False, False)
     log = (stage.out / "log.jsonl").open("a", encoding="utf-8")
 
     def about() -> dict[str, object]:
@@ -231,32 +205,41 @@ def train(
             "stages": [*history["stages"], stage_record(stage, step, start, count, workers.count)],
         }
 
-    chance = np.random.default_rng([stage.seed, workers.rank])
+    seed = stage.seed * workers.count + workers.rank  # every process draws its own crops
+    torch.manual_seed(seed)
+    overlays = draw_overlays(seed).to(device)
+    gradients: Gradients | None = None
+    watch = Watch(averaged, workers)
     while done < 1:
         large = done >= LARGE_PATCHES_FROM and room
-        if done >= FINISH_FROM:
-            model.prior.fake_quantise = True
-            model.mixed_precision(False)
-        batch = max(1, share // 4) if large else share
-        side = 2 * stage.patch if large else stage.patch
-        picture = pictures.crops(batch, side, generator)
-        drawn = int(chance.binomial(batch, stage.textures))
-        if drawn:
-            picture[:drawn] = paste_textures(picture[:drawn], chance)
-        level = stratified_levels(batch, generator, device)
-        outcome, error = forward(picture, level)
-        loss = rate_distortion_loss(outcome.bpp, error, level, drawn)
-        loss.backward()
+        finishing = done >= FINISH_FROM
+        if gradients is None or (large, finishing) != phase:
+            phase = large, finishing
+            if finishing:
+                model.indices.fake_quantise = True
+                set_mixed_precision(model, False)
+            batch = max(1, share // 4) if large else share
+            gradients = Gradients(
+                model,
+                pictures,
+                tune=stage.tune,
+                count=batch,
+                side=2 * stage.patch if large else stage.patch,
+                textures=stage.textures,
+                overlays=overlays,
+            )
+        outcome = gradients()
         now = time.monotonic()
         done = workers.average(model.parameters(), (now - start) / (60 * stage.minutes))
         norm = clip_gradients(model.parameters())
-        optimizers.step(learning_rate(stage, done, step))
-        decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                [averaged[name] for name in learned], [current[name] for name in learned], 1 - decay
-            )
+        optimizers.step(watch.rate * learning_rate(stage, done, step))
+        average_weights([averaged[name] for name in learned], [current[name] for name in learned], step)
         step += 1
+        if watch.diverged(outcome.loss, averaged):
+            model.load_weights(averaged)
+            optimizers = Optimizers(model)
+            limited = has_limits(model)
+            log.write(json.dumps({"diverged_before": past_steps + step, "rate": watch.rate}) + "\n")
         if not limited and done >= min(stage.decay_from, FINISH_FROM):
             set_limits(model, limiting)
             averaged |= {k: v.clone() for k, v in current.items() if k not in learned}
@@ -268,8 +251,8 @@ def train(
             row = {
                 "step": past_steps + step,
                 "minutes": round((now - start) / 60, 2),
-                "loss": round(float(loss.detach()), 4),
-                "bpp": round(float(outcome.bpp.detach().mean()), 4),
+                "loss": round(float(outcome.loss), 4),
+                "bpp": round(float(outcome.bpp), 4),
                 "gradient_norm": round(float(norm), 3),
                 "pictures_per_second": round(
                     (step - logged_step) * batch * workers.count / (now - logged), 1
@@ -303,11 +286,12 @@ def finish(
     held_out: list[np.ndarray],
     about: dict[str, object],
 ) -> None:
-    """Evaluate the averaged weights on the held-out pictures and write them as final."""
+    """Evaluate the averaged weights on the held-out pictures and write `final.safetensors`."""
     model.load_weights(averaged)
-    model.mixed_precision(False)
-    model.prior.fake_quantise = True
-    rows = held_out_table(model, held_out, stage.tune)
+    set_mixed_precision(model, False)
+    model.indices.fake_quantise = True
+    with full_precision():
+        rows = held_out_table(model, held_out, stage.tune)
     record = {**about, "held_out": rows, "held_out_score": held_out_score(rows)}
     save_checkpoint(stage.out / "final.safetensors", model.weights(), record)
     with (stage.out / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -315,24 +299,24 @@ def finish(
 
 
 def limiting_crops(pictures: Pictures, side: int, count: int) -> Tensor:
-    """`count` crops that `set_limits` reads: the same for the same pictures."""
+    """Draw `count` crops for `set_limits`, the same for the same pictures."""
     return pictures.crops(count, side, torch.Generator(pictures.device).manual_seed(3))
 
 
 def fitting_crops(pictures: Pictures, patch: int, count: int) -> list[np.ndarray]:
-    """`count` crops that frequency tables are fitted to: the same for the same pictures."""
+    """Draw `count` crops to fit frequency tables to, the same for the same pictures."""
     side = 2 * patch if pictures.fits(2 * patch) else patch
     generator = torch.Generator(pictures.device).manual_seed(2)
     return list(pictures.crops(count, side, generator).cpu().numpy())
 
 
 def build(stage: Stage, pictures: Pictures) -> tuple[TrainableCodec, dict]:
-    """A model to train: resumed, or initialised from the pictures themselves."""
+    """Resume a model, or initialise one from the pictures; return it with its training record."""
     if stage.resume is None:
-        model = TrainableCodec(SIZES[stage.size]).to(stage.device)
+        model = TrainableCodec(SIZES[stage.size])
         sample = pictures.crops(512, 64, torch.Generator(stage.device).manual_seed(1))
         initialise_from_pictures(model, sample)
-        return model, {"steps": 0, "minutes": 0.0, "stages": []}
+        return model.to(stage.device), {"steps": 0, "minutes": 0.0, "stages": []}
     model, about = read_model(stage.resume)
     template = SIZES.get(model.config.size, model.config)
     if model.config != template:
@@ -344,7 +328,7 @@ def build(stage: Stage, pictures: Pictures) -> tuple[TrainableCodec, dict]:
 
 
 def stage_record(stage: Stage, steps: int, start: float, count: int, workers: int) -> dict[str, object]:
-    """One line of a model card: what this stage was."""
+    """The entry for this stage in a model card."""
     hardware = (
         torch.cuda.get_device_name(stage.device)
         if stage.device.type == "cuda"

@@ -9,33 +9,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaecodec.model.precision import multiplies_in_bfloat16
+
 #: Matrices left to Adam: orthogonalising these few would take most of Muon's time.
 WIDE_LAYERS = (
     "transforms.hyper_analysis",
     "transforms.analysis.tail",
-    "transforms.synthesis.head",
+    "indices.map",
 )
-#: Of the learning rate. Pixels are so correlated that equal steps of the weights that read them add
-#: up, and the details' quantisation steps are fine.
+#: Share of the learning rate. Pixels are so correlated that equal steps of the weights that read them
+#: add up, and the details' quantisation steps are fine.
 SHORTCUT_RATE = 0.02
 GRADIENT_NORM = 1.0
 ADAM_BETAS = (0.9, 0.98)
 MUON_MOMENTUM = 0.95
-#: Makes an orthogonal update as large as a typical one of Adam (Liu et al., 2025).
+#: Decay per step of the exponential moving average of the weights.
+AVERAGE_DECAY = 0.998
+#: Makes an orthogonal update as large as a typical Adam update (Liu et al., 2025).
 MUON_SCALE = 0.2
-# Coefficients and count of the quintic Newton-Schulz iteration of Jordan et al. (2024).
+# Coefficients and number of the quintic Newton-Schulz iterations of Jordan et al. (2024).
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 
 
-def multiplies_in_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are faster than in float32: on a CPU without instructions
-    for it they take ten times as long."""
-    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-
-
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrices, roughly: singular values end up in 0.7..1.2.
+    """Return roughly the nearest semi-orthogonal matrices: singular values end up in 0.7..1.2.
 
     `matrices`: float32, B x rows x columns. Computed in bfloat16 where that is fast.
     """
@@ -80,7 +78,7 @@ class Muon(torch.optim.Optimizer):
 
 
 class Optimizers:
-    """Both parts, stepped together."""
+    """Muon and Adam, stepped together."""
 
     def __init__(self, model: nn.Module) -> None:
         matrices, shortcuts, others = [], [], []
@@ -95,8 +93,7 @@ class Optimizers:
             {"params": others},
             {"params": shortcuts, "share": SHORTCUT_RATE},
         ]
-        fused = next(model.parameters()).is_cuda
-        self.parts = [Muon(matrices), torch.optim.Adam(groups, betas=ADAM_BETAS, fused=fused)]
+        self.parts = [Muon(matrices), torch.optim.Adam(groups, betas=ADAM_BETAS, fused=True)]
 
     def step(self, learning_rate: float) -> None:
         """Update the weights and drop the gradients."""
@@ -107,14 +104,25 @@ class Optimizers:
             part.zero_grad(set_to_none=True)
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Limit the norm of all gradients together; where it is not finite, they become zero.
+@torch.no_grad()
+def average_weights(averaged: list[Tensor], current: list[Tensor], step: int) -> None:
+    """Update an exponential moving average with the weights after `step` (from 0). The decay starts
+    low, so that early weights are soon forgotten."""
+    decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
+    torch._foreach_lerp_(averaged, current, 1 - decay)
 
-    Returns the norm. The host waits for nothing here: a GPU is never left idle.
+
+def clip_gradients(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Clip the norm of all gradients together; zero them if it is not finite.
+
+    Returns the norm. Nothing here makes the host wait, so a GPU is never left idle.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     scale = torch.where(norm.isfinite(), (GRADIENT_NORM / norm).clamp(max=1), 0.0)
-    for gradient in gradients:
-        gradient.nan_to_num_(0, 0, 0).mul_(scale)
+    # In one piece: with a kernel launch for every gradient, a GPU would wait for the host.
+    flat = torch.cat([gradient.flatten() for gradient in gradients]).nan_to_num_(0, 0, 0).mul_(scale)
+    pieces: list[Tensor] = list(flat.split([gradient.numel() for gradient in gradients]))
+    limited = [piece.view_as(g) for piece, g in zip(pieces, gradients, strict=True)]
+    torch._foreach_copy_(gradients, limited)
     return norm

@@ -1,4 +1,4 @@
-"""What photographs give an encoder: the range of their latents, and the usual error."""
+"""What an encoder has to know about photographs: the range of their latents, and the usual error."""
 
 from __future__ import annotations
 
@@ -8,32 +8,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaecodec.geometry import latent_size
 from vaecodec.model.config import LEVELS
 from vaecodec.model.load import LoadedModel
 
 #: Ranges are this many times the largest values seen.
-MARGIN = 1.5
+MARGIN = 2.0
 
 
 def measure_ranges(
     model: LoadedModel, pictures: Sequence[np.ndarray], levels: Sequence[int]
 ) -> dict[str, Tensor]:
-    """The entries "encoder.ranges" (float32, LEVELS x M, steps) and "encoder.distortion" (float32,
-    LEVELS, mean squared error of 0..255 samples) of a weights file.
+    """Measure the entries "encoder.ranges" (float32, LEVELS x M, in quantisation steps) and
+    "encoder.distortion" (float32, LEVELS, mean squared error of 0..255 samples) of a weights file.
 
-    Measured at `levels`, in between by interpolation. `pictures`: uint8, H x W x 3, sides multiples of
-    64.
+    They are measured at `levels` and interpolated in between. `pictures`: uint8, H x W x 3, sides
+    multiples of 64.
     """
     peaks, errors = [], []
     for level in levels:
         peak = torch.zeros(model.config.latent_channels)
         error = 0.0
         for picture in pictures:
-            rows, columns = latent_size(*picture.shape[:2])
             latent, hyper = model.analyse(picture[None], level)
             peak = torch.maximum(peak, latent.abs().amax(dim=(0, 1, 2)))
-            coded = model.latents.quantise(latent, hyper, level, rows, columns).latent
+            coded = model.latents.quantise(latent, hyper, level).latent
             decoded = model.synthesise(coded, level)[0].clamp(0, 255).numpy()
             error += float(np.square(decoded - picture).mean()) / len(pictures)
         peaks.append(MARGIN * peak)
@@ -50,11 +48,11 @@ def gains(model: LoadedModel) -> Tensor:
 
 
 def between_levels(measured: Tensor, levels: Sequence[int], unit: Tensor) -> Tensor:
-    """Positive values at `levels` (L x C) for all levels: LEVELS x C, by their logarithms.
+    """Interpolate positive values at `levels` (L x C) to all levels (LEVELS x C), in their logarithm.
 
-    `unit` (LEVELS x C): what the values are in proportion to, but for what changes slowly with the
-    level. A channel that is off up to some level, its steps being wide, has its range and its curvature
-    change there at once.
+    `unit` (LEVELS x C): what the values are proportional to, up to a factor that changes slowly with
+    the level. If a channel is off up to some level, because its steps are wide, its range and its
+    curvature jump there.
     """
     logs = (measured / unit[list(levels)]).clamp(min=1e-12).log().numpy()
     between = [np.interp(range(LEVELS), levels, channel) for channel in logs.T]

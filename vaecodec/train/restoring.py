@@ -1,8 +1,8 @@
-"""Training a model's restoring analysis transform (`vaecodec.model.restoring`).
+"""Train a model's restoring analysis transform (`vaecodec.model.restoring`).
 
-From a degraded crop to the latent that the model's own analysis transform finds for the crop before.
-Errors of the latent count as what they do to the decoded picture, by the curvature stored with the
-model; so nothing is synthesised, and the model itself stays as it is.
+It learns to map a degraded crop to the latent that the model's own analysis transform finds for the
+clean one. Latent errors are weighted by what they do to the decoded picture, using the curvature stored
+with the model; so nothing is synthesised, and the model itself does not change.
 """
 
 from __future__ import annotations
@@ -22,24 +22,25 @@ from torch import Tensor
 from bitstream.errors import VaeError
 from vaecodec.files import write_whole
 from vaecodec.model.load import LoadedModel, load_model
+from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.restoring import RestoringAnalysis, described, load_restoring, path_of
 from vaecodec.train.data import Pictures, load, shared
 from vaecodec.train.degradations import SPARE, Degraded, degraded
-from vaecodec.train.loop import AVERAGE_DECAY, FINISH_FROM, learning_rate, stratified_levels
-from vaecodec.train.optimizers import Optimizers, clip_gradients, multiplies_in_bfloat16
+from vaecodec.train.gradients import stratified_levels
+from vaecodec.train.loop import FINISH_FROM, learning_rate
+from vaecodec.train.optimizers import Optimizers, average_weights, clip_gradients
 from vaecodec.train.workers import Workers
 
-#: Of the squared error that a degradation is: about what of it remains. It keeps the worst crops from
-#: having all the weight.
+#: About the share of a degradation's squared error that remains; keeps the worst crops from dominating.
 REMAINS = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestoringStage:
-    """What the user chooses. `patch`: side of the crops, a multiple of 64. `decay_from`: the share of
-    the time after which the learning rate falls, linearly, to 0. `resume`: weights of an earlier stage
-    to begin with."""
+    """What the user chooses. `patch`: side of the crops, a multiple of 64. `decay_from`: share of the
+    time after which the learning rate falls linearly to 0. `resume`: weights of an earlier stage to
+    start from."""
 
     data: Path
     out: Path
@@ -55,8 +56,8 @@ class RestoringStage:
 def latent_error(
     model: LoadedModel, network: RestoringAnalysis, crops: Degraded, level: Tensor
 ) -> Tensor:
-    """Distortion (N) that the error of the network's latent brings, relative to what is usual at the
-    level and for the degradation."""
+    """Distortion (N) caused by the error of the network's latent, relative to what is usual for the
+    level and the degradation."""
     with torch.no_grad():
         wanted = model.transforms.analysis(crops.clean.float() / 255 - 0.5, level)
     found = network(crops.picture.float() / 255 - 0.5, level, described(crops.noise, crops.jpeg))
@@ -68,7 +69,7 @@ def latent_error(
 
 
 def _record(path: Path) -> dict[str, object]:
-    """How the weights in a file came about. Raises VaeError."""
+    """Read how the weights in a file were trained. Raises VaeError."""
     try:
         with safe_open(path, "pt") as file:
             return dict(json.loads((file.metadata() or {})["record"]))
@@ -79,8 +80,8 @@ def _record(path: Path) -> dict[str, object]:
 def train_restoring(
     entry: ModelEntry, stage: RestoringStage, progress: Callable[[float, str], None]
 ) -> Path | None:
-    """Train that of a registered model; returns the path of the weights (None in all but the first of
-    several workers). Raises VaeError."""
+    """Train the restoring analysis transform of a registered model; return the path of the weights
+    (None in all workers but the first). Raises VaeError."""
     device = torch.device("cpu")
     workers = Workers(device)
     stage.out.mkdir(parents=True, exist_ok=True)
@@ -93,7 +94,7 @@ def train_restoring(
         read, _, _ = load(stage.data, device, side, lambda n: progress(0.0, f"reading pictures: {n}"))
     pictures = shared(read, workers, stage.out)
     del read
-    torch.manual_seed(stage.seed)
+    torch.manual_seed(stage.seed * workers.count + workers.rank)
     generator = torch.Generator().manual_seed(stage.seed * workers.count + workers.rank)
     chance = np.random.default_rng([stage.seed, workers.rank])
     model = load_model(entry, device)
@@ -107,8 +108,7 @@ def train_restoring(
             raise VaeError(f"belongs to {earlier.get('model')}").in_file(str(stage.resume))
         network = load_restoring(entry, model.config, device, stage.resume).requires_grad_()
     averaged = {name: x.detach().clone() for name, x in network.state_dict().items()}
-    for trunk in (network.trunk, model.transforms.analysis.trunk):
-        trunk.mixed_precision = multiplies_in_bfloat16(device)
+    set_mixed_precision(network, multiplies_in_bfloat16(device))
     optimizers = Optimizers(network)
     share = max(1, stage.batch // workers.count)
     start = logged = time.monotonic()
@@ -116,18 +116,16 @@ def train_restoring(
     log = (stage.out / "log.jsonl").open("a", encoding="utf-8")
     while done < 1:
         if done >= FINISH_FROM:
-            network.trunk.mixed_precision = model.transforms.analysis.trunk.mixed_precision = False
+            set_mixed_precision(network, False)
+            set_mixed_precision(model.transforms, False)
         crops = degraded(pictures.crops(share, side, generator), chance, generator)
-        loss = latent_error(model, network, crops, stratified_levels(share, generator, device)).mean()
+        loss = latent_error(model, network, crops, stratified_levels(share, device)).mean()
         loss.backward()
         clock = (time.monotonic() - start) / (60 * stage.minutes)
         done = workers.average(network.parameters(), clock)
         clip_gradients(network.parameters())
         optimizers.step(learning_rate(stage, done, step))
-        with torch.no_grad():
-            decay = min(AVERAGE_DECAY, (step + 1) / (step + 10))
-            for name, x in network.state_dict().items():
-                averaged[name].lerp_(x, 1 - decay)
+        average_weights(list(averaged.values()), list(network.state_dict().values()), step)
         step += 1
         errors.append(float(loss.detach()))
         if workers.first and time.monotonic() - logged > 15:

@@ -1,4 +1,4 @@
-"""Frequency tables: Gaussians to start from, then fitted to the symbols that really occur."""
+"""Frequency tables: Gaussians at first, then fitted to the symbols that actually occur."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ import numpy as np
 import torch
 
 from bitstream.entropy import TOTAL_BITS, Tables
-from vaecodec.geometry import latent_size
 from vaecodec.model.config import SCALE_LOG_STEP, SCALE_MIN, SCALES
 from vaecodec.model.load import LoadedModel
 
-#: Scale indices below this are not coded: a symbol there is zero but once in thousands.
+#: Symbols with scale indices below this are not coded: all but one in thousands are zero.
 SKIP = 4
-#: Tables reach this many standard deviations; beyond, escapes.
+#: Tables reach this many standard deviations; symbols beyond are escapes.
 SUPPORT_DEVIATIONS = 6
 #: Weight of the Gaussian in a fitted table, in symbols.
 PRIOR_SYMBOLS = 2000
 
 
 def _table(weights: np.ndarray) -> np.ndarray:
-    """Integer frequencies, each at least 1, adding up to 2^24; `weights`: float, sum 1."""
+    """Turn `weights` (float, sum 1) into integer frequencies, each at least 1, that add up to 2^24."""
     table = 1 + np.floor(weights * (2**TOTAL_BITS - len(weights))).astype(np.int64)
     table[weights.argmax()] += 2**TOTAL_BITS - table.sum()
     return table
 
 
 def _gaussian(index: int) -> np.ndarray:
-    """Probabilities of the values of scale index `index`, then of the escape."""
+    """Probabilities of the symbols at scale index `index`, then of the escape."""
     deviation = SCALE_MIN * math.exp(index * SCALE_LOG_STEP)
     support = max(1, math.ceil(SUPPORT_DEVIATIONS * deviation))
     edges = [(k - 0.5) / deviation / math.sqrt(2) for k in range(-support, support + 2)]
@@ -39,26 +38,25 @@ def _gaussian(index: int) -> np.ndarray:
 
 
 def gaussian_tables() -> Tables:
-    """Zero-mean Gaussians integrated over unit steps."""
+    """Tables of zero-mean Gaussians, integrated over unit steps."""
     tables = [_table(_gaussian(s)) for s in range(SCALES)]
     supports = np.array([len(table) // 2 - 1 for table in tables])
     return Tables(supports=supports, frequencies=np.concatenate(tables), skip=SKIP)
 
 
 def fitted_tables(model: LoadedModel, pictures: Sequence[np.ndarray], levels: Sequence[int]) -> Tables:
-    """Tables that blend each Gaussian with the symbols `model` makes of `pictures` (uint8,
-    H x W x 3, sides multiples of 64) at these quality levels.
+    """Blend each Gaussian with the symbols that `model` makes of `pictures` (uint8, H x W x 3, sides
+    multiples of 64) at these quality levels.
 
-    What a scale index stands for is then what the prior means by it: real distributions have
-    heavier tails. Tables are kept symmetric.
+    A scale index then stands for the distribution that symbols have where the prior predicts it: real
+    ones have heavier tails than Gaussians. Tables are kept symmetric.
     """
-    old = model.tables
+    old = model.symbols.tables
     counts = [np.zeros(2 * int(support) + 2) for support in old.supports]
     for picture in pictures:
-        rows, columns = latent_size(*picture.shape[:2])
         for level in levels:
             latent, hyper = model.analyse(picture[None], level)
-            (blocks,) = model.latents.quantise(latent, hyper, level, rows, columns).blocks
+            (blocks,) = model.latents.quantise(latent, hyper, level).blocks()
             for symbols, indices in blocks:
                 for s in np.unique(indices):
                     values, support = symbols[indices == s], int(old.supports[s])

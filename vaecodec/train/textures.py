@@ -1,8 +1,8 @@
-"""Drawn textures that photographs do not have and screens, prints and scans do.
+"""Drawn textures of kinds found on screens, prints and scans but not in photographs.
 
-Checkers, stripes, hatching, dithered areas, zone plates, noise and saturated colours, at all
-contrasts. A codec that has only seen photographs answers them with values far beyond all it was
-trained for; a few among the training pictures keep it sound.
+Checkers, stripes, hatching, dithered areas, zone plates, noise and saturated colours, at all contrasts.
+A codec that has only seen photographs answers them with values far beyond any it was trained for; a few
+among the training pictures keep it sound.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+#: Number of textures drawn beforehand, so that no device waits for the host, and their largest side.
+OVERLAYS = 512
+SIDE = 128
 #: Contrast, from a faint pattern on grey to the whole range of samples.
 CONTRASTS = (0.1, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Texture:
-    """One drawn texture, given all that chance decides: `kind` is a key of `KINDS`, `size` (pixels, at
-    least 1) its period or grain, `angle` in radians, `low` and `high` the two colours (RGB, 0..255)
-    between which its values lie, `seed` what noise is drawn from."""
+    """A texture, with everything random about it decided: `kind` is a key of `KINDS`, `size` (pixels,
+    at least 1) its period or grain, `angle` in radians, `low` and `high` the two colours (RGB, 0..255)
+    between which its values lie, `seed` that of its noise."""
 
     kind: str
     size: float
@@ -33,7 +36,7 @@ class Texture:
     seed: int
 
     def draw(self, height: int, width: int) -> np.ndarray:
-        """uint8, height x width x 3."""
+        """Draw it: uint8, height x width x 3."""
         y, x = np.mgrid[0:height, 0:width].astype(np.float64)
         values = KINDS[self.kind](self, x, y, np.random.default_rng(self.seed))
         if values.ndim == 2:
@@ -63,7 +66,7 @@ def _hatch(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -
 
 
 def _dither(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A gradient in two tones: by error diffusion (Floyd and Steinberg) or chance."""
+    """A gradient in two tones, by error diffusion (Floyd and Steinberg) or at random."""
     ramp = _turned(t, x, y)
     ramp = (ramp - ramp.min()) / max(1.0, float(np.ptp(ramp)))
     if t.seed % 2:
@@ -73,14 +76,14 @@ def _dither(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) 
 
 
 def _zone_plate(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Rings whose frequency rises to half a cycle a pixel at the corners."""
+    """Rings whose frequency rises to half a cycle per pixel at the corners."""
     dx, dy = x - x.mean(), y - y.mean()
     reach = max(1.0, float(np.hypot(dx, dy).max()))
     return 0.5 + 0.5 * np.cos(np.pi * (dx**2 + dy**2) / (2 * reach))
 
 
 def _noise(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Two values, or all; in grey, or in every channel apart."""
+    """Noise of two values or of all, in grey or in each channel separately."""
     grain = max(1, round(t.size / 4))
     channels = 3 if t.seed % 3 == 0 else 1
     values = rng.random((len(x) // grain + 1, x.shape[1] // grain + 1, channels))
@@ -99,7 +102,7 @@ def _salt_and_pepper(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Ge
 
 
 def _mosaic(t: Texture, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Cells of colours with every channel none or full."""
+    """Cells of colours in which every channel is off or full."""
     cell = max(1, round(t.size))
     values = rng.integers(0, 2, (len(x) // cell + 1, x.shape[1] // cell + 1, 3))
     return values.repeat(cell, 0).repeat(cell, 1)[: len(x), : x.shape[1]].astype(np.float64)
@@ -118,7 +121,7 @@ KINDS: dict[str, Callable[[Texture, np.ndarray, np.ndarray, np.random.Generator]
 
 
 def random_texture(rng: np.random.Generator) -> Texture:
-    """Any kind, at any contrast; two thirds between greys, the others between colours."""
+    """Draw a texture of any kind and contrast: two thirds between greys, the rest between colours."""
     contrast = rng.uniform(*CONTRASTS)
     if rng.random() < 2 / 3:
         ends = np.array([[0.0] * 3, [255.0] * 3])
@@ -136,13 +139,31 @@ def random_texture(rng: np.random.Generator) -> Texture:
     )
 
 
-def paste_textures(pictures: Tensor, rng: np.random.Generator) -> Tensor:
-    """The same pictures (uint8, N x H x W x 3) with a part of each covered by a texture: a patch of 16
-    pixels to a whole side."""
-    _, height, width, _ = pictures.shape
-    covered = pictures.cpu().numpy().copy()
-    for picture in covered:
-        h, w = (min(side, round(16 * (side / 8) ** rng.random())) for side in (height, width))
-        top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
-        picture[top : top + h, left : left + w] = random_texture(rng).draw(h, w)
-    return torch.from_numpy(covered).to(pictures.device)
+def draw_overlays(seed: int) -> Tensor:
+    """Draw the overlays for `paste`: uint8, OVERLAYS x SIDE x SIDE x 4. Each is a texture in a
+    rectangle with sides of 16 to SIDE pixels, in which the fourth channel is 1 (0 around it)."""
+    rng = np.random.default_rng(seed)
+    overlays = np.zeros((OVERLAYS, SIDE, SIDE, 4), np.uint8)
+    for overlay in overlays:
+        h, w = (min(SIDE, round(16 * (SIDE / 8) ** rng.random())) for _ in range(2))
+        top, left = rng.integers(SIDE - h + 1), rng.integers(SIDE - w + 1)
+        place = overlay[top : top + h, left : left + w]
+        place[..., :3] = random_texture(rng).draw(h, w)
+        place[..., 3] = 1
+    return torch.from_numpy(overlays)
+
+
+def paste(overlays: Tensor, pictures: Tensor, drawn: Tensor) -> Tensor:
+    """Paste a random one of `overlays` (from `draw_overlays`) at a random place onto each of `pictures`
+    (uint8, N x H x W x 3) that is marked in `drawn` (bool, N)."""
+    n, height, width, _ = pictures.shape
+    device, side = pictures.device, overlays.shape[1]
+    corner = torch.rand(n, 2, device=device)
+    shift = [(corner[:, i] * (length - side)).long() for i, length in enumerate((height, width))]
+    row = torch.arange(height, device=device) - shift[0][:, None]
+    column = torch.arange(width, device=device) - shift[1][:, None]
+    inside = ((row >= 0) & (row < side))[:, :, None] & ((column >= 0) & (column < side))[:, None, :]
+    which = torch.randint(len(overlays), (n, 1, 1), device=device)
+    found = overlays[which, row.clamp(0, side - 1)[:, :, None], column.clamp(0, side - 1)[:, None, :]]
+    covered = inside[..., None] & (found[..., 3:] > 0) & drawn[:, None, None, None]
+    return torch.where(covered, found[..., :3], pictures)

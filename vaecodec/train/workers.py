@@ -2,7 +2,7 @@
 
     torchrun --nproc-per-node 2 -m vaecodec train DATA ...
 
-Each process draws its own crops; gradients are averaged every step, so all hold the same weights.
+Each process draws its own crops; gradients are averaged at every step, so all have the same weights.
 """
 
 from __future__ import annotations
@@ -49,19 +49,25 @@ class Workers:
         torch._foreach_copy_(gradients, means)
         return float(flat[0])
 
+    def mean(self, value: Tensor) -> float:
+        """Mean of a scalar over the processes."""
+        if self.count > 1:
+            distributed.all_reduce(value)
+        return float(value) / self.count
+
     def broadcast(self, value: Any) -> Any:
-        """What the first process gives, in all."""
+        """Return the first process's `value` in all of them."""
         box = [value]
         if self.count > 1:
             distributed.broadcast_object_list(box)
         return box[0]
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes have reached this point."""
         if self.count > 1:
             distributed.barrier()
 
     def close(self) -> None:
-        self.wait()  # the first process may be evaluating still
+        self.wait()  # the first process may still be evaluating
         if self.count > 1:
             distributed.destroy_process_group()

@@ -1,9 +1,10 @@
 """What a picture looks like, in a few numbers: for finding it again, and others like it.
 
-Of the latent, every channel's mean and spread over the picture, and the means of some over its
-quarters. A linear function of these, fitted to pictures that were shrunk, cut, coded anew, brightened,
-and coded at other levels, keeps what tells pictures apart and drops what such changes move (linear
-discriminant analysis: Fisher, 1936; Rao, 1948). `tools/fit_embedding.py` fits it.
+An embedding starts from statistics of the latent: the mean and spread of every channel over the
+picture, and the means of some channels over its quarters. A linear function of these, fitted to
+pictures that were shrunk, cut, coded anew, brightened, and coded at other levels, keeps what tells
+pictures apart and drops what such changes move (linear discriminant analysis: Fisher, 1936; Rao, 1948).
+`tools/fit_embedding.py` fits it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from vaecodec.uses.latents import latent_of
 FOLDER = registry.FOLDER / "embedding"
 #: Numbers that an embedding consists of.
 DIMENSIONS = 64
-#: Channels, those that vary most, whose means over quarters count.
+#: How many channels have their means over quarters counted: those that vary most.
 LAYOUT_CHANNELS = 48
 #: Of a channel that does not vary, in units of its standard deviation over photographs.
 LEAST_SPREAD = 0.05
@@ -37,7 +38,7 @@ LEAST_SPREAD = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Projection:
-    """From the statistics of a latent of one model to an embedding: `whiten` (M), one over each
+    """Maps the statistics of a latent of one model to an embedding: `whiten` (M), one over each
     channel's standard deviation; `mean` (F); `matrix` (F x DIMENSIONS)."""
 
     whiten: np.ndarray
@@ -45,25 +46,25 @@ class Projection:
     matrix: np.ndarray
 
     def __call__(self, latent: np.ndarray) -> np.ndarray:
-        """`latent`: as `latents` gives it. Float32, of length one."""
+        """The embedding of `latent`, which is as `latents` returns it: float32, of length one."""
         vector = (statistics(latent, self.whiten) - self.mean) @ self.matrix
         length = np.linalg.norm(vector)
         return (vector / length if length else vector).astype(np.float32)
 
 
 def path_of(entry: ModelEntry) -> Path:
-    """Where the projection of a model is."""
+    """The file of a model's projection."""
     return FOLDER / f"{entry.name}.safetensors"
 
 
 def projection_of(entry: ModelEntry) -> Projection:
-    """Raises VaeError if a model has none."""
+    """The projection of a model. Raises VaeError if it has none."""
     return _projection(path_of(entry))
 
 
 @functools.lru_cache(maxsize=1)
 def fingerprint() -> str:
-    """Of all projections: embeddings made with others cannot be compared with these."""
+    """A hash of all projections: embeddings made with others cannot be compared with these."""
     paths = sorted(FOLDER.glob("*.safetensors"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
@@ -76,8 +77,8 @@ def _projection(path: Path) -> Projection:
 
 
 def statistics(latent: np.ndarray, whiten: np.ndarray) -> np.ndarray:
-    """Of a latent (float, h x w x M): its channels' means, the logarithms of their standard deviations
-    over the picture, and what is different in its quarters: float32, (F,)."""
+    """Statistics of a latent (float, h x w x M): its channels' means, the logarithms of their standard
+    deviations over the picture, and how the means of its quarters differ: float32, (F,)."""
     y = latent * whiten
     mean = y.mean(axis=(0, 1))
     spread = np.log(LEAST_SPREAD + y.std(axis=(0, 1)))
@@ -91,14 +92,15 @@ def statistics(latent: np.ndarray, whiten: np.ndarray) -> np.ndarray:
 def embed(
     source: Source, *, max_pixels: int = container.MAX_PIXELS, codec: Codec | None = None
 ) -> np.ndarray:
-    """What the picture of a `.vae` file looks like: float32, 64 numbers, of length one. The scalar
-    product of two says how alike they are: 1 is the same picture, unrelated ones are around 0.
+    """An embedding of the picture of a `.vae` file: what it looks like, as a vector of 64 float32
+    numbers, of length one. The scalar product of two embeddings says how alike the pictures are: 1 is
+    the same picture, unrelated ones are around 0.
 
     - `source`: path, bytes or file object.
     - `max_pixels`: larger pictures are refused.
-    - `codec`: whose models and device to use, by default those of `vaecodec.decode`.
+    - `codec`: the Codec whose models and device to use, by default that of `vaecodec.decode`.
 
-    It takes as long as `latents`; a picture stored without loss is decoded and coded with loss first.
+    This takes as long as `latents`; a picture stored without loss is first decoded and coded with loss.
     Raises what `vaecodec.decode` raises, and VaeError for a model that has no embedding.
     """
     check_whole("max_pixels", max_pixels, 1, sys.maxsize)

@@ -21,11 +21,11 @@ _KEY = "vaecodec.embeddings"
 
 
 class Index:
-    """Embeddings by file, of which each is known by its name, size and time of change.
+    """Embeddings by file. A file is known by its name, size and modification time.
 
-    It is a safetensors file: `vectors` (float32, N x DIMENSIONS), and as metadata the files, a checksum
-    of both, and which weights made them: with others they mean nothing, and the index begins anew.
-    Raises VaeError if `path` exists and is no index, or damaged.
+    The index is a safetensors file: `vectors` (float32, N x DIMENSIONS), and as metadata the files, a
+    checksum of both, and which weights made the vectors. With other weights they mean nothing, and the
+    index begins anew. Raises VaeError if `path` exists and is not an index, or is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +59,7 @@ class Index:
             ) from error
 
     def find(self, path: Path) -> np.ndarray | None:
-        """The embedding of a file, if it is known and the file the same."""
+        """The embedding of a file, if it is known and the file is unchanged."""
         state = self._seen[path] = _state(path)
         return None if state is None else self._known.get(state)
 
@@ -70,7 +70,8 @@ class Index:
             self._changed = True
 
     def write(self) -> None:
-        """Write the file if anything is new, without what is gone or changed. Raises VaeError."""
+        """Write the index if anything is new, without files that are gone or changed. Raises
+        VaeError."""
         if not self._changed:
             return
         kept = {state: v for state, v in self._known.items() if _state(Path(state[0])) == state}

@@ -1,4 +1,4 @@
-"""The latent of a file as numbers: what its picture is made of, without making it."""
+"""The latent of a file as numbers: what its picture is made from, without making it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from vaecodec.sources import Source, naming, read_source
 def latents(
     source: Source, *, max_pixels: int = container.MAX_PIXELS, codec: Codec | None = None
 ) -> np.ndarray:
-    """The latent of a `.vae` file as its decoder has it: float32, H/16 x W/16 x M (rounded up), in
-    natural units, the same at every quality level: what the synthesis transform reads.
+    """The latent of a `.vae` file as its decoder has it, which is what the synthesis transform reads:
+    float32, H/16 x W/16 x M (rounded up), in natural units, which are the same at every quality level.
 
     - `source`: path, bytes or file object.
     - `max_pixels`: larger pictures are refused.
-    - `codec`: whose models and device to use, by default those of `vaecodec.decode`.
+    - `codec`: the Codec whose models and device to use, by default that of `vaecodec.decode`.
 
-    It takes entropy decoding and the prior, about half of the time of `vaecodec.decode`. Raises what
-    that raises, and VaeError where the picture is stored without loss.
+    This takes entropy decoding and the prior, about half of the time of `vaecodec.decode`. Raises what
+    `vaecodec.decode` raises, and VaeError if the picture is stored without loss.
     """
     check_whole("max_pixels", max_pixels, 1, sys.maxsize)
     codec = chosen(codec)
@@ -35,9 +35,8 @@ def latents(
 
 
 def latent_of(codec: Codec, file: Container) -> np.ndarray:
-    """The same of a parsed file."""
-    header = file.header
-    decoding.check_latent(header)
+    """The same for a parsed file."""
+    decoding.check_latent(file.header)
     with codec.own_settings():
-        model = codec.loaded(header.model_id)
-        return model.natural(decoding.whole_latent(model, file)[None], header.level)[0].cpu().numpy()
+        model = codec.loaded(file.header.model_id)
+        return decoding.whole_latent(model, file).cpu().numpy()

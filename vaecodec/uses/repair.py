@@ -1,9 +1,9 @@
 """Parts of a picture made new: scratches, writing and small holes filled in by what surrounds them.
 
-Of all pictures that agree with what is known, one that the model takes for likely is looked for:
-encode and decode, put back what is known, again at a higher quality. At a low one only coarse shapes
-survive, at a higher one what goes with them. So the codec is what a denoiser is in plug-and-play
-methods (Venkatakrishnan et al., 2013; Zhang et al., 2021).
+Of all pictures that agree with what is known, this looks for one that the model takes for likely. It
+encodes and decodes, puts back what is known, and does so again at a higher quality. At a low quality
+only coarse shapes survive, at a higher one also the finer ones that go with them. The codec thus takes
+the place of the denoiser in plug-and-play methods (Venkatakrishnan et al., 2013; Zhang et al., 2021).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vaecodec.pictures.reading import ImageLike, Picture, to_picture
 
 #: Tune of the default model.
 TUNE = "psnr"
-#: Of the rounds, rising.
+#: Qualities of the rounds, rising.
 QUALITIES = range(1, 96, 6)
 #: Pixels of context around the marks.
 MARGIN = 64
@@ -37,21 +37,21 @@ def repair(
     codec: Codec | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Image.Image:
-    """The picture, of 8 bits, with new content where it is marked; everywhere else, and its
-    transparency and metadata, as it was. Mode "RGB", "L", "RGBA" or "LA".
+    """The picture, at 8 bits per sample, with new content where it is marked; the rest, and its
+    transparency and metadata, stay as they were. Mode "RGB", "L", "RGBA" or "LA".
 
     - `image`: anything that `encode` takes.
-    - `mask`: a picture of the same size as `image` when that is upright, brighter than half where it is
-      to be made new, or an array or tensor (bool, H x W).
-    - `codec`: whose model and device to use, by default the model of tune "psnr": it knows best what
-      belongs together, also as people see it.
+    - `mask`: a picture of the same size as `image` when that is upright, brighter than half where
+      `image` is to be made new; or an array or tensor (bool, H x W).
+    - `codec`: the Codec whose model and device to use, by default the model of tune "psnr", which knows
+      best what belongs together, also as people see it.
     - `progress`: called with the share, 0..1, of the work that is done.
 
     In each group of 1024 x 1024 pixels the bounding box of the marks, with 64 pixels around it, is
     encoded and decoded 16 times. The thumbnail in EXIF data is left out.
 
-    Raises BadImage or VaeError, BadValue for a mask of another size, or one that marks everything or
-    nothing.
+    Raises BadImage or VaeError, and BadValue for a mask of another size, or one that marks everything
+    or nothing.
     """
     codec = kept_codec(default_model(), None) if codec is None else chosen(codec)
     picture, marked = to_picture(image), to_mask(mask)
@@ -74,7 +74,7 @@ def repair(
 
 
 def default_model() -> str:
-    """The name of the model that `repair` takes by itself."""
+    """The name of the model that `repair` uses by default."""
     return registry.find(None, TUNE).name
 
 

@@ -1,8 +1,8 @@
-"""Pictures drawn from the model: what it takes photographs to be like.
+"""Pictures drawn from the model: what it believes photographs look like.
 
-An entropy decoder that reads random bits gives every symbol as often as its model expects it. So a
-sample is what the decoder makes of noise: hyper-latents first, then, given these, the steps of the
-latent, each given those before. Its symbols, coded again, make a file like any other.
+An entropy decoder that reads random bits produces every symbol as often as its model expects it. So a
+sample is what the decoder makes of noise: first the hyper-latent, then, given that, the steps of the
+latent, each given those before it. Its symbols, coded again, make a file like any other.
 """
 
 from __future__ import annotations
@@ -69,21 +69,21 @@ def sample(
     count: int = 1,
     codec: Codec | None = None,
 ) -> Iterator[bytes]:
-    """`.vae` files of pictures drawn from the model, one by one as they are asked for: textures and
+    """Draw pictures from the model, as `.vae` files, one by one as they are asked for: textures and
     edges, no objects.
 
-    - `size`: width and height in pixels, by default 512 x 512. Groups of 1024 x 1024 pixels know
-      nothing of each other.
-    - `level`: quality level, 0..63, by default 20; at higher ones more of the picture is drawn.
-    - `tune`: of the model, as in `vaecodec.encode`.
+    - `size`: width and height in pixels, by default 512 x 512. Groups of 1024 x 1024 pixels are drawn
+      independently of each other.
+    - `level`: quality level, 0..63, by default 20; at higher levels more of the picture is drawn.
+    - `tune`: that of the model, as in `vaecodec.encode`.
     - `like`: a `.vae` file (path, bytes or file object) whose size, level, model and hyper-latent are
-      kept: where there is how much of what. Only the rest is drawn; transparency and metadata are left
-      out.
-    - `seed`: a whole number, not negative; the same one gives the same files on every machine.
+      kept; the hyper-latent says how much of what there is where. Only the rest is drawn; transparency
+      and metadata are left out.
+    - `seed`: a whole number, not negative; the same seed gives the same files on every machine.
     - `count`: how many files.
-    - `codec`: whose model and device to use, by default those of `vaecodec.encode`.
+    - `codec`: the Codec whose model and device to use, by default that of `vaecodec.encode`.
 
-    Raises BadValue or BadType; of a file `like`, what `vaecodec.decode` raises, and VaeError where the
+    Raises BadValue or BadType; for a file `like`, what `vaecodec.decode` raises, and VaeError if the
     picture is stored without loss.
     """
     check_whole("seed", seed, 0, 2**63 - 1)
@@ -105,24 +105,24 @@ def sample(
         header = replace(file.header, colour=GREY if file.header.grey else RGB)
         model = codec.loaded(header.model_id)
         for stream in file.streams:  # what is none is said here, with the name of the file
-            entropy.Decoder(model.tables, stream)
+            entropy.Decoder(model.symbols.tables, stream)
         return _drawn(codec, model, header, file, seed, count)
 
 
 def _drawn(
     codec: Codec, model: LoadedModel, header: Header, kept: Container | None, seed: int, count: int
 ) -> Iterator[bytes]:
-    rectangles = list(groups(*latent_size(header.height, header.width)))
+    rectangles, tables = list(groups(*latent_size(header.height, header.width))), model.symbols.tables
     for number in range(count):
         streams = []
         for group, rectangle in enumerate(rectangles):
             own = np.random.SeedSequence(seed, spawn_key=(number, group))
             random = np.random.default_rng(own)
-            hyper = None if kept is None else entropy.Decoder(model.tables, kept.streams[group])
-            draws = _Draws(model.tables, random, hyper)
+            hyper = None if kept is None else entropy.Decoder(tables, kept.streams[group])
+            draws = _Draws(tables, random, hyper)
             with codec.own_settings():
-                model.latents.read([draws], header.level, rectangle.height, rectangle.width)
-            streams.append(entropy.encode(model.tables, draws.blocks))
+                model.symbols.read(draws, header.level, rectangle.height, rectangle.width)
+            streams.append(entropy.encode(tables, draws.blocks))
         yield container.pack(header, streams)
 
 

@@ -12,16 +12,17 @@ from vaecodec.parallel import Failure
 from vaecodec.sources import Source
 from vaecodec.uses.embedding import embed
 
-#: Embeddings at least so alike are of one picture: shrunk, cut, coded anew (docs/latents.md).
+#: Embeddings at least this alike are taken for one picture, shrunk, cut or coded anew
+#: (docs/latents.md).
 SAME = 0.82
-#: Of a scalar product: what is the same is 1, but for this.
+#: By how much rounding may keep the scalar product of equal embeddings from 1.
 ROUNDING = 1e-5
-#: Embeddings that are compared with all others at once; bounds the memory.
+#: How many embeddings are compared with all others at once; bounds the memory.
 ROWS = 1024
 
 
 def embeddings(sources: Iterable[Source], codec: Codec, jobs: int) -> Iterator[np.ndarray | Failure]:
-    """The embedding of every file (see `embed`), or why it has none, in their order."""
+    """The embedding of every file (see `embed`), or why it has none, in the order of the files."""
     work = parallel.in_threads(sources, lambda source: embed(source, codec=codec), jobs, in_order=True)
     return (vector for _, vector in work)
 
@@ -29,15 +30,16 @@ def embeddings(sources: Iterable[Source], codec: Codec, jobs: int) -> Iterator[n
 def nearest(
     vectors: np.ndarray, to: np.ndarray, count: int, least: float = -1.0
 ) -> list[tuple[int, float]]:
-    """Numbers of the `count` of `vectors` (N x D) that are most like `to` (D), at least so, and how
-    like."""
+    """The `count` of `vectors` (N x D) most like `to` (D), and at least `least` alike: the number of
+    each, and how alike it is."""
     alike = vectors @ to
     order = np.argsort(-alike, kind="stable")[:count]
     return [(int(i), float(alike[i])) for i in order if alike[i] >= least - ROUNDING]
 
 
 def duplicates(vectors: np.ndarray, least: float = SAME) -> list[list[int]]:
-    """Groups of two or more of `vectors` (N x D), each at least so like another of its group."""
+    """Groups of two or more of `vectors` (N x D), by number, each at least `least` alike another of its
+    group."""
     group = list(range(len(vectors)))
 
     def of(i: int) -> int:

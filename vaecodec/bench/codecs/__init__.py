@@ -1,6 +1,6 @@
 """Codecs as the benchmark sees them: adapters from a picture and a quality to bytes and back.
 
-To add one: a class with what `BenchCodec` asks for, in a module here, and a line in `OTHERS` below.
+To add one, write a class that implements `BenchCodec`, in a module here, and add a line to `OTHERS`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from vaecodec.bench.codecs.pillow import JPEG, JPEG_444, JPEG_2000, WEBP, avif
 
 
 class BenchCodec(Protocol):
-    """A codec with all its settings but the quality. It can be pickled and sent to another process.
+    """A codec with all its settings except the quality. It can be pickled for another process.
 
-    `name` tells it from the others; `settings` states versions and settings: where both are the same,
-    so are the files. `qualities` are the default ones, from the worst to the best.
+    `name` tells it from the others; `settings` states versions and settings: if both are the same, so
+    are the files. `qualities` are the default ones, from worst to best.
     """
 
     @property
@@ -39,8 +39,8 @@ class BenchCodec(Protocol):
         """The bytes of a file -> uint8 H x W x 3."""
 
 
-#: Every codec but this one and external ones, by the name that `vaecodec bench --codecs` takes; a
-#: number after a colon sets what the second entry names.
+#: Every codec except vaecodec and external ones, by its name for `vaecodec bench --codecs`; a number
+#: after a colon sets the parameter named second, within the range given third.
 OTHERS: dict[str, tuple[Callable[..., BenchCodec], str | None, tuple[int, int]]] = {
     "jpeg": (lambda: JPEG, None, (0, 0)),
     "jpeg-444": (lambda: JPEG_444, None, (0, 0)),
@@ -53,9 +53,9 @@ OTHERS: dict[str, tuple[Callable[..., BenchCodec], str | None, tuple[int, int]]]
 
 
 def other(spec: str) -> BenchCodec:
-    """The codec meant by `NAME` or `NAME:NUMBER`, such as `avif:6`.
+    """Return the codec for `NAME` or `NAME:NUMBER`, such as `avif:6`.
 
-    Raises VaeError if there is none, the number is out of range or a library is missing.
+    Raises VaeError if there is none, the number is out of range, or a library is missing.
     """
     name, colon, number = spec.partition(":")
     if name not in OTHERS:

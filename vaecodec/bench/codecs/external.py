@@ -1,4 +1,4 @@
-"""A codec given as two command lines: BPG, VTM, or one's own.
+"""A codec given as two command lines: BPG, VTM, or your own.
 
 It is described by a TOML file:
 
@@ -28,12 +28,12 @@ from PIL import Image
 from bitstream.errors import VaeError
 from vaecodec.sources import read_path
 
-SECONDS = 3600  # a command that takes longer is ended
+SECONDS = 3600  # a command that takes longer is killed
 
 
 @dataclass(frozen=True, kw_only=True)
 class External:
-    """Times include starting the commands and PNG files in between."""
+    """Times include starting the commands, and writing and reading PNG files."""
 
     name: str
     encode_command: str
@@ -81,7 +81,7 @@ class External:
 
 
 def read_external(path: Path) -> External:
-    """The codec described by a TOML file. Raises VaeError naming the file and what is wrong in it."""
+    """Read a codec from a TOML file. Raises VaeError naming the file and what is wrong in it."""
     try:
         entries = tomllib.loads(read_path(path).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

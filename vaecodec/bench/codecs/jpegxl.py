@@ -11,7 +11,7 @@ from bitstream.errors import VaeError
 
 
 def distance(quality: int) -> float:
-    """The Butteraugli distance of cjxl's `quality` (libjxl's JxlEncoderDistanceFromQuality)."""
+    """Butteraugli distance for cjxl's `quality` (libjxl's JxlEncoderDistanceFromQuality)."""
     if quality >= 100:
         return 0.0
     if quality >= 30:
@@ -21,9 +21,9 @@ def distance(quality: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class JpegXl:
-    """Lossy JPEG XL (VarDCT in XYB) at a named effort; qualities are cjxl's.
+    """Lossy JPEG XL (VarDCT in XYB) at a given effort; qualities are cjxl's.
 
-    Raises VaeError where imagecodecs is missing.
+    Raises VaeError if imagecodecs is missing, or lacks JPEG XL.
     """
 
     effort: int = 7

@@ -15,7 +15,7 @@ from bitstream.errors import VaeError
 
 @dataclass(frozen=True, kw_only=True)
 class Pillow:
-    """A format that Pillow writes, with fixed options besides the quality. `ends`: its lowest and its
+    """A format that Pillow writes, with fixed options besides the quality. `ends`: its lowest and
     highest quality."""
 
     name: str
@@ -45,7 +45,7 @@ class Pillow:
 
 
 class _Jpeg2000(Pillow):
-    """Its quality is the PSNR, in dB, that OpenJPEG aims at."""
+    """Quality is the PSNR, in dB, that OpenJPEG aims at."""
 
     def _with(self, quality: int) -> dict[str, object]:
         return {**self.options, "quality_mode": "dB", "quality_layers": [quality]}
@@ -81,18 +81,18 @@ JPEG_2000 = _Jpeg2000(
     feature="jpg_2000",
     qualities=(24, 27, 30, 33, 36, 40, 44),
     ends=(10, 60),
-    options={"irreversible": True, "mct": 1},  # Pillow's default codes R, G and B apart
+    options={"irreversible": True, "mct": 1},  # Pillow's default codes R, G and B separately
 )
 
 
-#: From this libavif on, its own tune for aom is iq.
+#: From this version of libavif on, its default tune for aom is iq.
 LIBAVIF_IQ = (1, 4)
 
 
 def avif(speed: int = 4, tune: str | None = None) -> Pillow:
-    """AVIF at 4:4:4. `tune`: one of aom's; None for libavif's own, which trades PSNR for looks.
+    """AVIF at 4:4:4. `tune`: one of aom's; None for libavif's default, which trades PSNR for looks.
 
-    Raises VaeError where Pillow was built without AVIF, or, with a tune, without aom.
+    Raises VaeError if Pillow was built without AVIF, or, with a tune, without aom.
     """
     if not features.check("avif"):
         raise VaeError("avif: this Pillow cannot write AVIF; pip install 'pillow>=11.3'")

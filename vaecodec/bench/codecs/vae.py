@@ -1,4 +1,4 @@
-"""This codec."""
+"""vaecodec itself."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from vaecodec.quality import DEFAULT_EFFORT
 
 @cache
 def _loaded(model: str | None, device: str | None) -> Codec:
-    """One for all efforts and tunes, and for all tasks that a worker process is sent."""
+    """One codec for all efforts and tunes, and for all tasks of a worker process."""
     return Codec(model, device)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vae:
-    """This codec, with one model on one device; a process loads the weights when it first needs them.
+    """vaecodec, with one model on one device; a process loads the weights when it first needs them.
 
-    `effort`, `tune`, `lossless`: as in `Codec.encode`. Rate-distortion curves take
-    lossless=False: they compare models, and have no place for a picture without distortion. Raises
-    UnknownModel, and VaeError for a model of another tune.
+    `effort`, `tune`, `lossless`: as in `Codec.encode`. Rate-distortion curves use lossless=False: they
+    compare models, and have no place for a picture without distortion. Raises UnknownModel, and
+    VaeError for a model of another tune.
     """
 
     model: str | None = None
@@ -38,7 +38,7 @@ class Vae:
     qualities: Sequence[int] = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 
     def __post_init__(self) -> None:
-        assert self.name  # looks the model up
+        assert self.name  # looks up the model
 
     def __getstate__(self) -> dict[str, object]:
         return {field.name: getattr(self, field.name) for field in fields(self)}

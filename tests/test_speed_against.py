@@ -1,0 +1,22 @@
+"""`tools/speed_against.py`: both sides run from their own tree, in turn."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+from speed_against import AVX2, ROOT, in_turn
+
+
+def test_both_sides_take_turns_and_count_time_and_memory(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.npy"
+    np.save(picture, np.full((64, 80, 3), 128, np.uint8))
+    found = in_turn({"here": ROOT, "there": ROOT}, picture, 2, AVX2)
+    assert list(found) == ["here", "there"]
+    for row in found.values():
+        assert row["encode"] > 0
+        assert row["decode"] > 0
+        assert row["mib"] > 100

@@ -1,0 +1,108 @@
+"""Compare speed and memory with another commit, in turn on one machine.
+
+    python tools/speed_against.py COMMIT OUT.json
+
+Both sides encode and decode the same pictures at quality 60 with the weights they ship, everything
+included: once with all of the processor's instructions, once with AVX2 only (x86 only; float32 only).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+QUALITY = 60
+#: Rounds by the size of the picture.
+ROUNDS = {(768, 512): 15, (6000, 4000): 3}
+#: What limits PyTorch's own code, oneDNN and MKL to AVX2.
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+INSTRUCTIONS: dict[str, dict[str, str]] = {"all": {}, "AVX2": AVX2}
+
+
+def child(picture: str) -> None:
+    """For every line of standard input, encode and decode `picture`; print seconds and peak MiB."""
+    if "ATEN_CPU_CAPABILITY" in os.environ:
+        import torch
+
+        # This looks at the processor, which the environment does not change.
+        torch.cpu._is_avx512_bf16_supported = lambda: False
+    from vaecodec.codec import Codec
+
+    codec = Codec(device="cpu")
+    samples = np.load(picture)
+    codec.decode(codec.encode(samples[:256, :256], quality=QUALITY))
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        data = codec.encode(samples, quality=QUALITY)
+        middle = time.perf_counter()
+        codec.decode(data)
+        end = time.perf_counter()
+        mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(json.dumps({"encode": middle - start, "decode": end - middle, "mib": mib}), flush=True)
+
+
+def in_turn(
+    trees: dict[str, Path], picture: Path, rounds: int, limits: dict[str, str]
+) -> dict[str, dict[str, float]]:
+    """Medians of `rounds` by side, after one that does not count. The sides take turns."""
+    sides = {
+        name: subprocess.Popen(
+            [sys.executable, __file__, "child", str(picture)],
+            env={**os.environ, **limits, "PYTHONPATH": str(tree)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        )
+        for name, tree in trees.items()
+    }  # fmt: skip
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+    for _ in range(rounds + 1):
+        for name, process in sides.items():
+            assert process.stdin and process.stdout
+            process.stdin.write("\n")
+            found[name].append(json.loads(process.stdout.readline()))
+    for process in sides.values():
+        process.communicate()
+    return {
+        name: {what: median(row[what] for row in rows[1:]) for what in rows[0]}
+        for name, rows in found.items()
+    }
+
+
+def main(commit: str, out: str) -> None:
+    # Not at the top: a child imports the vaecodec of its own side, which may lack these.
+    from large_pictures import photograph
+
+    from vaecodec.bench.run import machine
+    from vaecodec.files import write_whole
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        other, picture = Path(folder) / "tree", Path(folder) / "picture.npy"
+        git = ["git", "-C", str(ROOT), "worktree"]
+        subprocess.run([*git, "add", "--quiet", "--detach", str(other), commit], check=True)
+        try:
+            for (width, height), rounds in ROUNDS.items():
+                np.save(picture, photograph(width, height))
+                for instructions, limits in INSTRUCTIONS.items():
+                    found = in_turn({"here": ROOT, "there": other}, picture, rounds, limits)
+                    rows.append({"size": [width, height], "instructions": instructions, **found})
+                    print(rows[-1], flush=True)
+        finally:
+            subprocess.run([*git, "remove", "--force", str(other)], check=True)
+    figures = {"machine": machine(), "commit": commit, "quality": QUALITY, "rows": rows}
+    write_whole(Path(out), (json.dumps(figures, indent=1) + "\n").encode(), force=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    child(sys.argv[2]) if sys.argv[1] == "child" else main(*sys.argv[1:])
