@@ -1,10 +1,10 @@
 """Compare speed and memory with another commit, in turn on one machine.
 
-    python tools/speed_against.py COMMIT OUT.json
+    python tools/speed_against.py COMMIT OUT.json [ABOUT]
 
 Both sides encode and decode the same pictures at quality 60 with the weights they ship, everything
 included: once with all of the processor's instructions, once with AVX2 only, and thus in single
-precision. Linux only.
+precision. ABOUT says what COMMIT is. Linux only.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def in_turn(
     }
 
 
-def main(commit: str, out: str) -> None:
+def main(commit: str, out: str, about: str = "") -> None:
     # Not at the top: a child imports the vaecodec of its own side, which may lack these.
     from large_pictures import photograph
 
@@ -100,11 +100,14 @@ def main(commit: str, out: str) -> None:
                     print(rows[-1], flush=True)
         finally:
             subprocess.run([*git, "remove", "--force", str(other)], check=True)
-    figures = {"machine": machine(), "commit": commit, "quality": QUALITY, "rows": rows}
+    figures = {"machine": machine(), "commit": commit, "about": about, "quality": QUALITY, "rows": rows}
     write_whole(Path(out), (json.dumps(figures, indent=1) + "\n").encode(), force=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) == 3 and sys.argv[1] == "child":
+        child(sys.argv[2])
+    elif len(sys.argv) in (3, 4):
+        main(*sys.argv[1:])
+    else:
         sys.exit(__doc__)
-    child(sys.argv[2]) if sys.argv[1] == "child" else main(*sys.argv[1:])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+import textwrap
 from collections.abc import Sequence
 from itertools import chain, pairwise
 from pathlib import Path
@@ -31,6 +32,8 @@ FOLDER = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
 #: Curves published by the CompressAI project, from its repository (BSD-3-Clause-Clear).
 REFERENCE = ROOT / "benchmarks" / "reference" / "kodak-published.json"
+#: Longest line of prose.
+WIDTH = 120
 KODAK_OPTIONS = (
     "--codecs", "vae,jpeg,webp,avif,avif-psnr,jxl", "--efforts", "0,4",
     "--metrics", "ssimulacra2,cvvdp,features,psnr,ms-ssim", "--side-by-side", "0", "--jobs", "2",
@@ -132,8 +135,11 @@ def kodak(results: Results, name: str) -> list[str]:
             for a, b in pairwise(row for row in results.of(curve) if row.image == image)
         )
         lines += [
-            f"{model.name}: tune {model.tune}, trained for {model.card['minutes']:.0f} minutes "
-            f"({model.card['steps']} steps) on {'; '.join(hardware)}.",
+            *textwrap.wrap(
+                f"{model.name}: tune {model.tune}, trained for {model.card['minutes']:.0f} minutes "
+                f"({model.card['steps']} steps) on {'; '.join(hardware)}.",
+                WIDTH,
+            ),
             f"Its PSNR rises with quality on {'every image' if rising else 'NOT every image'}.",
             "",
         ]
@@ -347,10 +353,13 @@ def against(figures: dict[str, Any]) -> list[str]:
     lines = [
         f"## Speed against commit {figures['commit']}",
         "",
-        f"Both sides in turn at quality {figures['quality']}, everything included, each with its own",
-        f"weights, on {figures['machine']}. Times are",
-        "medians; in brackets how many times as fast this version is. Memory is the peak of a process,",
-        "which both encodes and decodes.",
+        *textwrap.wrap(
+            f"{figures['about']} Both sides in turn at quality {figures['quality']}, everything "
+            f"included, each with its own weights, on {figures['machine']}. Times are medians; in "
+            "brackets how many times as fast this version is. Memory is the peak of a process, which "
+            "both encodes and decodes.",
+            WIDTH,
+        ),
         "",
         "    python tools/speed_against.py COMMIT FILE",
         "",

@@ -22,8 +22,8 @@ from vaecodec.geometry import LATENT_STRIDE, Window, latent_size
 from vaecodec.model.analysed import Analysed
 from vaecodec.model.load import LoadedModel
 
-#: Share of a position's channels that may be beyond their ranges: at most 3 of 512 are in Kodak's
-#: photographs, 4 to 100 in a one-pixel checkerboard, 23 to 127 in error diffusion
+#: Share of a position's channels that may be beyond their ranges. 92 % of photographs stay within it;
+#: a patch of one-pixel checkerboard has 122 of 512, of error diffusion up to 130
 #: (docs/experiments.md).
 BEYOND = 3 / 512
 #: Values up to this many steps round to zero, so they are never beyond a range.
