@@ -24,8 +24,8 @@ def latents(
     - `max_pixels`: larger pictures are refused.
     - `codec`: the Codec whose models and device to use, by default that of `vaecodec.decode`.
 
-    This takes entropy decoding and the means, about two fifths of the time of `vaecodec.decode`. Raises what
-    `vaecodec.decode` raises, and VaeError if the picture is stored without loss.
+    This takes entropy decoding and the means, about two fifths of the time of `vaecodec.decode`.
+    Raises what `vaecodec.decode` raises, and VaeError if the picture is stored without loss.
     """
     check_whole("max_pixels", max_pixels, 1, sys.maxsize)
     codec = chosen(codec)
