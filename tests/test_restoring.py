@@ -60,11 +60,12 @@ def test_noise_of_what_cannot_tell() -> None:
     assert noise_of(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)) == MAX_NOISE
 
 
-@pytest.mark.parametrize("quality", [25, 50, 75, 90, 95])
+@pytest.mark.parametrize("quality", [10, 15, 25, 50, 75, 90, 95])
 def test_the_quality_of_a_jpeg_file(clean: np.ndarray, quality: int) -> None:
     image = Image.open(io.BytesIO(jpeg(clean, quality)))
-    assert quality_of(image.quantization) == pytest.approx(quality, abs=1)  # type: ignore[attr-defined]
+    assert quality_of(image.quantization) == pytest.approx(quality, abs=0.1)  # type: ignore[attr-defined]
     assert to_picture(jpeg(clean, quality)).jpeg == pytest.approx(quality, abs=1)
+    assert to_picture(jpeg(clean, 5)).jpeg == 10, "the lowest that analysis was trained for"
 
 
 def test_a_file_without_tables_has_no_quality(clean: np.ndarray) -> None:

@@ -65,6 +65,8 @@ def main() -> int:
         except VaeError as error:
             failures += 1
             print(f"demo: {error}", file=sys.stderr)
+    if not table.row_count:
+        return 1
     console = Console()
     console.width = max(console.width, 110)  # better wrapped by the terminal than cut off
     console.print(table)

@@ -19,8 +19,19 @@ CELL, QUANTILE, AT_QUANTILE = 16, 0.15, 0.955
 MARGIN = 8
 #: Standard deviation of `differences` for white noise of 1 (Immerkaer, 1996).
 RESPONSE = 6.0
-#: Sum of the 64 values of libjpeg's luminance table at quality 50.
-SUM_AT_50 = 3688
+#: Qualities as libjpeg counts them, and for each the sum of its luminance table: the table of ITU-T
+#: T.81, K.1, in per cent of itself, rounded and limited to 8 bits.
+JPEG_QUALITIES = np.arange(1, 101)
+_LUMINANCE = np.array(
+    (
+        16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
+        14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
+        18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+        49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+    )
+)  # fmt: skip
+_PER_CENT = np.where(JPEG_QUALITIES < 50, 5000 // JPEG_QUALITIES, 200 - 2 * JPEG_QUALITIES)
+JPEG_SUMS = ((_LUMINANCE * _PER_CENT[:, None] + 50) // 100).clip(1, 255).sum(axis=1)
 #: If the strength is to be found, noise below this is left alone: textures look like noise of 3, and at
 #: 5 nothing is gained at equal size (docs/encoder.md).
 LEAST_NOISE = 8.0
@@ -76,6 +87,5 @@ def quality_of(tables: Mapping[int, Sequence[int]]) -> float | None:
     luminance = tables.get(0)
     if not luminance:
         return None
-    scale = 100 * sum(luminance) / SUM_AT_50
-    quality = (200 - scale) / 2 if scale <= 100 else 5000 / scale
-    return float(min(max(quality, LOWEST_JPEG), NEVER_JPEG))
+    quality = float(np.interp(sum(luminance), JPEG_SUMS[::-1], JPEG_QUALITIES[::-1]))
+    return min(max(quality, LOWEST_JPEG), NEVER_JPEG)
