@@ -106,6 +106,8 @@ def check_signature(data: bytes) -> None:
 def read_chunk(data: bytes, start: int) -> Chunk:
     """Parse the chunk at offset `start`. Raises TruncatedFile or CorruptFile if none can be there."""
     kind = data[start : start + 1]
+    if not kind:
+        raise TruncatedFile(f"the file ends where a chunk should begin, after {len(data)} bytes")
     if not kind.isalpha():
         raise CorruptFile(f"a chunk at byte {start} has the invalid type {kind!r}")
     length, offset = read_varint(data, start + 1, f"the length of the chunk at byte {start}")

@@ -7,6 +7,8 @@ groups are therefore located from the end of the file as well.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from bitstream.chunks import SIGNATURE, START, check_signature, chunk, read_chunk, varint
 from bitstream.container import (
     GROUP_KINDS,
@@ -69,14 +71,16 @@ def _metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:
     while offset < len(data):
         try:
             found = read_chunk(data, offset)
-            if found.kind in GROUP_KINDS:
-                break
-            if found.intact and found.kind in METADATA:
-                name = METADATA[found.kind]
-                metadata[name] = unpack_metadata(name, found.payload)
-        except (CorruptFile, LimitExceeded):
+        except CorruptFile:
+            break
+        if found.kind in GROUP_KINDS:
             break
         offset = found.end
+        if found.intact and found.kind in METADATA:
+            name = METADATA[found.kind]
+            # What cannot be unpacked is lost, but nothing after it.
+            with suppress(CorruptFile, LimitExceeded):
+                metadata[name] = unpack_metadata(name, found.payload)
     return metadata, offset
 
 

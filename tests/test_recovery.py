@@ -9,7 +9,7 @@ from PIL import Image
 
 import vaecodec
 from bitstream import container
-from bitstream.chunks import read_chunks
+from bitstream.chunks import SIGNATURE, chunk, read_chunks
 from bitstream.container import Header
 from bitstream.recovery import salvage
 from vaecodec.codec import Codec
@@ -76,6 +76,9 @@ def test_damaged_metadata_is_left_out() -> None:
     start = next(iter(read_chunks(one))).end
     found = salvage(one[: start + 4] + b"?" + one[start + 5 :])
     assert (found.streams, set(found.metadata)) == ([b"\1\2\3\4"], {"xmp"})
+    unpackable = chunk(b"i", b"no zlib")  # its checksum is right
+    found = salvage(one[:start] + unpackable + one[start:])
+    assert (found.streams, set(found.metadata)) == ([b"\1\2\3\4"], set(METADATA))
 
 
 def test_what_cannot_be_recovered() -> None:
@@ -83,6 +86,8 @@ def test_what_cannot_be_recovered() -> None:
         salvage(damaged(12))
     with pytest.raises(vaecodec.CorruptFile, match="no group of the picture is intact"):
         salvage(FILE[: offsets()[2] + 3])
+    with pytest.raises(vaecodec.TruncatedFile, match="ends where a chunk should begin"):
+        salvage(FILE[: len(SIGNATURE) + 1])
     with pytest.raises(vaecodec.NotAVaeFile):
         salvage(b"GIF89a" + FILE)
     with pytest.raises(vaecodec.LimitExceeded):

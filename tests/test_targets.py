@@ -170,6 +170,7 @@ def test_on_the_command_line(photo_file: Path, text: str, size: int) -> None:
         (["--target-bpp", "nan"], "above 0"),
         (["--target-psnr", "-3"], "above 0"),
         (["--target-ssimulacra2", "inf"], "finite"),
+        (["--target-ssimulacra2", "100.5"], "at most 100"),
         (["--target-size", "6k", "--target-psnr", "40"], "give one of"),
     ],
 )

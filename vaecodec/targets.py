@@ -26,11 +26,13 @@ _SLOPE, _FIRST = 0.052, 37
 #: Rounding with thrift t saves a share of the size of about _SAVED * (1/t - 1) ** _POWER.
 _SAVED, _POWER = 0.02, 0.8
 LEAST_THRIFT = 0.02
+#: SSIMULACRA2 of two pictures that are the same.
+IDENTICAL = 100
 
 
 def check_target(name: str, goal: float) -> float:
     """Return the target as a float. Raises BadType if it is not a number, BadValue if it is not above 0
-    and finite."""
+    and finite, or more than is possible."""
     if isinstance(goal, bool) or not isinstance(goal, Real):
         raise BadType(f"{name} must be a number, not {goal!r}")
     try:
@@ -39,6 +41,8 @@ def check_target(name: str, goal: float) -> float:
         number = math.inf
     if not 0 < number < math.inf:
         raise BadValue(f"{name} must be a finite number above 0, not {goal!r}")
+    if name == "target_ssimulacra2" and number > IDENTICAL:
+        raise BadValue(f"{name} must be at most {IDENTICAL}, which means identical, not {goal!r}")
     return number
 
 

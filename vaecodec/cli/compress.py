@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from vaecodec.pictures.reading import Picture
 
 
-def _above_zero(_: object, option: click.Parameter, value: float | None) -> float | None:
+def _possible(_: object, option: click.Parameter, value: float | None) -> float | None:
     if value is not None:
         try:
-            check_target("it", value)
+            check_target(option.name or "", value)
         except BadValue as error:
             raise click.BadParameter(str(error)) from error
     return value
@@ -44,28 +44,28 @@ def _above_zero(_: object, option: click.Parameter, value: float | None) -> floa
 @click.option(
     "--target-size",
     type=options.Size(),
-    callback=_above_zero,
+    callback=_possible,
     metavar="BYTES",
     help="In place of a quality: the best file no larger than this, such as 200k.",
 )
 @click.option(
     "--target-bpp",
     type=float,
-    callback=_above_zero,
+    callback=_possible,
     metavar="BPP",
     help="The same in bits per pixel.",
 )
 @click.option(
     "--target-psnr",
     type=float,
-    callback=_above_zero,
+    callback=_possible,
     metavar="DB",
     help="The lowest quality that reaches this PSNR.",
 )
 @click.option(
     "--target-ssimulacra2",
     type=float,
-    callback=_above_zero,
+    callback=_possible,
     metavar="POINTS",
     help="The lowest quality that reaches this SSIMULACRA2 score.",
 )
