@@ -95,21 +95,21 @@ class Ans:
         if self.state < 1 << 32 and self.words:
             self.state = self.state << 32 | self.words.pop()
 
+    def take(self, start, end):
+        """Take the symbol whose frequency is `end - start`, those before it adding up to `start`."""
+        self.state = (end - start) * (self.state >> 24) + (self.state & 0xFFFFFF) - start
+        self.refill()
+
     def symbol(self, starts):
         """`starts`: for each symbol, the sum of the frequencies before it; then 2^24."""
-        v = self.state & 0xFFFFFF
-        s = bisect_right(starts, v) - 1
-        self.state = (starts[s + 1] - starts[s]) * (self.state >> 24) + v - starts[s]
-        self.refill()
+        s = bisect_right(starts, self.state & 0xFFFFFF) - 1
+        self.take(starts[s], starts[s + 1])
         return s
 
     def uniform(self, n):
         share = (1 << 24) // n
-        v = self.state & 0xFFFFFF
-        s = min(v // share, n - 1)
-        size = share if s < n - 1 else (1 << 24) - share * (n - 1)
-        self.state = size * (self.state >> 24) + v - share * s
-        self.refill()
+        s = min((self.state & 0xFFFFFF) // share, n - 1)
+        self.take(share * s, share * (s + 1) if s < n - 1 else 1 << 24)
         return s
 
 
@@ -189,8 +189,8 @@ def scale_indices(t, level, base, symbols, k):
     """Scale indices of step k. `symbols`: those of earlier steps, zero elsewhere."""
     if k == 0:
         return (base + 8 >> 4).clip(0, 63)
-    u = magnitude(symbols) @ t["magnitude.weight"]
-    u = np.split(rounded(u, t, "magnitude"), 3, axis=2)[k - 1]
+    u = rounded(magnitude(symbols) @ t["magnitude.weight"], t, "magnitude")
+    u = np.split(u, 3, axis=2)[k - 1]
     f = depthwise(u.clip(-255, 255), t[f"depthwise{k}.weight"])
     f = rounded(f, t, f"depthwise{k}", level).clip(0, 255)
     shift = t[f"head{k}.shift"]
@@ -259,9 +259,9 @@ def reconstruct(z, symbols, tensors, level, main):
 
 
 def trunk(s, name, x, coarse=None):
-    limits = s.t[name + ".limits"]
-    x = x.clip(-limits[0], limits[0])
-    for i in range(len(limits) - 1):
+    first, *limits = s.t[name + ".limits"]
+    x = x.clip(-first, first)
+    for i, limit in enumerate(limits):
         block = f"{name}.blocks.{i}."
         u = s.depthwise(block + "depthwise", x)
         if coarse is None:
@@ -270,8 +270,7 @@ def trunk(s, name, x, coarse=None):
         else:
             scale = s.linear(block + "modulation", coarse)
             u = s.linear(block + "expand", u) * scale.repeat(2, axis=0).repeat(2, axis=1)
-        x = x + s.vector(block + "gains") * s.linear(block + "mix", u)
-        x = x.clip(-limits[i + 1], limits[i + 1])
+        x = (x + s.vector(block + "gains") * s.linear(block + "mix", u)).clip(-limit, limit)
     return x
 
 
@@ -293,6 +292,10 @@ NEIGHBOURS = sorted(
     ((x, y) for y in range(8) for x in range(-7, 9) if y or x > 0),
     key=lambda p: (p[0] ** 2 + p[1] ** 2, abs(p[0]), -p[0]),
 )
+
+
+def tiles(width, height, size):
+    return -(-width // (1 << size)), -(-height // (1 << size))
 
 
 class PrefixCode:
@@ -335,7 +338,7 @@ class Vp8l:
             kind = self.bits(2)
             if kind < 2:
                 size = self.bits(3) + 2
-                transforms.append((kind, packed, size, self.image(*self.tiles(packed, height, size))))
+                transforms.append((kind, packed, size, self.image(*tiles(packed, height, size))))
             elif kind == 2:
                 transforms.append((kind, packed, 0, None))
             else:
@@ -351,10 +354,6 @@ class Vp8l:
         if not alpha:
             image[:, :, 3] = 255
         return image.astype(np.uint8)
-
-    @staticmethod
-    def tiles(width, height, size):
-        return -(-width // (1 << size)), -(-height // (1 << size))
 
     def prefix_code(self, count):
         lengths = [0] * count
@@ -397,7 +396,7 @@ class Vp8l:
         size, groups = 0, np.zeros((1, 1), int)
         if main and self.bits(1):
             size = self.bits(3) + 2
-            choice = self.image(*self.tiles(width, height, size))
+            choice = self.image(*tiles(width, height, size))
             groups = choice[:, :, 0] << 8 | choice[:, :, 1]
         counts = (280 + (len(cache) if cache_bits else 0), 256, 256, 256, 40)
         codes = [[self.prefix_code(n) for n in counts] for _ in range(int(groups.max()) + 1)]
@@ -435,9 +434,7 @@ def signed(x):
 
 
 def ungreen(image, *_):
-    return np.stack(
-        [(image[:, :, c] + (image[:, :, 1] if c in (0, 2) else 0)) % 256 for c in range(4)], 2
-    )
+    return (image + image[:, :, 1:2] * (1, 0, 1, 0)) % 256
 
 
 def uncolour(image, width, size, elements):
@@ -468,9 +465,8 @@ def unpredict(image, width, size, modes):
                 guess = flat[at - width]
             else:
                 # In the last column, `right` is what follows the row above: the first of this row.
-                left, top = flat[at - 1], flat[at - width]
-                corner, right = flat[at - width - 1], flat[at - width + 1]
-                guess = predict(modes[y >> size, x >> size, 1] & 15, left, top, right, corner)
+                near = (flat[at - back] for back in (1, width, width - 1, width + 1))
+                guess = predict(modes[y >> size, x >> size, 1] & 15, *near)
             flat[at] = (image[y, x] + guess) % 256
     return out
 
@@ -507,8 +503,7 @@ def decode(data, folder):
     symbols = None
     if model_id == bytes(4):
         rgba = Vp8l(streams["L"][0]).picture().astype(float)
-        grey = rgba[:, :, 1]
-        alpha = rgba[:, :, 3]
+        grey, alpha = rgba[:, :, 1], rgba[:, :, 3]
     else:
         config, tensors = find_weights(folder, model_id)
         tables = Tables(tensors)
@@ -539,9 +534,8 @@ def main(file, folder, out=None):
     if out is not None:
         height, width, depth = picture.shape
         kind = ("GRAYSCALE", "GRAYSCALE_ALPHA", "RGB", "RGB_ALPHA")[depth - 1]
-        head = (
-            f"P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {depth}\nMAXVAL 255\nTUPLTYPE {kind}\nENDHDR\n"
-        )
+        size = f"WIDTH {width}\nHEIGHT {height}\nDEPTH {depth}\nMAXVAL 255\n"
+        head = f"P7\n{size}TUPLTYPE {kind}\nENDHDR\n"
         Path(out).write_bytes(head.encode() + picture.tobytes())
 
 
