@@ -89,8 +89,8 @@ def test_embeddings_of_both_tunes_can_be_compared(
     pictures: dict[str, Image.Image], folder: Path, psnr_codec: Codec
 ) -> None:
     other = embed(psnr_codec.encode(pictures["astronaut"], 50), codec=psnr_codec)
-    alike = {path.stem: float(embed(path) @ other) for path in folder.glob("*.vae")}
-    assert max(alike, key=lambda name: alike[name]) == "astronaut"
+    similarity = {path.stem: float(embed(path) @ other) for path in folder.glob("*.vae")}
+    assert max(similarity, key=lambda name: similarity[name]) == "astronaut"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (17, 40), (600, 1)])
@@ -133,7 +133,7 @@ def test_nearest_and_duplicates() -> None:
     assert [number for number, _ in nearest(vectors, at(22)[0], 3)] == [2, 4, 0]
     assert nearest(vectors, at(20)[0], 1)[0][1] == pytest.approx(1)
     least = float(np.cos(np.radians(25)))
-    # 0 and 40 are not alike, but both are like 20.
+    # 0 and 40 are not similar, but both are like 20.
     assert duplicates(vectors, least) == [[0, 2, 4], [1, 5]]
     assert duplicates(vectors, 1.1) == []
     many = np.repeat(at(*range(0, 360, 60)), 300, axis=0)
@@ -168,7 +168,7 @@ def test_the_command_lists_duplicates(run: Run, folder: Path, tmp_path: Path) ->
     assert code == 1
     assert json.loads(out)["file"] == str(damaged)
     assert "damaged.vae" in json.loads(out)["error"]
-    assert "of 1 files no two are alike" in error
+    assert "of 1 files no two are similar" in error
     assert "damaged.vae: " in run("similar", damaged, folder / "rocket.vae", "--duplicates")[2]
 
 
@@ -181,7 +181,7 @@ def test_a_file_counts_once(run: Run, folder: Path, tmp_path: Path) -> None:
     (album / "c.vae").hardlink_to(first)
     code, out, error = run("similar", album, album / ".." / "album", first, "--duplicates")
     assert (code, out) == (0, "")
-    assert "of 1 files no two are alike" in error
+    assert "of 1 files no two are similar" in error
     code, out, error = run("similar", album, "--to", first)
     assert (code, out) == (0, "")
     assert "there is no other .vae file" in error

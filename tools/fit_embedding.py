@@ -5,8 +5,8 @@
 DATA: a folder of pictures or of tar shards of them, or one shard. Latent statistics are taken of N
 pictures, shrunk to at most SIDE pixels along the longer side, both as they are and changed in the ways
 of `variants`. Two thirds of the pictures are fitted to; the report is about the rest: how often the
-nearest unchanged picture is the one that a changed one was made from, and how alike different pictures
-are.
+nearest unchanged picture is the one that a changed one was made from, and how similar different
+pictures are.
 
 The model of the default tune gets the linear function that best tells pictures apart, relative to how
 far the changes move them (linear discriminant analysis). The others get the one whose results are
@@ -135,12 +135,12 @@ def report(names: list[str], originals: np.ndarray, vectors: np.ndarray) -> dict
     DIMENSIONS)."""
     rows = {}
     for name, vector in zip(names, vectors.swapaxes(0, 1), strict=True):
-        alike = vector @ originals.T
-        own = np.diag(alike)
+        similarity = vector @ originals.T
+        own = np.diag(similarity)
         rows[name] = {
-            "found": float((alike.argmax(axis=1) == np.arange(len(own))).mean()),
-            "alike": float(own.mean()),
-            "alike, 5th percentile": float(np.percentile(own, 5)),
+            "found": float((similarity.argmax(axis=1) == np.arange(len(own))).mean()),
+            "similarity": float(own.mean()),
+            "similarity, 5th percentile": float(np.percentile(own, 5)),
         }
     others = (originals @ originals.T)[~np.eye(len(originals), dtype=bool)]
     return {

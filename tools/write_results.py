@@ -517,8 +517,8 @@ def embedding(figures: dict[str, Any]) -> list[str]:
         ]
         for name, row in found["variants"].items():
             lines.append(
-                f"| {name} | {100 * row['found']:.0f} % | {row['alike']:.2f} "
-                f"| {row['alike, 5th percentile']:.2f} |"
+                f"| {name} | {100 * row['found']:.0f} % | {row['similarity']:.2f} "
+                f"| {row['similarity, 5th percentile']:.2f} |"
             )
         lines.append("")
     return lines

@@ -58,7 +58,8 @@ class Likeness(click.FloatRange):
     "--at-least",
     type=Likeness(),
     metavar="S",
-    help="List only files at least this alike (1: the same). [default: -1, with --duplicates 0.82]",
+    help="List only files of this similarity or more (1: the same). [default: -1, with --duplicates "
+    "0.82]",
 )
 @click.option(
     "--index",
@@ -127,17 +128,17 @@ def command(
     if to is not None:
         least = -1.0 if at_least is None else at_least
         matches = similar.nearest(vectors, wanted, count, least)
-        for number, alike in matches:
-            fields = {"file": str(paths[number]), "alike": round(alike, 4)}
-            say(json.dumps(fields) if as_json else f"{alike:6.3f}  {paths[number]}")
-        outcome = "" if matches else "none is so alike"
+        for number, similarity in matches:
+            fields = {"file": str(paths[number]), "similarity": round(similarity, 4)}
+            say(json.dumps(fields) if as_json else f"{similarity:6.3f}  {paths[number]}")
+        outcome = "" if matches else "none is so similar"
     else:
         least = similar.SAME if at_least is None else at_least
         groups = similar.duplicates(vectors, least)
         for numbers in groups:
             names = [str(paths[number]) for number in numbers]
             say(json.dumps({"files": names}) if as_json else "\n".join((*names, "")))
-        outcome = "" if groups else "no two are alike"
+        outcome = "" if groups else "no two are similar"
     if outcome and not quiet:
         notice(f"of {len(paths)} files {outcome}")
     return 1 if failures else 0

@@ -120,7 +120,7 @@ class LatentQuantiser:
         return symbol.mul_(index >= self._tables.skip)
 
     def error_bits(self, level: int, channels: int) -> Tensor:
-        """Bits that a squared error of one step is worth, per channel, when no search follows."""
+        """Bits that a squared error of one step counts as, per channel, when no search follows."""
         none = torch.zeros(channels, dtype=torch.float32, device=self._device)
         latent = none[self._details :] + self._rounding.at(level)
         return with_details(latent, none[: self._details] + self._rounding.details)
@@ -156,7 +156,7 @@ class LatentQuantiser:
 
         `latent`: float, N x rows x columns x M, in quantisation steps. `hyper`: float, N x h x w x Z,
         unrounded; h and w are rows and columns in cells, rounded up. `error_bits`: bits that a squared
-        error of one step is worth, one value or one per channel (M); infinite for plain rounding, None
+        error of one step counts as, one value or one per channel (M); infinite for plain rounding, None
         for what is best without search.
         """
         _, rows, columns, m = latent.shape

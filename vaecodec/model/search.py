@@ -76,9 +76,10 @@ def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift:
     measure = _Distortion(model, group.picture, latent[:, :rows, :columns] * scale, inner, level)
     bits_per_error = thrift * level_lambda(level) / 3  # lambda is per pixel, D a mean of 3 samples
 
-    goal = group.group_latent  # what `best` was rounded from, and the bits an error was worth there
-    worth = model.latents.error_bits(level, goal.shape[3]).expand_as(goal)
-    best = model.latents.quantise(goal, group.hyper, level, worth)
+    # What `best` was rounded from, and the bits that a squared error counted as.
+    goal = group.group_latent
+    error_bits = model.latents.error_bits(level, goal.shape[3]).expand_as(goal)
+    best = model.latents.quantise(goal, group.hyper, level, error_bits)
     error, gradient = measure(best.latent)
     lowest = model.latents.bits(best) + bits_per_error * error
     caution = torch.full_like(goal[..., :1], FIRST)
@@ -93,13 +94,13 @@ def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift:
         better = (gain > bits_per_error * change.sum(dim=3))[..., None]
         caution *= torch.where(better, BOLDER, MORE_CAUTIOUS)
         moved = torch.where(better, moved, goal)
-        moved_worth = torch.where(better, bits_per_error * strength, worth)
-        mixed = model.latents.quantise(moved, group.hyper, level, moved_worth)
+        moved_bits = torch.where(better, bits_per_error * strength, error_bits)
+        mixed = model.latents.quantise(moved, group.hyper, level, moved_bits)
         error, slope = measure(mixed.latent, left > 0)
         cost = model.latents.bits(mixed) + bits_per_error * error
         if cost < lowest:
             momentum = MOMENTUM * (mixed.latent - best.latent)
-            best, goal, worth, gradient, lowest = mixed, moved, moved_worth, slope, cost
+            best, goal, error_bits, gradient, lowest = mixed, moved, moved_bits, slope, cost
         else:
             momentum.zero_()
             caution *= MORE_CAUTIOUS

@@ -62,8 +62,8 @@ def latent_error(
         wanted = model.transforms.analysis(crops.clean.float() / 255 - 0.5, level)
     found = network(crops.picture.float() / 255 - 0.5, level, described(crops.noise, crops.jpeg))
     steps = (found - wanted) * model.transforms.latent_gain(level)
-    worth = model.curvature[level][:, None, None, :]
-    error = (worth * steps.square()).sum(dim=(1, 2, 3)) / crops.clean[0].numel()
+    weight = model.curvature[level][:, None, None, :]
+    error = (weight * steps.square()).sum(dim=(1, 2, 3)) / crops.clean[0].numel()
     before = (crops.picture.float() - crops.clean).square().mean(dim=(1, 2, 3))
     return error / (model.distortion[level] + REMAINS * before)
 

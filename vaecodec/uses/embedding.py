@@ -93,7 +93,7 @@ def embed(
     source: Source, *, max_pixels: int = container.MAX_PIXELS, codec: Codec | None = None
 ) -> np.ndarray:
     """An embedding of the picture of a `.vae` file: what it looks like, as a vector of 64 float32
-    numbers, of length one. The scalar product of two embeddings says how alike the pictures are: 1 is
+    numbers, of length one. The scalar product of two embeddings is the similarity of the pictures: 1 is
     the same picture, unrelated ones are around 0.
 
     - `source`: path, bytes or file object.

@@ -12,7 +12,7 @@ from vaecodec.parallel import Failure
 from vaecodec.sources import Source
 from vaecodec.uses.embedding import embed
 
-#: Embeddings at least this alike are taken for one picture, shrunk, cut or coded anew
+#: Embeddings of at least this similarity are taken for one picture, shrunk, cut or coded anew
 #: (docs/latents.md).
 SAME = 0.82
 #: By how much rounding may keep the scalar product of equal embeddings from 1.
@@ -30,16 +30,16 @@ def embeddings(sources: Iterable[Source], codec: Codec, jobs: int) -> Iterator[n
 def nearest(
     vectors: np.ndarray, to: np.ndarray, count: int, least: float = -1.0
 ) -> list[tuple[int, float]]:
-    """The `count` of `vectors` (N x D) most like `to` (D), and at least `least` alike: the number of
-    each, and how alike it is."""
-    alike = vectors @ to
-    order = np.argsort(-alike, kind="stable")[:count]
-    return [(int(i), float(alike[i])) for i in order if alike[i] >= least - ROUNDING]
+    """The `count` of `vectors` (N x D) most like `to` (D), of a similarity of `least` or more: the
+    number of each, and its similarity."""
+    similarity = vectors @ to
+    order = np.argsort(-similarity, kind="stable")[:count]
+    return [(int(i), float(similarity[i])) for i in order if similarity[i] >= least - ROUNDING]
 
 
 def duplicates(vectors: np.ndarray, least: float = SAME) -> list[list[int]]:
-    """Groups of two or more of `vectors` (N x D), by number, each at least `least` alike another of its
-    group."""
+    """Groups of two or more of `vectors` (N x D), by number, each with a similarity of `least` or more
+    to another of its group."""
     group = list(range(len(vectors)))
 
     def of(i: int) -> int:
