@@ -376,6 +376,19 @@ def test_a_model_that_is_not_installed(run: Run, tmp_path: Path, photo_file: Pat
     assert run("decompress", vae, "-o", out, "--model", own)[0] == 0
     image = vaecodec.decode(vae.read_bytes(), model=str(own))
     assert np.array_equal(np.asarray(image), np.asarray(Image.open(out)))
+    page = tmp_path / "page.html"
+    assert run("compare", photo_file, "-o", page, "--model", own, "--codecs", "jpeg")[0] == 0
+    assert "own" in page.read_text()
+
+
+def test_a_picture_beyond_pillow_s_limit(
+    run: Run, tmp_path: Path, photo_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae, out = tmp_path / "a.vae", tmp_path / "a.png"
+    assert run("compress", photo_file, "-o", vae)[0] == 0
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert run("decompress", vae, "-o", out) == (0, "", "")
+    assert Image.open(out).size == (256, 192)
 
 
 def test_models_and_version(run: Run) -> None:
@@ -471,6 +484,8 @@ def test_bench_without_what_was_asked_for(
     assert code == 0
     for entry in registry.registered():
         assert (f"vae {entry.name} " in text) == (entry.tune == "psnr")
+    code, text, err = run("bench", images, "--codecs", "avif:10", "--qualities", "avif:10=30")
+    assert [line.split()[:4] for line in text.splitlines()[2:3]] == [["avif", "speed", "10", "30"]]
     own = registry.find(size, "psnr").name
     for wrong, message in (
         (("--efforts", "2,99"), "'2,99' is not a list of numbers from 0 to 32"),

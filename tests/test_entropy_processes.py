@@ -255,6 +255,25 @@ def test_no_room_for_them(monkeypatch: pytest.MonkeyPatch, codec: Codec, wide: n
         other.decode_batch([data], on_error="return")
 
 
+def test_no_thread_waits_for_processes_that_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entropy_processes._Pool, "submit", _no_room)
+    pool = entropy_processes._Pool(1)
+    told: list[Ended] = []
+
+    def code() -> None:
+        try:
+            list(pool.each([b""], lambda item, _: pool.submit(len, item), lambda size, _: size))
+        except Ended as error:
+            told.append(error)
+
+    threads = [threading.Thread(target=code, daemon=True) for _ in range(6)]  # and two slots
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert len(told) == 6
+
+
 def _no_room(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -679,6 +679,13 @@ def test_report(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo
     report = json.loads(Path("new/r.json").read_text())
     assert report["totals"]["skipped"] == 2
     assert report["files"][:2] == [written | {"skipped": True}, skipped]  # what was known of them
+    Path("b.vae").write_text("mine, too")
+    Image.fromarray(photo[:16, :32]).save("b.jpg")  # for once its own is not the first
+    assert run("compress", "b.jpg", "--force", "--report", "b.json")[0] == 0
+    code, _, err = run("compress", "b.png", "b.jpg", "--resume", "--report", "b.json")
+    assert (code, "b.png: its output b.vae is already that of b.jpg" in err) == (1, True)
+    skipped, failed = json.loads(Path("b.json").read_text())["files"]
+    assert (skipped["input"], skipped["pixels"], failed["input"]) == ("b.jpg", 512, "b.png")
     code, _, err = run("decompress", "a.vae", "--report", "new/r.json")
     assert (code, "r.json: exists already" in err, Path("a.png").exists()) == (1, True, True)
 
@@ -765,6 +772,37 @@ def test_going_on_where_two_have_one_output(
         assert "a.png: its output out/a.vae is already that of a.bmp" in err
         assert "b.vae: is a folder" in err
     assert "1 of 3 files have an output already" in err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are those of POSIX")
+def test_a_pipe_that_nobody_reads() -> None:
+    command = subprocess.Popen([*COMMAND, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert command.stdout is not None and command.stderr is not None
+    command.stdout.close()
+    with command.stderr as stderr:
+        assert (command.wait(), stderr.read()) == (141, b"")
+
+
+def test_folders_that_may_be_listed_but_not_searched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """pathlib raises an error for what is in them, up to Python 3.13."""
+    (tmp_path / "a.png").touch()
+
+    def refused(_: Path) -> bool:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    assert [each.path for each in files.expand([str(tmp_path)], {".png"})] == [tmp_path / "a.png"]
+
+
+def test_an_output_without_a_name(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command, name in (("compress", "a.png"), ("decompress", "a.vae")):
+        Path(name).touch()
+        code, _, err = run(command, name, "-o", "")
+        assert (code, err) == (2, "vaecodec: a name of a file or a folder is empty\n")
+    assert names(tmp_path) == ["a.png", "a.vae"]
 
 
 def test_json_of_every_name(tmp_path: Path, photo: np.ndarray) -> None:

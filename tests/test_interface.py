@@ -21,6 +21,7 @@ from PIL import Image
 
 import vaecodec
 from vaecodec.codec import Codec
+from vaecodec.pictures import lossless
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +179,9 @@ def test_images_whose_file_is_closed(photo_file: Path) -> None:
         vaecodec.encode(image)
 
 
-def test_errors_carry_the_name_of_the_file(tmp_path: Path, data: bytes) -> None:
+def test_errors_carry_the_name_of_the_file(
+    tmp_path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cut, absent = tmp_path / "cut.vae", tmp_path / "absent.vae"
     cut.write_bytes(data[:-9])
     for path, kind in ((cut, vaecodec.TruncatedFile), (absent, vaecodec.VaeError)):
@@ -195,6 +198,15 @@ def test_errors_carry_the_name_of_the_file(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(vaecodec.VaeError, match="cannot be read") as caught:
         vaecodec.decode(file)  # that is closed
     assert caught.value.filename == str(cut)
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (64, 64)).save(photo)
+    with pytest.raises(vaecodec.VaeError, match="cannot be as small as 10 bytes") as caught:
+        vaecodec.encode(photo, target_size=10)
+    assert caught.value.filename == str(photo)
+    monkeypatch.setattr(lossless, "MAX_PIXELS", 64)
+    with photo.open("rb") as file:
+        failed = Codec().encode_batch([photo, file], lossless=True, on_error="return")
+    assert [error.filename for error in failed] == [str(photo)] * 2
     with pytest.raises(vaecodec.VaeError) as caught:
         Codec(tmp_path / "absent.safetensors")
     assert caught.value.filename == str(tmp_path / "absent.safetensors")

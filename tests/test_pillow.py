@@ -65,6 +65,17 @@ def test_opening(path: Path, photo: np.ndarray) -> None:
         assert np.array_equal(np.asarray(image), np.asarray(vaecodec.decode(path)))
 
 
+def test_loading_again_after_a_lack_of_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    image = Image.open(path)
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(vaecodec, "decode", lacking)
+        image.load()
+    assert np.array_equal(np.asarray(image), np.asarray(vaecodec.decode(path)))
+
+
 @pytest.mark.parametrize("tune", TUNES)
 def test_options_of_save(photo: np.ndarray, tmp_path: Path, tune: str) -> None:
     image = Image.fromarray(photo)

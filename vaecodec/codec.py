@@ -297,9 +297,11 @@ class Codec:
         restoration.check_beside({"effort": effort, "lossless": lossless})
 
         def encode(items: Sequence[_Prepared]) -> list[bytes]:
-            if lossless:
-                return [_without_loss(item.picture) for item in items]
-            return self._coded(items, entry, Setting(level=level), effort, lossless)
+            # Of several nobody knows whose error it is: they are tried again one by one.
+            with naming(items[0].picture.name if len(items) == 1 else None):
+                if lossless:
+                    return [_without_loss(item.picture) for item in items]
+                return self._coded(items, entry, Setting(level=level), effort, lossless)
 
         def read(image: ImageLike) -> _Prepared:
             return _prepared(image, strip, restoration)
@@ -360,9 +362,22 @@ class Codec:
         if len(targets) > 1:
             raise BadValue(f"one target at most, not {' and '.join(targets)}")
         ((name, goal),) = targets.items()
-        goal = check_target(name, goal)
+        goal, entry = check_target(name, goal), self.of_tune(tune)
         prepared = _prepared(image, strip, restoration)
-        picture, entry = prepared.picture, self.of_tune(tune)
+        with naming(prepared.picture.name):
+            return self._meeting(name, goal, prepared, entry, effort, lossless)
+
+    def _meeting(
+        self,
+        name: str,
+        goal: float,
+        prepared: _Prepared,
+        entry: ModelEntry,
+        effort: int,
+        lossless: bool | None,
+    ) -> bytes:
+        """The file that meets the target `name`."""
+        picture = prepared.picture
         height, width, _ = picture.samples.shape
         files: dict[int, bytes] = {}
 

@@ -26,7 +26,6 @@ from vaecodec.bench.codecs.pillow import Pillow
 from vaecodec.bench.matched import Coded, largest_within
 from vaecodec.bench.run import guarded
 from vaecodec.codec import Codec
-from vaecodec.model import registry
 from vaecodec.pages.assemble import assemble
 from vaecodec.pictures.alpha import OPAQUE
 from vaecodec.pictures.reading import Picture
@@ -115,7 +114,7 @@ def own(
     decoded = seen_of(codec.decode(file))
     parsed = container.parse(file)
     header = parsed.header
-    model = "no model" if header.lossless else registry.find_id(header.model_id).name
+    model = "no model" if header.lossless else codec.entry_of(header.model_id).name
     version = _version(
         source,
         decoded,

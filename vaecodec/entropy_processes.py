@@ -165,7 +165,8 @@ class _Pool:
                     with unheard_interrupts():
                         running.append((begin(item, slot), slot))
                 except BaseException as error:
-                    self.ended = True  # what was begun may still write to the slot
+                    self.ended = True  # what was begun may still write to the slot: nobody uses it
+                    self._free.put(slot)  # wakes a caller that waits
                     if isinstance(error, OSError):
                         raise Ended(
                             f"no entropy coding process can be started ({error.strerror or error}): "
@@ -189,11 +190,16 @@ class _Pool:
         self._free.put(slot)
 
     def _slot(self, held: int) -> int | None:
-        """Take a free slot for a caller that holds `held`; wait for one only if it holds none."""
+        """Take a free slot for a caller that holds `held`; wait for one only if it holds none. Raises
+        Ended if the processes have ended in the meantime."""
         try:
-            return None if held == self._share else self._free.get(block=not held)
+            slot = None if held == self._share else self._free.get(block=not held)
         except queue.Empty:
             return None
+        if slot is not None and self.ended:
+            self._free.put(slot)
+            raise Ended("the entropy coding processes have ended, which another thread was told of")
+        return slot
 
 
 def _shut_down(executor: weakref.ref[ProcessPoolExecutor]) -> None:

@@ -137,7 +137,7 @@ def expand(inputs: Sequence[str], extensions: Iterable[str], *, recursive: bool 
             if os.path.isdir(path):
                 inside = sorted(p for p in _inside(path, recursive) if p.suffix.lower() in wanted)
                 # Broken links are kept as well: working on them will tell what is wrong.
-                whole = (p for p in inside if p.is_file() or not os.path.exists(p))
+                whole = (p for p in inside if os.path.isfile(p) or not os.path.exists(p))  # noqa: PTH113
                 files = [p for p in whole if not is_of_a_mac(p)]
                 found += [Input(path=p, root=path, of_folder=True) for p in files]
             else:
@@ -186,6 +186,8 @@ def output_paths(
     if out is None:
         paths = [each.path for each in found]
         return [(p, p if p == STANDARD_STREAM else named(p)) for p in paths]
+    if not out:  # from an unset shell variable
+        raise VaeError("a name of a file or a folder is empty")
     target = Path(out)
     if target == STANDARD_STREAM:
         if len(found) != 1:

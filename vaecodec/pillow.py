@@ -76,16 +76,17 @@ class VaeImageFile(ImageFile.ImageFile):
         if self._failure is not None:
             raise OSError(self._failure)
         if self._data is not None:
-            data, self._data = self._data, None
             if self._exclusive_fp and self.fp is not None:
                 self.fp.close()
             try:
-                self.im = vaecodec.decode(data, recover=ImageFile.LOAD_TRUNCATED_IMAGES).im
+                self.im = vaecodec.decode(self._data, recover=ImageFile.LOAD_TRUNCATED_IMAGES).im
             except VaeError as error:
+                self._data = None
                 self._failure = (
                     f"{os.fsdecode(self.filename)}: {error}" if self.filename else str(error)
                 )
                 raise OSError(self._failure) from error
+            self._data = None  # not before: after a lack of memory it can be tried again
         return super().load()
 
 

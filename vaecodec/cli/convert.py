@@ -19,7 +19,7 @@ import click
 from bitstream.errors import VaeError
 from vaecodec import parallel
 from vaecodec.cli import options
-from vaecodec.cli.outcome import Outcomes, Report
+from vaecodec.cli.outcome import Outcomes, Report, succeeded
 from vaecodec.cli.report import ProgressBar, notice
 from vaecodec.cores import usable_cores
 from vaecodec.files import STANDARD_STREAM, check_apart, check_output, make_parents, write_whole
@@ -124,8 +124,9 @@ def convert(pairs: Sequence[Pair], work: Work, manner: Manner) -> int:
     report = None if manner.report is None else Report(Path(manner.report))
     if report is not None:
         report.check(pairs, force=manner.force, resume=manner.resume)
-    done = _done(pairs) if manner.resume else {}
-    outcomes.skip(list(done.values()), len(pairs), {} if report is None else report.former)
+    former = {} if report is None else report.former
+    done = _done(pairs, former) if manner.resume else {}
+    outcomes.skip(list(done.values()), len(pairs), former)
     with ExitStack() as stack:
         if report is not None:
             stack.enter_context(report.writing(outcomes))
@@ -140,10 +141,11 @@ def convert(pairs: Sequence[Pair], work: Work, manner: Manner) -> int:
     return 1 if outcomes.failures else 0
 
 
-def _done(pairs: Sequence[Pair]) -> dict[str, Pair]:
-    """By the real path of each output that is there: the first pair that has it."""
+def _done(pairs: Sequence[Pair], former: dict[str, dict[str, Any]]) -> dict[str, Pair]:
+    """By the real path of each output that is there: the pair that an earlier report (`former`) says it
+    is of, else the first that has it."""
     done: dict[str, Pair] = {}
-    for pair in pairs:
+    for pair in sorted(pairs, key=lambda pair: not succeeded(former, *pair)):
         if os.path.exists(pair[1]) and not os.path.isdir(pair[1]):
             done.setdefault(os.path.realpath(pair[1]), pair)
     return done

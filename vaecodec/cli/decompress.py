@@ -118,6 +118,9 @@ class _Decompress(Work):
         return announced_pixels(pair[0])
 
     def several(self, pairs: list[Pair]) -> list[Converted | Failure]:
+        from vaecodec.pictures.reading import set_limit_of_pillow
+
+        set_limit_of_pillow(self.max_pixels)  # of whatever process this is; what is written is read
         if len(pairs) > 1:
             sources = [settled(source_of, source) for source, _ in pairs]
             open_ones = [source for source in sources if not isinstance(source, FAILURES)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -29,7 +30,21 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class NobodyReads(Exception):
+    """What reads our output has enough. Of a BrokenPipeError click makes exit code 1 by itself."""
+
+
+class Group(click.Group):
+    """Commands for `main`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise NobodyReads from error
+
+
+class LazyGroup(Group):
     """Lists commands without importing them: `--help` answers at once."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -53,8 +68,9 @@ def group() -> None:
     """A learned image codec: photographs to .vae files, smaller than AVIF at equal SSIMULACRA2."""
 
 
-def main(command: click.Command = group, name: str = "vaecodec") -> None:
-    """Run the command line; exit code 0, 1 (a file failed) or 2 (wrong usage)."""
+def main(command: Group = group, name: str = "vaecodec") -> None:
+    """Run the command line; exit code 0, 1 (a file failed), 2 (wrong usage), or as after a signal
+    130 (interrupted) or 141 (nobody reads the output)."""
     settle_threads()  # before a command imports torch
     try:
         sys.exit(command.main(prog_name=name, standalone_mode=False) or 0)
@@ -64,8 +80,8 @@ def main(command: click.Command = group, name: str = "vaecodec") -> None:
     except click.Abort:
         notice("interrupted")
         os._exit(130)  # what threads are at work on is not waited for
-    except BrokenPipeError:
-        # What reads our output has enough; without this, Python complains as it flushes.
+    except NobodyReads:
+        # Without this, Python complains as it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except MemoryError:

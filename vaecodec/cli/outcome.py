@@ -36,10 +36,8 @@ class Outcomes:
         self._skipped = len(pairs)
         for source, target in pairs:
             fields = {"input": str(source), "output": str(target)}
-            known = former.get(str(source), {})
-            if known.get("output") == str(target) and "error" not in known:
-                fields = known
-            self._record(fields | {"skipped": True})
+            known = former[str(source)] if succeeded(former, source, target) else {}
+            self._record(fields | known | {"skipped": True})
         if pairs and not self._quiet and not self._as_json:
             notice(f"{len(pairs)} of {total} files have an output already")
 
@@ -98,6 +96,12 @@ class Outcomes:
 
     def _seconds(self) -> float:
         return max(time.perf_counter() - self._started, 1e-9)
+
+
+def succeeded(former: dict[str, dict[str, Any]], source: Path, target: Path) -> bool:
+    """Whether an earlier report, by input, says that `target` was made of `source`."""
+    known = former.get(str(source), {})
+    return known.get("output") == str(target) and "error" not in known
 
 
 class Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import tarfile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from vaecodec.files import is_of_a_mac, write_whole
 from vaecodec.sources import NamedBytes
 
 #: Version of the index file's format.
-_VERSION = 1
+_VERSION = 2
 
 
 class Member(NamedTuple):
@@ -52,7 +53,7 @@ class Tar:
     def read(self, number: int) -> NamedBytes:
         """The contents of a member, named "photos.tar: member". Raises VaeError."""
         member = self.members[number]
-        name = f"{self.path}: {member.name}"
+        name = self._named(member.name)
         try:
             with open(self.path, "rb") as file:
                 if _state(os.fstat(file.fileno())) != self._state:
@@ -63,17 +64,28 @@ class Tar:
             raise VaeError(f"cannot be read ({error.strerror or error})").in_file(name) from error
 
     def _scan(self) -> list[Member]:
-        """Every member, from the headers. Of those of one name the last counts, as in unpacking."""
-        found: dict[str, Member] = {}
+        """Every member, from the headers. Of those of one name the last counts, as in unpacking. A link
+        has the contents of the member that it leads to."""
+        wanted: list[str] = []
+        files: dict[str, Member] = {}
+        links: dict[str, str] = {}
         try:
             with tarfile.open(self.path, "r:") as tar:
                 for entry in tar:
-                    path = PurePosixPath(entry.name)
-                    if not self._is_wanted(path) or not entry.isreg():
+                    name = posixpath.normpath(entry.name)
+                    if not (entry.isreg() or entry.islnk() or entry.issym()):
                         continue
-                    if entry.issparse():
-                        raise VaeError("a sparse file cannot be read").in_file(f"{self.path}: {path}")
-                    found[entry.name] = Member(entry.name, entry.offset_data, entry.size)
+                    if self._is_wanted(PurePosixPath(name)):
+                        if entry.issparse():
+                            raise VaeError("a sparse file cannot be read").in_file(self._named(name))
+                        wanted.append(entry.name)
+                    files.pop(name, None)
+                    links.pop(name, None)
+                    if entry.isreg():
+                        files[name] = Member(entry.name, entry.offset_data, entry.size)
+                    else:
+                        folder = posixpath.dirname(name) if entry.issym() else ""
+                        links[name] = posixpath.normpath(posixpath.join(folder, entry.linkname))
                 end = tar.offset
         except (tarfile.TarError, ValueError) as error:  # ValueError: of numbers that are none
             raise VaeError(f"is no tar without compression, or damaged ({error})").in_file(
@@ -84,7 +96,21 @@ class Tar:
             # tarfile ends silently at a header that is none.
             if any(file.read(tarfile.BLOCKSIZE)):
                 raise VaeError(f"the tar is damaged, it has no header at byte {end}").in_file(self.path)
-        return list(found.values())
+        return [self._followed(name, files, links) for name in dict.fromkeys(wanted)]
+
+    def _followed(self, name: str, files: dict[str, Member], links: dict[str, str]) -> Member:
+        """The member `name`, with the contents of the file that it is or leads to."""
+        target, left = posixpath.normpath(name), len(links)
+        while target in links and left:
+            target, left = links[target], left - 1
+        if target not in files:
+            raise VaeError(f"a link to {target}, which is no file in the tar").in_file(
+                self._named(name)
+            )
+        return Member(name, files[target].offset, files[target].size)
+
+    def _named(self, name: str) -> str:
+        return f"{self.path}: {name}"
 
     def _is_wanted(self, path: PurePosixPath) -> bool:
         return path.suffix.lower() == self._extension and not is_of_a_mac(path)

@@ -33,7 +33,7 @@ class Picture:
     `samples`: uint8, H x W x 3, upright. `grey`: whether all three channels are equal. `alpha`: uint8,
     H x W, or None if there is no transparency. `metadata`: whichever of "icc", "exif" and "xmp" are
     present. `notices`: in words, what of the original is not kept. `jpeg`: quality of a JPEG file, as
-    libjpeg counts it.
+    libjpeg counts it. `name`: of the file, if it has one.
     """
 
     samples: np.ndarray
@@ -42,6 +42,7 @@ class Picture:
     metadata: dict[str, bytes] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     jpeg: float | None = None
+    name: str | None = None
 
     @property
     def colour(self) -> int:
@@ -85,7 +86,7 @@ def _pillow_reads(what: str) -> Iterator[None]:
 def set_limit_of_pillow(max_pixels: int = MAX_PIXELS) -> None:
     """For commands: replace Pillow's own limit, which already holds when a file is opened. Its
     warnings, from half that limit on and about damage, would only stand beside our errors."""
-    Image.MAX_IMAGE_PIXELS = max_pixels // 2
+    Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)  # Pillow refuses more than twice as many
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -96,7 +97,7 @@ def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
     with naming(name):
         image = _opened(data)
         _check_size(*image.size, max_pixels)
-        return _from_image(image, meta.unread_chunks(data))
+        return replace(_from_image(image, meta.unread_chunks(data)), name=name)
 
 
 def open_image(source: Source) -> Image.Image:

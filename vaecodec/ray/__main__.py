@@ -12,7 +12,7 @@ import ray
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.main import main
+from vaecodec.cli.main import Group, main
 from vaecodec.cli.report import notice, say
 from vaecodec.model import registry
 from vaecodec.pictures.saving import LOSSY_FORMATS, format_of
@@ -64,7 +64,7 @@ def _with_pool(command: Callable[..., int]) -> Callable[..., int]:
     return with_options
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def group() -> None:
     """Compress and decompress folders on a Ray cluster.
 
