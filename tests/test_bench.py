@@ -150,6 +150,9 @@ def test_mean_curves_and_means_of_single_images() -> None:
     # An exact copy has no finite PSNR: the point is left out.
     exact = [*rows, row("a", "x", 5, 200, None), row("b", "x", 5, 800, 50.0)]
     assert mean_curve(exact, "x") == mean_curve(rows, "x")
+    # A mean over fewer images than the others is none.
+    failed = [*rows, row("a", "x", 5, 200, 50.0)]
+    assert mean_curve(failed, "x") == mean_curve(rows, "x")
     nothing, none = bd_rate_per_image(rows, "x", "absent")
     assert math.isnan(nothing)
     assert none == 0
@@ -548,6 +551,12 @@ def test_measured_things_are_not_measured_again(folder: Path, tmp_path: Path) ->
     again = run(pictures, [(codec, (1, 2))], cache=Cache(path))
     assert len(codec.calls) == 4
     assert again.rows == first.rows
+    # Times are of this machine, and of as many at once.
+    elsewhere = run(pictures, [(codec, (1, 2))], cache=Cache(path), jobs=2)
+    assert len(codec.calls) == 4
+    assert {(row.encode_seconds, row.decode_seconds) for row in elsewhere.rows} == {(None, None)}
+    assert [row.metrics for row in elsewhere.rows] == [row.metrics for row in first.rows]
+    assert all(math.isnan(speed) for speed in elsewhere.speeds("counting"))
     # A quality more, a metric more, another version of the codec, changed samples: only those.
     run(pictures, [(codec, (1, 2, 3))], cache=Cache(path))
     assert codec.calls[4:] == [3, 3]

@@ -41,16 +41,16 @@ class BdRate:
 def mean_curve(rows: Sequence[Row], codec: str, metric: str = "psnr") -> Curve:
     """Means over images of bits per pixel and of the metric, per quality setting, as in CompressAI.
 
-    Settings at which the metric is not a finite number for every image are left out.
+    Settings at which the metric is not a finite number for every image of `rows` are left out.
     """
-    scale = METRICS[metric].scale
+    scale, images = METRICS[metric].scale, len({row.image for row in rows})
     by_quality: dict[int, list[Row]] = {}
     for row in rows:
         if row.codec == codec:
             by_quality.setdefault(row.quality, []).append(row)
     points = []
     for at in by_quality.values():
-        if (mean := mean_of(at, metric)) is not None:
+        if len(at) == images and (mean := mean_of(at, metric)) is not None:
             points.append((float(np.mean([row.bpp for row in at])), scale(mean)))
     return sorted(points)
 

@@ -46,7 +46,8 @@ def write(
     put("results.csv", results.to_csv())
     figures = {f"rd-{m}": plots.rate_distortion(results, m, references) for m in results.metrics}
     if anchor in results.codecs:
-        figures["speed"] = plots.speed(results, anchor, next(iter(results.metrics)))
+        metric = next(iter(results.metrics))
+        figures["speed"] = plots.speed(results, anchor, metric, interpolation)
     for name, figure in figures.items():
         for form in ("png", "svg"):
             put(f"{name}.{form}", plots.render(figure, form))

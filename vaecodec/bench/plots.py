@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING
 
 from bitstream.errors import VaeError
@@ -60,7 +61,7 @@ def rate_distortion(results: Results, metric: str, references: References) -> Fi
     return figure
 
 
-def speed(results: Results, anchor: str, metric: str = "psnr") -> Figure:
+def speed(results: Results, anchor: str, metric: str = "psnr", interpolation: str = "akima") -> Figure:
     """Plot rate saved against `anchor` over encoding (filled) and decoding (hollow) speed, log
     scale."""
     figure = _figure(7, 4.5)
@@ -68,10 +69,13 @@ def speed(results: Results, anchor: str, metric: str = "psnr") -> Figure:
     anchor_curve = mean_curve(results.rows, anchor, metric)
     for name, colour in colours(results).items():
         try:
-            saved = -bd_rate(anchor_curve, mean_curve(results.rows, name, metric)).percent
+            curve = mean_curve(results.rows, name, metric)
+            saved = -bd_rate(anchor_curve, curve, interpolation).percent
         except VaeError:
             continue
         encode, decode = results.speeds(name)
+        if math.isnan(encode):
+            continue
         axes.plot([encode, decode], [saved, saved], "-", lw=0.8, color=colour)
         axes.plot([encode], [saved], "o", color=colour, label=name)
         axes.plot([decode], [saved], "o", color=colour, mfc="white")

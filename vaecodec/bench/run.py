@@ -120,10 +120,15 @@ def each(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any
 
 
 def _measured(
-    path: Path, name: str, codec: BenchCodec, quality: int, versions: dict[str, str]
+    path: Path,
+    name: str,
+    codec: BenchCodec,
+    quality: int,
+    versions: dict[str, str],
+    conditions: list[object],
 ) -> dict[str, Any]:
     row = measure(name, read_picture(path), codec, quality, tuple(versions))
-    return {"versions": versions, "row": asdict(row)}
+    return {"versions": versions, "conditions": conditions, "row": asdict(row)}
 
 
 def readable(found: Sequence[Input], failed: Failed) -> list[Source]:
@@ -165,10 +170,12 @@ def run(
 ) -> Results:
     """Measure `pictures` (from `readable`) with all of `plan`; failures are reported and left out.
 
-    `progress(done, total, text)`. With several `jobs` at once, each takes longer than alone.
+    `progress(done, total, text)`. With several `jobs` at once, each takes longer than alone. What is
+    cached from another machine, or with other jobs, has no times.
     """
     cache = cache or Cache(None)
     versions = {name: measuring.METRICS[name].version for name in metrics}
+    conditions: list[object] = [machine(), jobs]
     keys: dict[tuple[str, str, int], str] = {}
     tasks = []
     for picture in pictures:
@@ -181,7 +188,7 @@ def run(
                 if stored is None or any(
                     stored["versions"].get(metric) != version for metric, version in versions.items()
                 ):
-                    call = partial(_measured, picture.path, name, codec, quality, versions)
+                    call = partial(_measured, picture.path, name, codec, quality, versions, conditions)
                     tasks.append(
                         Task(key=key, text=f"{name}, {codec.name} at {quality}", codec=codec, call=call)
                     )
@@ -190,8 +197,11 @@ def run(
     rows = []
     for (name, codec_name, _), key in keys.items():
         if (stored := cache.get(key)) is not None:
-            values = {metric: stored["row"]["metrics"].get(metric) for metric in metrics}
-            rows.append(Row(**{**stored["row"], "image": name, "codec": codec_name, "metrics": values}))
+            own: dict[str, Any] = {"image": name, "codec": codec_name}
+            own["metrics"] = {metric: stored["row"]["metrics"].get(metric) for metric in metrics}
+            if stored.get("conditions") != conditions:
+                own |= {"encode_seconds": None, "decode_seconds": None}
+            rows.append(Row(**{**stored["row"], **own}))
     settings = {codec.name: codec.settings for codec, _ in plan}
     return Results(machine=machine(), jobs=jobs, codecs=settings, metrics=versions, rows=rows)
 

@@ -127,7 +127,8 @@ def measured_table(results: Results) -> str:
             for metric in results.metrics:
                 mean = mean_of(rows, metric)
                 line += f"{'-' if mean is None else f'{mean:.4f}':>13}"
-            lines.append(line + "".join(f"{value:>13.2f}" for value in results.speeds(codec, quality)))
+            speeds = ("-" if math.isnan(x) else f"{x:.2f}" for x in results.speeds(codec, quality))
+            lines.append(line + "".join(f"{value:>13}" for value in speeds))
     return "\n".join(lines)
 
 

@@ -185,13 +185,12 @@ def command(
 
 
 def _images(inputs: Sequence[str]) -> list[Input]:
-    from PIL import Image
+    from vaecodec.pictures.reading import extensions
 
     for name in inputs:
         if not os.path.lexists(name):
             raise VaeError(f"{name}: no such folder of images")
-    readers = {e for e, n in Image.registered_extensions().items() if n in Image.OPEN}
-    if found := expand(inputs, readers):
+    if found := expand(inputs, extensions()):
         return found
     raise VaeError(f"{', '.join(inputs)}: holds no image")
 
@@ -210,6 +209,7 @@ def _plan(
     from vaecodec.bench.codecs.vae import Vae
 
     chosen: list[BenchCodec] = []
+    named = {}
     for spec in dict.fromkeys(codecs.split(",")):
         if spec == "vae":
             chosen += vaes
@@ -219,6 +219,7 @@ def _plan(
             raise click.BadParameter(f"no codec is called {name!r}", param_hint="--codecs")
         try:
             chosen.append(other(spec))
+            named[spec] = chosen[-1].name
         except VaeError as error:
             failed(str(error))
     for path in external:
@@ -231,7 +232,8 @@ def _plan(
     doubled = {codec.name for codec in chosen if [c.name for c in chosen].count(codec.name) > 1}
     if doubled:
         raise click.BadParameter(f"two codecs are called {min(doubled)!r}", param_hint="--codecs")
-    given = dict(_quality_option(text) for text in qualities)
+    options = (_quality_option(text) for text in qualities)
+    given = {named.get(spec, spec): numbers for spec, numbers in options}
     if unknown := given.keys() - {codec.name for codec in chosen} - {"vae"}:
         raise click.BadParameter(f"no codec is called {min(unknown)!r}", param_hint="--qualities")
     plan = []

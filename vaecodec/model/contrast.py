@@ -14,7 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from vaecodec.model.filters import filter_matrix, gaussian
+from vaecodec.model.filters import filtered, gaussian
 
 #: Luminance of white, of black and of reflected room light, in cd/m2 (`standard_fhd`).
 WHITE, BLACK, REFLECTED = 200.0, 0.2, 250 * 0.005 / torch.pi
@@ -43,6 +43,11 @@ _PYRAMID = (0.05, 0.25, 0.4, 0.25, 0.05)
 _MASK_TAPS = gaussian(MASK_SIGMA, MASK_RADIUS)
 
 
+@lru_cache(maxsize=4)
+def _luminance(device: torch.device) -> Tensor:
+    return torch.tensor(_LUMINANCE, dtype=torch.float32, device=device).view(3, 1, 1)
+
+
 @lru_cache(maxsize=64)
 def _doubling(side: int, device: torch.device) -> Tensor:
     """Return the matrix, side x ceil(side / 2), that interpolates to `side` samples; borders repeat."""
@@ -57,18 +62,14 @@ def _doubling(side: int, device: torch.device) -> Tensor:
 
 def _filtered(planes: Tensor, taps: tuple[float, ...], stride: int = 1) -> Tensor:
     """Filter planes, ... x H x W, along both axes."""
-    rows, columns = (
-        filter_matrix(side, taps, planes.device, stride=stride) for side in planes.shape[-2:]
-    )
-    return rows @ planes @ columns.T
+    return filtered(filtered(planes, taps, -2, stride=stride), taps, -1, stride=stride)
 
 
 def lost_contrast(wanted: Tensor, found: Tensor) -> Tensor:
     """Difference in lightness of N pairs of pictures (linear light, N x 3 x H x W each), in
     just-objectionable differences (JOD; 0: none visible)."""
-    weights = torch.tensor(_LUMINANCE, dtype=torch.float32, device=wanted.device).view(3, 1, 1)
     both = torch.stack((wanted, found))
-    planes = (both * weights).sum(dim=2) * (WHITE - BLACK) + BLACK + REFLECTED
+    planes = (both * _luminance(wanted.device)).sum(dim=2) * (WHITE - BLACK) + BLACK + REFLECTED
     total = planes.new_zeros(planes.shape[1])
     for band, sensitivity in enumerate(SENSITIVITIES):
         height, width = planes.shape[-2:]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaecodec.model.filters import filter_matrix, gaussian
+from vaecodec.model.filters import filtered, gaussian
 
 X, Y, B = range(3)
 
@@ -136,9 +136,7 @@ def _absorbance(device: torch.device) -> Tensor:
 def _blur(planes: Tensor) -> Tensor:
     """Blur planes, ... x H x W. Edges are as in the package `ssimulacra2`: black left and right,
     mirrored above and below."""
-    height, width = planes.shape[-2:]
-    along = planes @ filter_matrix(width, _TAPS, planes.device, mirror=False).T
-    return filter_matrix(height, _TAPS, planes.device) @ along
+    return filtered(filtered(planes, _TAPS, -1, mirror=False), _TAPS, -2)
 
 
 def _pooled(values: Tensor, weights: tuple[float, float]) -> Tensor | float:

@@ -9,7 +9,7 @@ from functools import cache, cached_property
 import numpy as np
 
 import vaecodec
-from vaecodec.codec import Codec
+from vaecodec.codec import Codec, pick_device
 from vaecodec.model import registry
 from vaecodec.model.registry import ModelEntry
 from vaecodec.quality import DEFAULT_EFFORT
@@ -55,7 +55,11 @@ class Vae:
     @property
     def settings(self) -> str:
         identity = self._entry.card["id"]
-        return f"vaecodec {vaecodec.__version__}, model {identity}, effort {self.effort}"
+        settings = f"vaecodec {vaecodec.__version__}, model {identity}, effort {self.effort}"
+        if self.lossless is not False:
+            settings += ", without loss where that is better" if self.lossless is None else ", lossless"
+        on = pick_device(self.device).type
+        return settings if on == "cpu" else f"{settings}, on {on}"
 
     def encode(self, image: np.ndarray, quality: int) -> bytes:
         return _loaded(self.model, self.device).encode(
