@@ -14,9 +14,12 @@ from safetensors.numpy import save_file
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 import training_history
 
+from vaecodec.model.objective import formula
+
 
 def checkpoint(path: Path, **changes: Any) -> Path:
     stage = {"minutes": 50.0, "steps": 900, "batch": 48, "patch": 128, "hardware": "CPU, 1 threads"}
+    stage["objective"] = formula(str(changes.get("tune", "psnr")))
     about = {
         "size": "small",
         "config": {"index_width": 96},

@@ -42,6 +42,7 @@ def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict
         model.latent_scale,
         gaussian,
         model.config.detail_channels,
+        model.tune,
     )
     found = {}
     for quality in QUALITIES:

@@ -83,8 +83,13 @@ def release(checkpoint: str, version: int, data: str, rival: str | None) -> str:
     about = read_checkpoint(Path(checkpoint))[1]
     size, tune = about["size"], about["tune"]
     name = f"{size}-{tune}-{version}"
+    registered = registry.FOLDER / f"{name}.safetensors"
+    card_file, golden = registered.with_suffix(".json"), make_golden.FOLDER / f"{name}.json"
     if any(entry.name == name for entry in registry.registered()):
         raise SystemExit(f"{name}: registered already; a released model never changes")
+    for path in (registered, golden, *make_golden.FOLDER.glob(f"{name}-*.vae")):
+        if path.exists():
+            raise SystemExit(f"{path}: of a release that was cut short? Look at it, and remove it")
     if rival is not None:
         registry.find(rival, tune)
     elif (size, tune) in ((e.card["size"], e.tune) for e in registry.registered()):
@@ -109,18 +114,17 @@ def release(checkpoint: str, version: int, data: str, rival: str | None) -> str:
             raise SystemExit(f"{name}: integers lose more than {INTEGER_LOSS:.1%} of rate")
         content = model.read_bytes()
 
-    registered = registry.FOLDER / f"{name}.safetensors"
     try:
         write_whole(registered, content)
-        write_whole(registered.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
+        write_whole(card_file, (json.dumps(card, indent=1) + "\n").encode())
         make_golden.main(name)
         tests = [str(ROOT / "tests" / test) for test in TESTS]
         subprocess.run([sys.executable, "-m", "pytest", "-q", *tests], check=True, cwd=ROOT)
     except BaseException:
         for path in (
             registered,
-            registered.with_suffix(".json"),
-            make_golden.FOLDER / f"{name}.json",
+            card_file,
+            golden,
             *make_golden.FOLDER.glob(f"{name}-*.vae"),
         ):
             path.unlink(missing_ok=True)
@@ -135,7 +139,8 @@ def measure_kodak(size: str, folder: str) -> None:
     out = ROOT / "runs" / "kodak"  # kept, so that other codecs are measured only once
     options = [*write_results.KODAK_OPTIONS, "--models", models, "--out", str(out)]
     options += ["--reference", str(write_results.REFERENCE)]
-    group.main(["bench", folder, *options], standalone_mode=False)
+    if group.main(["bench", folder, *options], standalone_mode=False):
+        raise SystemExit("the benchmark was not measured as a whole; nothing is written")
     results = (out / "results.json").read_bytes()
     write_whole(write_results.FOLDER / f"kodak-{size}.json", results, force=True)
     write_results.main()

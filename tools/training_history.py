@@ -43,7 +43,7 @@ def stage_of(path: Path) -> dict[str, Any]:
             "size": about["size"],
             "generation": 2 if "index_width" in about["config"] else 1,
             "tune": about["tune"],
-            "objective": formula(about["tune"]),
+            "objective": last["objective"],
             "steps": about["steps"],
             "minutes": about["minutes"],
             "stage": {name: last[name] for name in ("minutes", "steps", "batch", "patch", "hardware")},

@@ -35,8 +35,8 @@ from vaecodec.model.quadtree import STEPS, linear_of_step, of_step
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.transforms import details_of, with_details
 from vaecodec.quality import DEFAULT_TUNE, TUNES
-from vaecodec.train.data import Pictures, load
-from vaecodec.train.divergence import WINDOW, Watch
+from vaecodec.train.data import HOLD_OUT_EVERY, Pictures, load
+from vaecodec.train.divergence import FIRST_WINDOW, WINDOW, Watch
 from vaecodec.train.export import build_model, export, integer_indices, read_checkpoint
 from vaecodec.train.fitting import Fitting
 from vaecodec.train.gradients import Gradients, rate_distortion_loss, stratified_levels
@@ -452,6 +452,17 @@ def test_bad_training_input(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"rubbish")
     with pytest.raises(VaeError, match=r"x\.png: not a readable training picture"):
         load(tmp_path, torch.device("cpu"), 64)
+    (tmp_path / "x.png").rename(tmp_path / "x.tar")
+    for path in (tmp_path, tmp_path / "x.tar"):
+        with pytest.raises(VaeError, match=r"x\.tar: is no tar file, or damaged"):
+            load(path, torch.device("cpu"), 64)
+    (tmp_path / "x.tar").rename(tmp_path / "x.png")
+    small = tmp_path / "small"
+    small.mkdir()
+    for number in range(HOLD_OUT_EVERY):
+        Image.new("RGB", (100, 100)).save(small / f"{number}.png")
+    with pytest.raises(VaeError, match="none of the 1 pictures that are held out, at half their size"):
+        load(small, torch.device("cpu"), 64)
     with pytest.raises(VaeError, match="not a vaecodec training checkpoint"):
         read_model(tmp_path / "x.png")
     with pytest.raises(VaeError, match="not a vaecodec training checkpoint"):
@@ -550,12 +561,19 @@ def test_a_stage_that_diverges_goes_back() -> None:
         averaged["weight"].fill_(weight)
         return [watch.diverged(torch.tensor(loss), averaged) for _ in range(WINDOW)]
 
-    assert not any(go_on(2.0, 10.0))
+    assert not any(go_on(2.0, 10.0)[:FIRST_WINDOW])
+    watch = Watch(averaged, Workers(torch.device("cpu")))
+    for _ in range(FIRST_WINDOW):
+        assert not watch.diverged(torch.tensor(2.0), averaged)
     assert not any(go_on(2.5, 20.0))
     for loss in (4.0, math.inf, math.nan):
         assert go_on(loss, 30.0) == [False] * (WINDOW - 1) + [True]
         assert averaged["weight"].tolist() == [20.0] * 3
     assert watch.rate == 1 / 8
+    assert not watch.diverged(torch.tensor(math.nan), averaged)  # one does no harm
+    for _ in range(WINDOW - 1):
+        averaged["weight"].fill_(40.0)
+        assert not watch.diverged(torch.tensor(2.5), averaged)
     assert not any(go_on(2.5, 40.0))
     assert averaged["weight"].tolist() == [40.0] * 3
 

@@ -44,7 +44,7 @@ class ModelConfig:
     hyper_width: int
     prior_width: int
     index_width: int
-    detail_channels: int = 0
+    detail_channels: int
 
     def to_dict(self) -> dict[str, int | str]:
         return asdict(self)

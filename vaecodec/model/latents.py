@@ -21,7 +21,7 @@ from vaecodec.model.transforms import repeated, with_details
 
 #: Largest magnitude of the symbols that an encoder writes, for the hyper-latent and for the latent.
 _HYPER_MAX = 2**15 - 1
-_SYMBOL_MAX = 2**20
+_RESIDUAL_MAX = 2**20
 #: Largest magnitude of the latents that an encoder writes, in quantisation steps.
 _ENCODED_MAX = 2**13
 #: Larger symbols are rated like one of this magnitude.
@@ -92,8 +92,8 @@ class LatentQuantiser:
         means: Means,
         scale: Tensor,
         tables: entropy.Tables,
-        details: int = 0,
-        tune: str = "psnr",
+        details: int,
+        tune: str,
     ) -> None:
         self._indices, self._means, self._scale = indices, means, scale
         self._details = details
@@ -175,7 +175,7 @@ class LatentQuantiser:
         for step in range(STEPS):
             index, mean = indices.next(), F.pad(means.next(), (0, self._details // 4))
             unit = of_step(scale, step)
-            residual = (of_step(y, step) - mean / unit).clamp_(-_SYMBOL_MAX, _SYMBOL_MAX)
+            residual = (of_step(y, step) - mean / unit).clamp_(-_RESIDUAL_MAX, _RESIDUAL_MAX)
             symbols = self._round(residual, index, of_step(bits, step))
             values = torch.addcmul(mean, symbols, unit)
             predicted = values[..., : (m - self._details) // 4].clamp_(-LATENT_MAX, LATENT_MAX)

@@ -58,11 +58,8 @@ class RestoringAnalysis(Analysis):
         first, log_weights, *gains = shifts.split(self.widths, dim=-1)
         x = self.trunk(self.head(space_to_depth(picture, 8)) + first, level, shifts=gains)
         x = space_to_depth(x, 2)
-        latent = self.tail(x)
-        if self.shortcut is None:
-            return latent
         details = self.shortcut(space_to_depth(picture, 16)) * log_weights.exp() + self.details(x)
-        return with_details(latent, details)
+        return with_details(self.tail(x), details)
 
 
 def path_of(entry: ModelEntry) -> Path:

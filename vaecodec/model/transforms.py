@@ -258,13 +258,11 @@ class Analysis(nn.Module):
         blocks = [Block(config.channels) for _ in range(config.analysis_blocks)]
         self.trunk = Trunk(config.channels, blocks, middle_gain=True)
         self.tail = nn.Linear(4 * config.channels, config.latent_channels - details)
-        self.shortcut = nn.Linear(768, details) if details else None
+        self.shortcut = nn.Linear(768, details)
 
     def forward(self, picture: Tensor, level: Tensor) -> Tensor:
         x = self.trunk(self.head(space_to_depth(picture, 8)), level)
         latent = self.tail(space_to_depth(x, 2))
-        if self.shortcut is None:
-            return latent
         return with_details(latent, self.shortcut(space_to_depth(picture, 16)))
 
 
@@ -287,18 +285,15 @@ class Synthesis(nn.Module):
         blocks = [ModulatedBlock(channels, coarse) for _ in range(config.synthesis_blocks)]
         self.trunk = Trunk(channels, blocks)
         self.tail = nn.Linear(channels, 192)
-        self.shortcut = nn.Linear(details, 768, bias=False) if details else None
+        self.shortcut = nn.Linear(details, 768, bias=False)
 
     def forward(self, latent: Tensor, level: Tensor) -> Tensor:
         """Float N x h x w x M -> float N x 16h x 16w x 3, in about -0.5..0.5."""
         main = without_details(latent, self.details)
         coarse = self.coarse(self.coarse_head(main), level)
         x = self.trunk(depth_to_space(self.head(main), 2), level, coarse)
-        cells = self.tail(x)
-        if self.shortcut is not None:
-            details = self.shortcut(details_of(latent, self.details))
-            cells = cells + depth_to_space(details, 2)
-        return depth_to_space(cells, 8)
+        details = self.shortcut(details_of(latent, self.details))
+        return depth_to_space(self.tail(x) + depth_to_space(details, 2), 8)
 
 
 class HyperAnalysis(nn.Module):

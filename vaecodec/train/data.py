@@ -15,6 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from bitstream.errors import VaeError
+from vaecodec.geometry import HYPER_STRIDE
+from vaecodec.sources import read_path
 from vaecodec.train.workers import Workers
 
 #: One picture in this many is held out from training, to decide between models.
@@ -30,19 +32,22 @@ EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff"
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the name and content of every picture file in a folder (and its tar shards), or in a
-    shard."""
+    shard. Raises VaeError naming what cannot be read."""
     if path.is_file():
-        with tarfile.open(path) as tar:
-            for member in tar:
-                stream = tar.extractfile(member) if member.isfile() else None
-                if stream is not None and Path(member.name).suffix.lower() in EXTENSIONS:
-                    yield member.name, stream.read()
+        try:
+            with tarfile.open(path) as tar:
+                for member in tar:
+                    stream = tar.extractfile(member) if member.isfile() else None
+                    if stream is not None and Path(member.name).suffix.lower() in EXTENSIONS:
+                        yield member.name, stream.read()
+        except (tarfile.TarError, OSError) as error:
+            raise VaeError(f"{path}: is no tar file, or damaged ({error})") from error
         return
     for file in sorted(path.rglob("*")):
         if file.suffix.lower() == ".tar":
             yield from members(file)
         elif file.is_file() and file.suffix.lower() in EXTENSIONS:
-            yield str(file.relative_to(path)), file.read_bytes()
+            yield str(file.relative_to(path)), read_path(file)
 
 
 def _decode(item: tuple[str, bytes]) -> list[np.ndarray]:
@@ -50,7 +55,7 @@ def _decode(item: tuple[str, bytes]) -> list[np.ndarray]:
     try:
         source = Image.open(io.BytesIO(data))
         image = source.convert("RGB")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise VaeError(f"{name}: not a readable training picture ({error})") from error
     lossless = source.format in LOSSLESS or data[8:16] == b"WEBPVP8L"
     scales = [s for s in PYRAMID if lossless or s <= LOSSY_PYRAMID_MAX]
@@ -154,6 +159,11 @@ def load(
         raise VaeError(
             f"{path}: {count} pictures of at least {smallest} pixels a side are too few to train on "
             f"(at least {HOLD_OUT_EVERY} are needed, one in {HOLD_OUT_EVERY} is held out)"
+        )
+    if all(min(picture.shape[:2]) < HYPER_STRIDE for picture in held_out):
+        raise VaeError(
+            f"{path}: none of the {len(held_out)} pictures that are held out, at half their size, has "
+            f"{HYPER_STRIDE} pixels a side"
         )
     return Pictures.of(train, device), held_out, count
 

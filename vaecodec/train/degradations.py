@@ -54,7 +54,7 @@ def degraded(crops: Tensor, chance: np.random.Generator, generator: torch.Genera
     quality[(kind >= NOISE + JPEG) & (kind < 1 - BOTH)] = NEVER_JPEG
     for i in np.flatnonzero(quality < NEVER_JPEG):
         picture[i] = _through_jpeg(picture[i], int(quality[i]), chance)
-    y, x = (slice(start, start - SPARE or None) for start in _corner(chance))
+    y, x = (slice(start, start - SPARE) for start in _corner(chance))
     return Degraded(
         clean=crops[:, y, x].contiguous(),
         picture=picture[:, y, x].contiguous(),

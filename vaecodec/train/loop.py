@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,10 +20,11 @@ from typing import Protocol
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from bitstream.errors import VaeError
+from vaecodec.files import write_whole
 from vaecodec.geometry import HYPER_STRIDE, middle
 from vaecodec.model.config import SIZES, ModelConfig, level_lambda
 from vaecodec.model.contrast import lost_contrast
@@ -134,11 +134,9 @@ def held_out_score(rows: list[dict[str, float]]) -> float:
 
 
 def save_checkpoint(path: Path, state: dict[str, Tensor], about: dict[str, object]) -> None:
-    """Write float weights, through a temporary file."""
-    partial = path.with_suffix(".partial")
+    """Write float weights, or replace them. Raises VaeError."""
     tensors = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in state.items()}
-    save_file(tensors, partial, {"vaecodec": json.dumps(about)})
-    os.replace(partial, path)
+    write_whole(path, save(tensors, {"vaecodec": json.dumps(about)}), force=True)
 
 
 def read_model(path: Path) -> tuple[TrainableCodec, dict]:
@@ -166,6 +164,7 @@ def train(
         raise VaeError(f"{stage.out}: holds a training stage already; choose another folder")
     stage.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(stage.seed)
+    resumed = None if stage.resume is None else read_model(stage.resume)
     read: Pictures | None = None
     held_out: list[np.ndarray] = []
     count = 0
@@ -175,7 +174,7 @@ def train(
         )
     pictures = shared(read, workers, stage.out)
     del read
-    model, history = build(stage, pictures)
+    model, history = build(stage, pictures, resumed)
     limiting = limiting_crops(pictures, stage.patch, stage.fitting.limiting_crops)
     # A new model's activations still grow, so it gets its limits as the decay begins. From then on they
     # are part of the model.
@@ -202,7 +201,10 @@ def train(
             "config": model.config.to_dict(),
             "steps": past_steps + step,
             "minutes": round(past_minutes + (time.monotonic() - start) / 60, 1),
-            "stages": [*history["stages"], stage_record(stage, step, start, count, workers.count)],
+            "stages": [
+                *history["stages"],
+                {**stage_record(stage, step, start, count, workers.count), "divergences": watch.times},
+            ],
         }
 
     seed = stage.seed * workers.count + workers.rank  # every process draws its own crops
@@ -254,7 +256,7 @@ def train(
                 "loss": round(float(outcome.loss), 4),
                 "bpp": round(float(outcome.bpp), 4),
                 "gradient_norm": round(float(norm), 3),
-                "pictures_per_second": round(
+                "crops_per_second": round(
                     (step - logged_step) * batch * workers.count / (now - logged), 1
                 ),
             }
@@ -310,14 +312,17 @@ def fitting_crops(pictures: Pictures, patch: int, count: int) -> list[np.ndarray
     return list(pictures.crops(count, side, generator).cpu().numpy())
 
 
-def build(stage: Stage, pictures: Pictures) -> tuple[TrainableCodec, dict]:
-    """Resume a model, or initialise one from the pictures; return it with its training record."""
-    if stage.resume is None:
+def build(
+    stage: Stage, pictures: Pictures, resumed: tuple[TrainableCodec, dict] | None
+) -> tuple[TrainableCodec, dict]:
+    """Go on with a model and its training record (as from `read_model`), or initialise a model from the
+    pictures."""
+    if resumed is None:
         model = TrainableCodec(SIZES[stage.size])
         sample = pictures.crops(512, 64, torch.Generator(stage.device).manual_seed(1))
         initialise_from_pictures(model, sample)
         return model.to(stage.device), {"steps": 0, "minutes": 0.0, "stages": []}
-    model, about = read_model(stage.resume)
+    model, about = resumed
     template = SIZES.get(model.config.size, model.config)
     if model.config != template:
         try:

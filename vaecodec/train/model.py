@@ -209,13 +209,12 @@ def initialise_from_pictures(model: TrainableCodec, pictures: Tensor) -> None:
     )
     t.synthesis.coarse_head.bias.zero_()
     # These components are orthogonal to the span of the others, so details are linear in the picture.
-    if t.analysis.shortcut is not None and t.synthesis.shortcut is not None:
-        t.analysis.shortcut.weight.copy_(third)
-        t.analysis.shortcut.bias.zero_()
-        # Rows: 2 x 2 positions at 1/8, each of 8 x 8 pixels.
-        t.synthesis.shortcut.weight.copy_(
-            space_to_depth(depth_to_space(third.reshape(-1, 1, 1, 768), 16), 8).flatten(1).T
-        )
+    t.analysis.shortcut.weight.copy_(third)
+    t.analysis.shortcut.bias.zero_()
+    # Rows: 2 x 2 positions at 1/8, each of 8 x 8 pixels.
+    t.synthesis.shortcut.weight.copy_(
+        space_to_depth(depth_to_space(third.reshape(-1, 1, 1, 768), 16), 8).flatten(1).T
+    )
     t.whiten.copy_(1 / deviation)
 
     level = torch.linspace(0, LEVELS - 1, KNOTS)

@@ -28,7 +28,7 @@ from vaecodec.model.restoring import RestoringAnalysis, described, load_restorin
 from vaecodec.train.data import Pictures, load, shared
 from vaecodec.train.degradations import SPARE, Degraded, degraded
 from vaecodec.train.gradients import stratified_levels
-from vaecodec.train.loop import FINISH_FROM, learning_rate
+from vaecodec.train.loop import CHECKPOINT_SECONDS, FINISH_FROM, learning_rate
 from vaecodec.train.optimizers import Optimizers, average_weights, clip_gradients
 from vaecodec.train.workers import Workers
 
@@ -111,9 +111,28 @@ def train_restoring(
     set_mixed_precision(network, multiplies_in_bfloat16(device))
     optimizers = Optimizers(network)
     share = max(1, stage.batch // workers.count)
-    start = logged = time.monotonic()
+    start = saved = logged = time.monotonic()
     step, done, errors = 0, 0.0, []
     log = (stage.out / "log.jsonl").open("a", encoding="utf-8")
+
+    def write() -> None:
+        """Write the averaged weights."""
+        record = {
+            "model": entry.name,
+            "steps": step,
+            "minutes": round((time.monotonic() - start) / 60, 1),
+            "batch": stage.batch,
+            "patch": stage.patch,
+            "learning_rate": stage.learning_rate,
+            "decay_from": stage.decay_from,
+            "seed": stage.seed,
+            "workers": workers.count,
+            "torch": torch.__version__,
+            "after": earlier,
+        }
+        halves = {name: x.half().contiguous() for name, x in averaged.items()}
+        write_whole(path, save(halves, {"record": json.dumps(record)}), force=True)
+
     while done < 1:
         if done >= FINISH_FROM:
             set_mixed_precision(network, False)
@@ -133,7 +152,7 @@ def train_restoring(
                 "step": step,
                 "minutes": round((time.monotonic() - start) / 60, 2),
                 "loss": round(float(np.mean(errors)), 4),
-                "pictures_per_second": round(
+                "crops_per_second": round(
                     len(errors) * share * workers.count / (time.monotonic() - logged), 1
                 ),
             }
@@ -141,19 +160,11 @@ def train_restoring(
             log.flush()
             progress(row["minutes"], f"step {step}, loss {row['loss']}")
             logged, errors = time.monotonic(), []
+        if workers.first and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            write()
+            saved = time.monotonic()
     log.close()
     if workers.first:
-        record = {
-            "model": entry.name,
-            "steps": step,
-            "minutes": stage.minutes,
-            "batch": stage.batch,
-            "patch": stage.patch,
-            "learning_rate": stage.learning_rate,
-            "torch": torch.__version__,
-            "after": earlier,
-        }
-        halves = {name: x.half().contiguous() for name, x in averaged.items()}
-        write_whole(path, save(halves, {"record": json.dumps(record)}), force=False)
+        write()
     workers.close()
     return path if workers.first else None
