@@ -572,6 +572,22 @@ def test_measured_things_are_not_measured_again(folder: Path, tmp_path: Path) ->
     assert codec.calls[8:] == [1]
 
 
+def test_pictures_of_one_name(folder: Path, monkeypatch: pytest.MonkeyPatch, photo: np.ndarray) -> None:
+    """Each is measured, once."""
+    monkeypatch.chdir(folder)
+    for name, size in (("a.png", 16), ("deep/a.png", 24)):
+        Image.fromarray(photo[:size, :size]).save(name)
+    failures: list[str] = []
+    for inputs, names in (
+        (["deep/a.png", "a.png"], ["a.png", str(folder / "a.png")]),
+        (["a.png", "deep/a.png", "./a.png"], ["a.png", "deep/a.png"]),
+    ):
+        read_picture.cache_clear()
+        found = readable(expand(inputs, {".png"}), failures.append)
+        assert [picture.name for picture in found] == names and not failures
+        assert len(run(found, [(Counting(), (1,))]).images) == 2
+
+
 def test_a_cache_cut_short_goes_on(folder: Path, tmp_path: Path) -> None:
     codec, path = Counting(), tmp_path / "cache.jsonl"
     first = run(_pictures(folder), [(codec, (1, 2, 3))], cache=Cache(path))

@@ -796,6 +796,18 @@ def test_folders_that_may_be_listed_but_not_searched(
     assert [each.path for each in files.expand([str(tmp_path)], {".png"})] == [tmp_path / "a.png"]
 
 
+def test_links_to_folders_are_followed(tmp_path: Path) -> None:
+    """Though no folder twice."""
+    for name in ("album/cat", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a.png").touch()
+    album = tmp_path / "album"
+    (album / "dog").symlink_to(tmp_path / "elsewhere")
+    (album / "dog" / "again").symlink_to(album)
+    found = files.expand([str(album)], {".png"})
+    assert [each.path for each in found] == [album / "cat" / "a.png", album / "dog" / "a.png"]
+
+
 def test_an_output_without_a_name(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     for command, name in (("compress", "a.png"), ("decompress", "a.vae")):
@@ -847,7 +859,7 @@ def test_what_a_folder_does_not_give_is_said(
     code, _, err = run("compress", "in", "-o", "out")
     assert (code, "in/gone.png: cannot be read (No such file or directory)" in err) == (1, True)
 
-    def refused(top: Path, onerror: Any) -> Iterator[Any]:
+    def refused(top: Path, onerror: Any, **_: bool) -> Iterator[Any]:
         onerror(PermissionError(errno.EACCES, os.strerror(errno.EACCES), f"{top}/secret"))
         yield from ()
 

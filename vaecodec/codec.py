@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -72,12 +73,6 @@ def pick_device(device: str | torch.device | None) -> torch.device:
     return chosen
 
 
-# OpenMP's threads do not survive a fork, where there is one: a child that asked for them would wait
-# for ever.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
-
-
 class Codec:
     """Encodes with one model, decodes the files of any, and keeps loaded weights.
 
@@ -110,6 +105,7 @@ class Codec:
         self.entry = registry.find(model)
         self._loaded: dict[bytes, LoadedModel] = {}
         self._lock = threading.Lock()
+        _codecs.add(self)
 
     def __reduce__(self) -> tuple[object, ...]:
         return Codec, (self._name, self.device)
@@ -522,6 +518,22 @@ def kept_codec(model: str | None, device: str | None, entropy_processes: int = 0
 
 
 _keeping = threading.Lock()
+_codecs: weakref.WeakSet[Codec] = weakref.WeakSet()
+
+
+def _in_forked_process() -> None:
+    """Make anew what threads that the fork left behind may hold: a child would wait for it for ever."""
+    global _keeping
+    torch.set_num_threads(1)  # OpenMP's threads are left behind, too
+    _keeping = threading.Lock()
+    for codec in _codecs:
+        codec._lock = threading.Lock()
+        if codec._processes is not None:
+            codec._processes.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_process)
 
 
 @functools.lru_cache(maxsize=4)

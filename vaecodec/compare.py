@@ -27,6 +27,7 @@ from vaecodec.bench.matched import Coded, largest_within
 from vaecodec.bench.run import guarded
 from vaecodec.codec import Codec
 from vaecodec.pages.assemble import assemble
+from vaecodec.pictures import lossless
 from vaecodec.pictures.alpha import OPAQUE
 from vaecodec.pictures.reading import Picture
 
@@ -121,7 +122,7 @@ def own(
         name="vaecodec",
         settings=model + (f", effort {effort}" if effort else ""),
         quality="lossless" if header.lossless else str(quality),
-        size=_picture_bytes(parsed),
+        size=_picture_bytes(parsed, source.seen),
         fits=True,
         shown=shown(decoded, source.profile),
     )
@@ -216,11 +217,11 @@ def seen_of(image: Image.Image) -> np.ndarray:
     return over_white(np.asarray(image.convert("RGB")), alpha)
 
 
-def shown(samples: np.ndarray, profile: bytes = b"", *, png: bool = False) -> Shown:
-    """Store `samples` (uint8 H x W x 3) without loss: as PNG if `png` is set or they are too large for
-    WebP, else as WebP. `profile`: ICC."""
+def shown(samples: np.ndarray, profile: bytes = b"") -> Shown:
+    """Store `samples` (uint8 H x W x 3) without loss: as PNG if they are too large for WebP, else as
+    WebP. `profile`: ICC."""
     file, image = io.BytesIO(), Image.fromarray(samples)
-    webp = max(image.size) <= SIDES["webp"] and not png
+    webp = max(image.size) <= SIDES["webp"]
     with guarded("the picture cannot be shown"):
         if webp:
             image.save(file, "WEBP", lossless=True, method=0, quality=20, icc_profile=profile)
@@ -229,14 +230,14 @@ def shown(samples: np.ndarray, profile: bytes = b"", *, png: bool = False) -> Sh
     return Shown(type="image/webp" if webp else "image/png", data=file.getvalue())
 
 
-def _picture_bytes(parsed: container.Container) -> int:
-    """Size of a `.vae` file without its metadata and transparency (which a lossless file keeps, in the
-    same stream as colours)."""
-    header = parsed.header
-    if header.alpha and not header.lossless:
+def _picture_bytes(parsed: container.Container, seen: np.ndarray) -> int:
+    """Size of a `.vae` file without its metadata and transparency. A lossless file has that in the same
+    stream as colours: what counts is one of `seen` (uint8 H x W x 3), the picture over white."""
+    header, streams = parsed.header, list(parsed.streams)
+    if header.alpha:
         header = replace(header, colour=container.GREY if header.grey else container.RGB)
-    alphas = parsed.alphas if header.alpha else ()
-    return len(container.pack(header, parsed.streams, alphas))
+        streams = [lossless.encode(seen)] if header.lossless else streams
+    return len(container.pack(header, streams, ()))
 
 
 def table(versions: Sequence[Version]) -> str:

@@ -62,6 +62,10 @@ class EntropyProcesses:
         self._pool: _Pool | None = None
         self._refused = False
 
+    def renew_lock(self) -> None:
+        """For a forked process, in which nobody can release it."""
+        self._lock = threading.Lock()
+
     def of(self, entry: ModelEntry, here: SymbolCoder) -> ProcessCoder:
         """Return the coder of a model's groups. `here`: codes them if no process can be started."""
         return ProcessCoder(self, entry, here)

@@ -49,11 +49,11 @@ def settled(work: Callable[[Item], Result], item: Item) -> Result | Failure:
     except Ended:  # concerns all items
         raise
     except FAILURES as error:
-        _let_go(error)
+        let_go(error)
         return error
 
 
-def _let_go(error: BaseException | None) -> None:
+def let_go(error: BaseException | None) -> None:
     """Release the local variables of the functions that an error has ended: it may be kept for long."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)

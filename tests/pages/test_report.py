@@ -125,6 +125,10 @@ def test_rows(page: Any) -> None:
     sizes = [int(text) for text in page.locator("#rows td:nth-child(4)").all_text_contents()]
     assert sizes == sorted(sizes, reverse=True)
     assert page.locator("#rows td").first.text_content().startswith(HOSTILE)
+    page.keyboard.press("Enter")  # the heading that was clicked has the focus
+    assert page.get_attribute("#rows th:has-text('bytes')", "aria-sort") == "ascending"
+    sizes = [int(text) for text in page.locator("#rows td:nth-child(4)").all_text_contents()]
+    assert sizes == sorted(sizes)
 
 
 def test_a_report_without_pictures(open_page: Any, photo: np.ndarray, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 import vaecodec
 from vaecodec.codec import Codec
@@ -198,6 +198,39 @@ def test_a_vae_file_is_shown(page: Any, photo: np.ndarray) -> None:
     assert page.locator("#versions tr").count() == 0
 
 
+def test_a_vae_file_s_png_keeps_what_it_has(site: Any, photo: np.ndarray) -> None:
+    image, exif = Image.fromarray(np.dstack((photo, photo[:, :, 0]))), Image.Exif()
+    exif[ExifTags.Base.Model] = "a camera"
+    image.info["exif"] = exif.tobytes()
+    vae = vaecodec.encode(image)
+    said = site.ask("/open", vae)[1]
+    again = Image.open(io.BytesIO(base64.b64decode(said["file"])))
+    assert np.array_equal(np.asarray(again), np.asarray(vaecodec.decode(vae)))
+    assert again.getexif() == exif
+
+
+def test_settings_while_a_picture_is_read(page: Any, png: bytes, photo: np.ndarray) -> None:
+    """They are for the picture that comes; one that cannot be read leaves the other at work."""
+    drop(page, "first.png", png)
+    await_all(page)
+    held: list[Any] = []
+    page.route("**/open?*", lambda route: held.append(route))
+    drop(page, "second.png", png)
+    wait(page, "$('status').textContent === 'reading'")
+    page.evaluate("$('quality').value = 7; $('quality').dispatchEvent(new Event('input'))")
+    page.wait_for_timeout(500)  # more than the page waits before it encodes
+    assert page.text_content("#status") == "reading"
+    held.pop().continue_()
+    await_all(page)
+    assert page.text_content("#name") == "second.png"
+    drop(page, "third.png", b"no picture")
+    wait(page, "$('status').textContent === 'reading'")
+    held.pop().continue_()
+    await_all(page)
+    assert page.text_content("#error").startswith("third.png: not an image")
+    assert page.text_content("#name") == "second.png" and page.locator("#download").is_visible()
+
+
 def test_what_is_wrong_is_said(page: Any, png: bytes, photo: np.ndarray) -> None:
     drop(page, "good.png", png)
     await_all(page)
@@ -213,8 +246,8 @@ def test_what_is_wrong_is_said(page: Any, png: bytes, photo: np.ndarray) -> None
         drop(page, name, data)
         wait(page, f"$('error').textContent.startsWith('{name}: ')")
         assert words in page.text_content("#error"), name
-        assert page.text_content("#status") == ""
-    assert page.text_content("#name") == "good.png"  # what was there stays
+    await_all(page)  # of what was there, which stays
+    assert page.text_content("#name") == "good.png"
     drop(page, "good.png", png)
     wait(page, "$('error').textContent === ''")
     await_all(page)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -132,20 +132,23 @@ def _measured(
 
 
 def readable(found: Sequence[Input], failed: Failed) -> list[Source]:
-    """Return those of `found` that are readable images; errors of the others go to `failed`. If two
-    have the same name, the second goes by its whole path."""
-    pictures: list[Source] = []
+    """Return those of `found` that are readable images, each once; errors of the others go to `failed`.
+    If two have the same name, the second goes by its whole path."""
+    pictures: dict[str, Source] = {}
+    seen: set[str] = set()
     for each_input in found:
-        path = each_input.path
+        path, real = each_input.path, os.path.realpath(each_input.path)
+        if real in seen:
+            continue
+        seen.add(real)
         try:
-            name = path.relative_to(each_input.root).as_posix()
-            if any(name == other.name for other in pictures):
-                name = path.as_posix()
+            names = (path.relative_to(each_input.root), path, path.absolute())
+            name = next(n for n in map(PurePath.as_posix, names) if n not in pictures)
             identity = caching.picture_id(read_picture(path))
-            pictures.append(Source(path=path, name=name, id=identity))
+            pictures[name] = Source(path=path, name=name, id=identity)
         except VaeError as error:
             failed(str(error))
-    return pictures
+    return list(pictures.values())
 
 
 def finish(tasks: Sequence[Task], cache: Cache, jobs: int, failed: Failed, progress: Progress) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -128,6 +129,8 @@ def command(
     from vaecodec.bench.run import readable, run
     from vaecodec.bench.summary import measured_table
 
+    if not math.isfinite(side_by_side):
+        raise click.BadParameter("a finite number was expected", param_hint="--side-by-side")
     failures: list[str] = []
 
     def failed(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import webbrowser
 from typing import Any
 
@@ -76,7 +77,8 @@ def command(
         url = f"http://{ADDRESS}:{port}/"
         say(f"vaecodec is at {url} until Ctrl-C")
         if browse:
-            webbrowser.open(url)
+            # A browser in the terminal only comes back when it is closed.
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         site = application(codec, limits, port)
 
         class Server(uvicorn.Server):

@@ -100,10 +100,12 @@ function rows() {
   table.replaceChildren();
   const head = element(table, "tr");
   COLUMNS.forEach((name, column) => {
-    const arrow = sorted.column === column ? (sorted.down ? " ↓" : " ↑") : "";
-    element(head, "th", {}, name + arrow).addEventListener("click", () => {
-      sorted = {column, down: sorted.column === column && !sorted.down};
+    const by = sorted.column === column, order = sorted.down ? "descending" : "ascending";
+    const cell = element(head, "th", {"aria-sort": by ? order : "none"});
+    element(cell, "button", {type: "button"}, name + (by ? (sorted.down ? " ↓" : " ↑") : "")).addEventListener("click", () => {
+      sorted = {column, down: by && !sorted.down};
       rows();
+      table.querySelectorAll("th button")[column].focus();
     });
   });
   const shown = data.rows.filter(r => (!image || r[0] === image) && (!codec || r[1] === codec));

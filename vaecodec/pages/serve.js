@@ -1,7 +1,7 @@
 const limits = JSON.parse($("data").textContent);
 const PAUSE = 250;  // milliseconds that the quality stands still before anything is encoded
 const sideBySide = viewer($("viewer"));
-let file = null, picture = null, running = new AbortController(), timer = 0, url = "";
+let file = null, picture = null, opening = false, running = new AbortController(), timer = 0, url = "";
 
 const count = number => number.toLocaleString("en");
 const rounded = number => number.toLocaleString("en", {maximumSignificantDigits: 2});
@@ -42,17 +42,23 @@ async function anew(work) {
 function open(files) {
   if (!files.length) return;
   const chosen = files[0];
+  opening = true;
   anew(async signal => {
-    if (chosen.size > limits.max_bytes)
-      throw new Error(`${chosen.name}: the file has ${count(chosen.size)} bytes, the limit is ${count(limits.max_bytes)}`);
     $("status").textContent = "reading";
     let said;
     try {
+      if (chosen.size > limits.max_bytes)
+        throw new Error(`the file has ${count(chosen.size)} bytes, the limit is ${count(limits.max_bytes)}`);
       said = await ask("open", {}, chosen, signal);
     } catch (error) {
-      if (!signal.aborted) error.message = `${chosen.name}: ${error.message}`;
-      throw error;
+      if (signal.aborted) throw error;
+      opening = false;
+      error.message = `${chosen.name}: ${error.message}`;
+      if (!file || picture.is_vae) throw error;
+      $("error").textContent = error.message;
+      return encode(signal);  // go on with the picture that is there
     }
+    opening = false;
     [file, picture] = [chosen, said];
     $("work").hidden = false;
     $("name").textContent = file.name;
@@ -61,7 +67,7 @@ function open(files) {
     $("versions").replaceChildren();
     if (files.length > 1) $("error").textContent = `One at a time: of ${files.length} files this is the first.`;
     sideBySide.show([original()], {left: "original", right: "original"});
-    if (picture.is_vae) offer(picture.shown, file.name.replace(/\.[^.]*$/, "") + ".png");
+    if (picture.is_vae) offer("data:image/png;base64," + picture.file, file.name.replace(/\.[^.]*$/, "") + ".png");
     else await encode(signal);
   });
 }
@@ -107,6 +113,7 @@ function offer(data, name) {
 
 function changed() {
   $("quality-value").textContent = $("quality").value;
+  if (opening) return;  // what is encoded next reads the new settings
   clearTimeout(timer);
   $("download").hidden = true;
   if (file) timer = setTimeout(() => anew(encode), PAUSE);

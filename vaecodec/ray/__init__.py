@@ -4,6 +4,8 @@
     from vaecodec.ray import Encoder, find, write
 
     found = find("photos", "small")
+    if not found.paths:
+        raise SystemExit("nothing is left to do")
     files = ray.data.read_binary_files(found.paths, include_paths=True, num_cpus=0)
     encoded = files.map_batches(
         Encoder,

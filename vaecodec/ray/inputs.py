@@ -48,6 +48,7 @@ def find(
     If several files have the same output, as a.jpg and a.png do, the first in the order of names is
     worked on and the others are refused. Raises VaeError for a folder that cannot be listed.
     """
+    extension = "." + extension.lower().removeprefix(".")
     root, target = Place.of(source), Place.of(folder)
     written = set() if force else {p for p in target.files(may_be_absent=True) if isinstance(p, str)}
     wanted = _replaced_by(extension)

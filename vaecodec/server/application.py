@@ -18,8 +18,9 @@ from bitstream.errors import BadValue
 from vaecodec import compare, describe
 from vaecodec.codec import Codec
 from vaecodec.pages.assemble import assemble
+from vaecodec.pictures import saving
 from vaecodec.pictures.reading import read_picture
-from vaecodec.quality import DEFAULT_QUALITY, TUNES
+from vaecodec.quality import DEFAULT_QUALITY, LOSSY_QUALITY, TUNES
 from vaecodec.server.desk import Desk, Order
 from vaecodec.server.guard import Guard
 
@@ -69,8 +70,9 @@ def application(codec: Codec, limits: Limits, port: int) -> Application:
 
 
 def _opened(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
-    """Show a picture or a `.vae` file, with notices about it."""
+    """Show a picture or a `.vae` file, with notices; the latter also as a PNG file, in base64."""
     is_vae = order.data.startswith(SIGNATURE)
+    file = b""
     if is_vae:
         about = describe.info(order.data, max_pixels=limits.max_pixels)
         image = codec.decode(order.data, max_pixels=limits.max_pixels)
@@ -79,6 +81,8 @@ def _opened(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
         carried = ", ".join(about.metadata)
         notices = [f"{about.bits_per_pixel:.3f} bits per pixel, {coding}."]
         notices += [f"It carries {carried}."] if carried else []
+        file, dropped = saving.saved(image, "PNG", LOSSY_QUALITY)
+        notices += [f"PNG files keep no {', no '.join(dropped)}."] if dropped else []
     else:
         picture = read_picture(order.data, max_pixels=limits.max_pixels)
         original = compare.original(picture)
@@ -90,7 +94,8 @@ def _opened(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
         "width": seen.shape[1],
         "height": seen.shape[0],
         "notices": notices,
-        "shown": compare.shown(seen, profile, png=is_vae).url,
+        "shown": compare.shown(seen, profile).url,
+        "file": base64.b64encode(file).decode(),
     }
 
 

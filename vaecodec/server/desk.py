@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from bitstream.errors import BadValue, LimitExceeded, VaeError
+from vaecodec.parallel import let_go
 
 #: Requests that may be under way at a time.
 MOST_WAITING = 4
@@ -139,9 +140,11 @@ def _in_thread(work: Callable[[], dict[str, object]]) -> asyncio.Future[dict[str
         try:
             outcome = partial(future.set_result, work())
         except Exception as error:  # raised where the result is awaited
+            let_go(error)
             outcome = partial(future.set_exception, error)
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(outcome)
+        del outcome  # which an error's traceback would keep, and with it the picture
 
     future.add_done_callback(lambda done: done.exception())  # no warning if nobody else asks for it
     threading.Thread(target=run, daemon=True).start()
