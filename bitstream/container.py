@@ -237,6 +237,12 @@ def unpack_metadata(name: str, payload: bytes) -> bytes:
     return content
 
 
+def check_known(kind: bytes) -> None:
+    """Raise CorruptFile if chunks of an upper-case type, which must be understood, are not."""
+    if kind not in (b"H", *GROUP_KINDS):
+        raise CorruptFile(f"chunk {kind.decode()!r} is required but unknown to this vaecodec")
+
+
 def parse(data: bytes, max_pixels: int = MAX_PIXELS, *, head_only: bool = False) -> Container:
     """Parse a file. `head_only`: stop where the picture begins, and leave `streams` empty.
 
@@ -288,7 +294,7 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS, *, head_only: bool = False)
                 raise CorruptFile(f"the {name} chunk is a second one, or comes after a group")
             metadata[name] = unpack_metadata(name, found.payload)
         elif kind.isupper():
-            raise CorruptFile(f"chunk {kind.decode()!r} is required but unknown to this vaecodec")
+            check_known(kind)
     if head_only:
         return Container(header=header, streams=[], metadata=metadata, version=data[len(SIGNATURE)])
     if len(groups) != header.chunk_count:

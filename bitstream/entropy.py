@@ -101,8 +101,8 @@ def _supports(tables: Tables, segments: list[tuple[int, int, int]]) -> np.ndarra
 def encode(tables: Tables, blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> bytes:
     """Encode blocks of (symbols, scale indices), both 1-D and equally long, into one stream.
 
-    Symbols are integers below 2^21 in magnitude; those under the skip rule must be 0. The stream is a
-    sequence of little-endian 32-bit words.
+    Symbols exceed the support of their table by less than 2^22; those under the skip rule must be 0.
+    The stream is a sequence of little-endian 32-bit words.
     """
     coder = AnsCoder()
     # ANS is last in, first out: everything is pushed in the reverse of the order in which it is read.
@@ -123,7 +123,7 @@ def encode(tables: Tables, blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> b
 
 def _encode_tails(coder: Any, values: np.ndarray, supports: np.ndarray) -> None:
     excess = np.abs(values) - supports  # at least 1
-    if excess.max() >= 2 ** (MAX_TAIL_BITS - 1):
+    if excess.max() >= 2**MAX_TAIL_BITS:
         raise ValueError("a symbol is too large to be coded")
     bits = np.frexp(excess.astype(np.float64))[1]  # bit length
     # The leading one of the excess is implied by its bit length; the sign takes its place.

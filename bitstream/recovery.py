@@ -16,11 +16,15 @@ from bitstream.container import (
     METADATA,
     Container,
     Header,
+    check_known,
     parse,
     parse_header,
     unpack_metadata,
 )
 from bitstream.errors import CorruptFile, LimitExceeded
+
+#: How often, at most, as many bytes as the file has are checked in search of a group.
+SEARCH = 16
 
 
 def salvage(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
@@ -32,7 +36,7 @@ def salvage(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
     data = bytes(data)
     try:
         return parse(data, max_pixels)
-    except CorruptFile as error:
+    except (CorruptFile, LimitExceeded) as error:
         reason = str(error)
     check_signature(data)
     head = read_chunk(data, START)
@@ -47,6 +51,8 @@ def salvage(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
         found = [a if a is not None else b for a, b in zip(forward, backward, strict=True)]
     else:
         found = _one_group(data, offset, header)
+        if not any(found):
+            found = _searched(data, head.end, header)
     streams, alphas = header.split(found)
     lost, lost_alphas = (
         frozenset(i for i, stream in enumerate(part) if stream is None) for part in (streams, alphas)
@@ -66,7 +72,10 @@ def salvage(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
 
 
 def _metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:
-    """Return the intact metadata from `offset` on, and where the groups begin, if that can be told."""
+    """Return the intact metadata from `offset` on, and where the groups begin, if that can be told.
+
+    Raises CorruptFile for an intact chunk that must be understood, and is not.
+    """
     metadata: dict[str, bytes] = {}
     while offset < len(data):
         try:
@@ -76,6 +85,8 @@ def _metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:
         if found.kind in GROUP_KINDS:
             break
         offset = found.end
+        if found.intact and found.kind.isupper():
+            check_known(found.kind)
         if found.intact and found.kind in METADATA:
             name = METADATA[found.kind]
             # What cannot be unpacked is lost, but nothing after it.
@@ -100,6 +111,20 @@ def _by_lengths(data: bytes, offset: int, header: Header, lengths: list[int]) ->
         found.append(payload if whole == chunk(kinds[number % len(kinds)], payload) else None)
         offset += size
     return found
+
+
+def _searched(data: bytes, offset: int, header: Header) -> list[bytes | None]:
+    """Do the same where the length of a chunk before it is damaged: search for an intact group."""
+    kind, left = header.group_kinds[0], SEARCH * len(data)
+    start = data.find(kind, offset)
+    while start >= 0 and left > 0:
+        with suppress(CorruptFile):
+            found = read_chunk(data, start)
+            left -= found.end - start
+            if found.intact:
+                return _one_group(data, start, header)
+        start = data.find(kind, start + 1)
+    return [None] * header.chunk_count
 
 
 def _one_group(data: bytes, offset: int, header: Header) -> list[bytes | None]:

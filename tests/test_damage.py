@@ -18,6 +18,7 @@ from bitstream import container
 from bitstream.chunks import START
 from vaecodec.codec import Codec
 from vaecodec.pictures.metadata import EXIF_PREFIX
+from vaecodec.uses.sampling import sample
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools" / "fuzz"))
@@ -129,6 +130,9 @@ def test_streams_too_short_for_their_groups(
         codec.decode(data)
     with pytest.raises(vaecodec.CorruptFile, match="no group of the picture can be decoded"):
         codec.decode(data, recover=True)
+    for work in (codec.decode_symbols, lambda data: next(sample(like=data, codec=codec))):
+        with pytest.raises(vaecodec.CorruptFile, match="group 0: a stream of"):
+            work(data)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

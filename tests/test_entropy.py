@@ -119,8 +119,12 @@ def test_skipped_symbols_cost_nothing() -> None:
 
 
 def test_values_beyond_the_format_are_refused() -> None:
+    index, support = np.array([1], dtype=np.uint8), int(TABLES.supports[1])
+    for largest in (support + 2**22 - 1, -support - 2**22 + 1):
+        decoder = entropy.Decoder(TABLES, entropy.encode(TABLES, [(np.array([largest]), index)]))
+        assert decoder.decode(index) == largest
     with pytest.raises(ValueError, match="too large"):
-        entropy.encode(TABLES, [(np.array([2**22]), np.array([1], dtype=np.uint8))])
+        entropy.encode(TABLES, [(np.array([support + 2**22]), index)])
 
 
 @pytest.mark.parametrize("stream", [b"\x01\x02\x03", b"\x01\x00\x00\x00\x00\x00\x00\x00"])

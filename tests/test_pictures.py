@@ -193,18 +193,22 @@ def test_samples_without_a_range_are_refused(kind: str) -> None:
         to_picture(file.getvalue())
 
 
-def test_a_16_bit_colour_file_says_so(tmp_path: Path) -> None:
-    """Pillow reads 16 bits of colour as 8 without a word, and writes none."""
+def png(width: int, bits: int, colour: int, row: bytes, clear: bytes = b"") -> bytes:
+    """A PNG of two equal rows, with `clear` as its transparent value; Pillow writes few kinds."""
 
     def chunk(kind: bytes, payload: bytes) -> bytes:
         body = kind + payload
         return struct.pack(">I", len(payload)) + body + struct.pack(">I", zlib.crc32(body))
 
-    rows = (b"\0" + struct.pack(">6H", 0, 30000, 65535, 1, 2, 3)) * 2
-    size = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
-    chunks = chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
-    picture = read_picture(tmp_path / "deep.png")
+    chunks = [chunk(b"IHDR", struct.pack(">IIBBBBB", width, 2, bits, colour, 0, 0, 0))]
+    chunks += [chunk(b"tRNS", clear)] if clear else []
+    chunks += [chunk(b"IDAT", zlib.compress((b"\0" + row) * 2)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_a_16_bit_colour_file_says_so() -> None:
+    """Pillow reads 16 bits of colour as 8 without a word."""
+    picture = to_picture(png(2, 16, 2, struct.pack(">6H", 0, 30000, 65535, 1, 2, 3)))
     assert picture.notices == ("16 bits per sample (reduced to 8)",)
     assert picture.samples.shape == (2, 2, 3)
 
@@ -222,6 +226,23 @@ def test_transparency_by_colour(tmp_path: Path) -> None:
     picture = read_picture(tmp_path / "grey.png")
     assert picture.alpha is not None
     assert picture.alpha[2, 3] == 0
+
+
+def test_transparent_values_of_other_depths() -> None:
+    deep = struct.pack(">9H", *[0x1234] * 3, *[0x3434] * 3, *[0x5612] * 3)
+    picture = to_picture(png(3, 16, 2, deep, struct.pack(">3H", *[0x1234] * 3)))
+    assert picture.alpha is not None
+    assert picture.alpha.tolist() == [[0, 255, 255]] * 2
+    for bits, row in ((2, b"\x6c"), (4, b"\x12\x30")):  # 1, 2, 3
+        picture = to_picture(png(3, bits, 0, row, b"\0\2"))
+        assert picture.alpha is not None
+        assert picture.alpha.tolist() == [[255, 0, 255]] * 2
+
+
+def test_grey_of_16_bits_with_alpha_is_grey() -> None:
+    picture = to_picture(png(2, 16, 4, struct.pack(">4H", 0x1234, 0xFFFF, 0x8000, 0x7F00)))
+    assert picture.grey and picture.alpha is not None
+    assert (picture.samples[0, :, 0].tolist(), picture.alpha[0].tolist()) == ([0x12, 0x80], [255, 127])
 
 
 def test_too_large_a_picture_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +291,33 @@ def test_metadata_is_kept(codec: Codec, photo: np.ndarray, lossless: bool, srgb_
     stripped = codec.encode(image, 50, lossless=lossless, strip=True)
     assert codec.decode(stripped).info == {}
     assert len(stripped) < len(data)
+
+
+@pytest.mark.parametrize("text", ["='6'", ' = "6"', "> 6 <"])
+def test_orientation_that_only_xmp_names(photo: np.ndarray, text: str) -> None:
+    image = Image.fromarray(photo[:40, :60])
+    image.info["xmp"] = f"<rdf tiff:Orientation{text}/>".encode()
+    picture = to_picture(image)
+    assert np.array_equal(picture.samples, np.rot90(photo[:40, :60], -1))
+    assert picture.metadata["xmp"] == image.info["xmp"].replace(b"6", b"1")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    image = image.copy()
+    image.info["exif"] = exif.tobytes()  # and comes first
+    assert np.array_equal(to_picture(image).samples, photo[:40, :60][::-1, ::-1])
+
+
+def test_orientation_among_tags_of_wrong_types(photo: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x0128] = 2
+    data = exif.tobytes()
+    short = struct.pack(">HHIHH", 0x0128, 3, 1, 2, 0)
+    assert data.count(short) == 1
+    file = io.BytesIO()
+    wrong = data.replace(short, struct.pack(">HHIHH", 0x0128, 2, 1, 2, 0))  # text, not a number
+    Image.fromarray(photo[:40, :60]).save(file, "PNG", exif=wrong)
+    assert np.array_equal(to_picture(file.getvalue()).samples, np.rot90(photo[:40, :60], -1))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -65,7 +65,7 @@ def test_lost_and_inserted_bytes() -> None:
     assert (found.lost, found.lost_alphas) == ({2, 3}, {1, 2, 3})
 
 
-def test_damaged_metadata_is_left_out() -> None:
+def test_damaged_metadata_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     found = salvage(damaged(offsets()[0] + 4))
     assert (found.metadata, found.streams, found.lost) == ({"xmp": b"<xmp/>"}, STREAMS, frozenset())
     one = container.pack(
@@ -76,6 +76,16 @@ def test_damaged_metadata_is_left_out() -> None:
     start = next(iter(read_chunks(one))).end
     found = salvage(one[: start + 4] + b"?" + one[start + 5 :])
     assert (found.streams, set(found.metadata)) == ([b"\1\2\3\4"], {"xmp"})
+    for position in range(8):  # of the length of the first, which leads elsewhere then
+        length = one[start + 1] ^ 1 << position
+        found = salvage(one[: start + 1] + bytes([length]) + one[start + 2 :])
+        assert found.streams == [b"\1\2\3\4"]
+    found = salvage(one[: start + 4] + one[start + 5 :])
+    assert found.streams == [b"\1\2\3\4"]
+    monkeypatch.setattr(container, "MAX_METADATA", 6)
+    found = salvage(one)
+    assert (found.streams, set(found.metadata)) == ([b"\1\2\3\4"], {"xmp"})
+    monkeypatch.undo()
     unpackable = chunk(b"i", b"no zlib")  # its checksum is right
     found = salvage(one[:start] + unpackable + one[start:])
     assert (found.streams, set(found.metadata)) == ([b"\1\2\3\4"], set(METADATA))
@@ -86,6 +96,8 @@ def test_what_cannot_be_recovered() -> None:
         salvage(damaged(12))
     with pytest.raises(vaecodec.CorruptFile, match="no group of the picture is intact"):
         salvage(FILE[: offsets()[2] + 3])
+    with pytest.raises(vaecodec.CorruptFile, match="chunk 'Q' is required but unknown"):
+        salvage(FILE[: offsets()[0]] + chunk(b"Q", b"") + FILE[offsets()[0] :])
     with pytest.raises(vaecodec.TruncatedFile, match="ends where a chunk should begin"):
         salvage(FILE[: len(SIGNATURE) + 1])
     with pytest.raises(vaecodec.NotAVaeFile):

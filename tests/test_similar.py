@@ -222,10 +222,12 @@ def test_an_index_is_kept(
     code, out, _ = run("similar", album, "--duplicates", "--index", index)
     assert (code, len(out.split())) == (0, 4)
     assert embedded[6:] == [album / "coffee.vae"]
-    assert len(Index(index)._known) == 5
+    assert len(Index(index, registry.find(None).id)._known) == 5
+    other = Index(index, registry.find(None, "psnr").id)  # what files without loss are embedded with
+    assert other.find(album / "coffee.vae") is None
     # What other weights have made means nothing.
     monkeypatch.setattr("vaecodec.uses.index.fingerprint", lambda: "another")
-    assert Index(index).find(album / "coffee.vae") is None
+    assert Index(index, registry.find(None).id).find(album / "coffee.vae") is None
     assert run("similar", album, "--duplicates", "--index", index)[0] == 0
     assert len(embedded) == 12
 

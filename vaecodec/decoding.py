@@ -166,6 +166,7 @@ def whole_latent(model: LoadedModel, file: Container) -> Tensor:
 
 def decode_symbols(model: LoadedModel, file: Container) -> np.ndarray:
     """Decode the symbols of a file's latent: int32, H/16 x W/16 x M (rounded up)."""
+    check_lengths(model, file)
     rows, columns = latent_size(file.header.height, file.header.width)
     out = np.zeros((rows, columns, model.config.latent_channels), dtype=np.int32)
     rectangles = list(groups(rows, columns))
@@ -173,6 +174,13 @@ def decode_symbols(model: LoadedModel, file: Container) -> np.ndarray:
     for number, found in enumerate(model.coding.decode_each(streams)):
         out[rectangles[number].slices()] = _named(found, number).latent.numpy()
     return out
+
+
+def check_lengths(model: LoadedModel, file: Container) -> None:
+    """Raise CorruptFile if a stream is too short to hold its group."""
+    for number, group in enumerate(groups(*latent_size(file.header.height, file.header.width))):
+        if (error := _too_short(model, [file], number, group)) is not None:
+            raise error
 
 
 def _too_short(

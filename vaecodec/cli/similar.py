@@ -115,7 +115,7 @@ def command(
     if not found:
         notice("the folders given hold no .vae file")
         return 1
-    kept_in = None if index is None else Index(Path(index))
+    kept_in = None if index is None else Index(Path(index), codec.entry.id)
     if to is not None:
         wanted = embed(_as_vae(to, codec), codec=codec)
     paths = _distinct(found, None if to is None else Path(to))

@@ -12,7 +12,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from bitstream.errors import CorruptFile, VaeError
+from bitstream.errors import CorruptFile, LimitExceeded, VaeError
 
 #: Limits of the format: 8K screens fit, and memory stays bounded.
 MAX_SIDE = 16383
@@ -72,7 +72,8 @@ def encode(samples: np.ndarray) -> bytes:
 
 
 def decode(payload: bytes, height: int, width: int) -> Image.Image:
-    """Decode a VP8L bitstream into a picture of mode "RGB" or "RGBA". Raises CorruptFile."""
+    """Decode a VP8L bitstream into a picture of mode "RGB" or "RGBA". Raises CorruptFile, or
+    LimitExceeded where Pillow's own limit is lower."""
     size = int.from_bytes(payload[1:5], "little")  # width - 1, height - 1: 14 bits each; alpha; version
     expected = width - 1 | height - 1 << 14
     if not fits(height, width) or payload[:1] != b"\x2f" or size & ~_HAS_ALPHA != expected:
@@ -83,5 +84,9 @@ def decode(payload: bytes, height: int, width: int) -> Image.Image:
         with Image.open(io.BytesIO(riff), formats=["WEBP"]) as image:
             image.load()
             return image.convert("RGBA" if size & _HAS_ALPHA else "RGB")
+    except Image.DecompressionBombError as error:
+        raise LimitExceeded(
+            f"a picture of {width} x {height} is above the limit that Pillow has here"
+        ) from error
     except Exception as error:  # Pillow's plugins raise anything on damaged files
         raise CorruptFile(f"the lossless chunk cannot be decoded ({error})") from error

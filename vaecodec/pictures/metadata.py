@@ -81,6 +81,20 @@ def of_image(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
     return metadata, [words for key, words in _OTHERS.items() if key in told]
 
 
+def orientation_of(image: Image.Image) -> int:
+    """How a picture is stored, as EXIF numbers it (1, upright, to 8): what its EXIF says, else XMP."""
+    try:
+        exif = image.getexif()
+        if ExifTags.Base.Orientation in exif:
+            return int(exif[ExifTags.Base.Orientation])
+    except Exception:  # Pillow raises anything on damaged EXIF data, which then counts as none
+        return 1
+    xmp = image.info.get("xmp") or _raw_profile(image, "xmp")
+    # Pillow turns TIFF files by itself.
+    found = _XMP_ORIENTATION.search(xmp) if isinstance(xmp, bytes) and image.format != "TIFF" else None
+    return int(found[0][-1:]) if found else 1
+
+
 def _is_told(value: object) -> bool:
     """Whether an entry of `Image.info` says anything: writers that know no density put 72 dpi."""
     if isinstance(value, tuple):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Union, cast
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from bitstream.chunks import SIGNATURE
 from bitstream.container import GREY, GREY_ALPHA, MAX_PIXELS, RGB, RGB_ALPHA
@@ -58,6 +58,16 @@ class Picture:
 
 ImageLike = Union[Image.Image, np.ndarray, "torch.Tensor", Picture, Source]
 
+#: By EXIF's orientation, what turns a picture upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _GREY_MODES = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"}
 _DEEP_MODES = {"I;16", "I;16B", "I;16L", "I;16N"}
 #: TIFF's tag for the meaning of samples, and its value if 0 is white.
@@ -75,8 +85,9 @@ def _pillow_reads(what: str) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise BadImage("not an image in a format that can be read") from error
     except Image.DecompressionBombError as error:
-        found, limit = re.findall(r"\d+", str(error))[:2]
-        raise LimitExceeded(f"the picture has {found} pixels, the limit is {limit} pixels") from error
+        numbers = re.match(r"Image size \((\d+) pixels\) exceeds limit of (\d+) pixels", str(error))
+        text = "the picture has {} pixels, the limit is {} pixels"
+        raise LimitExceeded(text.format(*numbers.groups()) if numbers else str(error)) from error
     except OSError as error:
         raise BadImage(f"{what} ({error.strerror or error})") from error
     except Exception as error:  # plugins raise anything
@@ -199,6 +210,7 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
     if getattr(image, "tile", []) and getattr(image, "fp", image) is None:
         raise BadImage("the picture cannot be read completely (its file is closed)")
     # Pillow reads 16-bit colour as 8 bits; only its decoder's arguments tell.
+    raw = _raw_modes(image)
     with _pillow_reads("the picture cannot be read completely"):
         deepest = _deepest_sample(image)
         inverted = image.mode in _DEEP_MODES and _white_is_zero(image)
@@ -212,14 +224,14 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
         notices.append("frames but the first")
     metadata, carried = meta.of_image(image)
     notices += [*carried, *unread]
-    if _orientation(image) != 1:
-        with _pillow_reads("the picture cannot be turned upright"):
-            image = ImageOps.exif_transpose(image)
+    if (turn := _UPRIGHT.get(meta.orientation_of(image))) is not None:
+        image = image.transpose(turn)
     if image.mode in ("I", "F") and deepest <= OPAQUE:
         raise BadImage(
             f"a picture of mode {image.mode} has no range of samples to convert from; convert it first"
         )
-    grey = image.mode in _GREY_MODES or image.mode == "I"
+    # Pillow reads grey of 16 bits with alpha as RGBA.
+    grey = image.mode in _GREY_MODES or image.mode == "I" or raw[:1] == ["LA;16B"]
     mode, alpha = "L" if grey else "RGB", None
     if image.mode in _DEEP_MODES or image.mode == "I":
         deep = np.asarray(image)
@@ -230,6 +242,7 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
     else:
         with _pillow_reads(f"a picture of mode {image.mode} cannot be converted to {mode}"):
             if image.has_transparency_data:
+                _scale_clear_value(image, raw)
                 image = image.convert(mode + "A")
                 alpha = np.asarray(image.getchannel("A"))
             elif image.mode == "CMYK":
@@ -249,10 +262,25 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
     )
 
 
+def _raw_modes(image: Image.Image) -> list[str]:
+    """Return how the samples of a picture that is not loaded yet lie in its file, in Pillow's words."""
+    return [str(tile[3]) for tile in getattr(image, "tile", [])]
+
+
+def _scale_clear_value(image: Image.Image, raw: Sequence[str]) -> None:
+    """Scale the transparent value of a PNG file to 8 bits, as Pillow has scaled its samples: 16 bits to
+    the higher 8 of them."""
+    clear = image.info.get("transparency")
+    if isinstance(clear, tuple) and raw[:1] == ["RGB;16B"]:
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+    if isinstance(clear, int) and raw[:1] in (["L;2"], ["L;4"]):
+        image.info["transparency"] = clear * (OPAQUE // (3 if raw[0] == "L;2" else 15))
+
+
 def _deepest_sample(image: Image.Image) -> int:
     """Return the full-scale value of a picture that is not loaded yet; 255 for 8-bit samples, and for
     those without a defined range."""
-    raw = [str(tile[3]) for tile in getattr(image, "tile", [])]
+    raw = _raw_modes(image)
     if any("I;12" in text for text in raw):
         return 2**12 - 1
     if image.mode in _DEEP_MODES or any(";16" in text for text in raw):
@@ -277,13 +305,6 @@ def _check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:
         raise BadImage(f"the picture has no pixels ({width} x {height})")
     if width * height > limit:
         raise LimitExceeded(f"the picture has {width} x {height} pixels, the limit is {limit} pixels")
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow raises anything on damaged EXIF data, which then counts as none
-        return 1
 
 
 def _to_8_bits(samples: np.ndarray, deepest: int) -> np.ndarray:

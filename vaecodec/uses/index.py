@@ -25,11 +25,13 @@ class Index:
 
     The index is a safetensors file: `vectors` (float32, N x DIMENSIONS), and as metadata the files, a
     checksum of both, and which weights made the vectors. With other weights they mean nothing, and the
-    index begins anew. Raises VaeError if `path` exists and is not an index, or is damaged.
+    index begins anew. `model_id`: of the model that files without loss are embedded with. Raises
+    VaeError if `path` exists and is not an index, or is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, model_id: bytes) -> None:
         self._path = path
+        self._weights = f"{fingerprint()} {model_id.hex()}"
         self._known: dict[tuple[str, int, int], np.ndarray] = {}
         self._seen: dict[Path, tuple[str, int, int] | None] = {}
         self._changed = False
@@ -49,7 +51,7 @@ class Index:
                 raise ValueError("other vectors were expected")
             if about["sha256"] != _checksum(about["files"], vectors):
                 raise ValueError("something has changed since it was written")
-            if about["weights"] == fingerprint():
+            if about["weights"] == self._weights:
                 self._known = dict(zip(files, vectors, strict=True))
         except OSError as error:
             raise VaeError(f"cannot be read ({error.strerror or error})").in_file(str(path)) from error
@@ -77,7 +79,7 @@ class Index:
         kept = {state: v for state, v in self._known.items() if _state(Path(state[0])) == state}
         files = list(kept)
         vectors = np.array(list(kept.values()), np.float32).reshape(-1, DIMENSIONS)
-        about = {"weights": fingerprint(), "files": files, "sha256": _checksum(files, vectors)}
+        about = {"weights": self._weights, "files": files, "sha256": _checksum(files, vectors)}
         write_whole(self._path, save({"vectors": vectors}, {_KEY: json.dumps(about)}), force=True)
         self._changed = False
 

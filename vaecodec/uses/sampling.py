@@ -104,6 +104,7 @@ def sample(
         decoding.check_latent(file.header)
         header = replace(file.header, colour=GREY if file.header.grey else RGB)
         model = codec.loaded(header.model_id)
+        decoding.check_lengths(model, file)
         for stream in file.streams:  # what is none is said here, with the name of the file
             entropy.Decoder(model.symbols.tables, stream)
         return _drawn(codec, model, header, file, seed, count)
