@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -245,7 +245,7 @@ def test_bad_inputs_to_decompress(run: Run, tmp_path: Path, vae_file: Path, phot
             assert f"{name}: " in err
             assert message in err
             assert len(err.strip().splitlines()) == 1
-    assert not list(tmp_path.glob("*.png")) or names(tmp_path).count("photo.png") == 1
+    assert [path.name for path in tmp_path.glob("*.png")] == ["photo.png"]
     assert not [n for n in names(tmp_path) if n.endswith(".partial")]
 
 
@@ -379,6 +379,29 @@ def test_a_model_that_is_not_installed(run: Run, tmp_path: Path, photo_file: Pat
     page = tmp_path / "page.html"
     assert run("compare", photo_file, "-o", page, "--model", own, "--codecs", "jpeg")[0] == 0
     assert "own" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [
+        (("-q", "33"), {"quality": 33}),
+        (("--tune", "psnr"), {"tune": "psnr"}),
+        (("--effort", "1"), {"effort": 1}),
+        (("--target-size", "1500"), {"target_size": 1500}),
+        (("--target-bpp", "0.5"), {"target_bpp": 0.5}),
+        (("--target-psnr", "30"), {"target_psnr": 30}),
+        (("--target-ssimulacra2", "60"), {"target_ssimulacra2": 60}),
+        (("--denoise", "10"), {"denoise": 10}),
+        (("--deblock", "40"), {"deblock": 40}),
+    ],
+)
+def test_options_reach_the_encoder(
+    run: Run, tmp_path: Path, photo: np.ndarray, options: tuple[str, ...], same: dict[str, Any]
+) -> None:
+    Image.fromarray(photo[:64, :96]).save(tmp_path / "a.png")
+    assert run("compress", tmp_path / "a.png", *options)[0] == 0
+    found = (tmp_path / "a.vae").read_bytes()
+    assert found == vaecodec.encode(photo[:64, :96], **same) != vaecodec.encode(photo[:64, :96])
 
 
 def test_a_picture_beyond_pillow_s_limit(

@@ -695,7 +695,7 @@ def test_interrupted_and_gone_on_with(tmp_path: Path, photo: np.ndarray) -> None
     """What is written by then is kept, nothing is half-written, and the rest comes later."""
     folder, out, report = tmp_path / "in", tmp_path / "out", tmp_path / "r.json"
     folder.mkdir()
-    for number in range(40):
+    for number in range(16):
         Image.fromarray(np.roll(photo, number)).save(folder / f"{number:02}.png")
     command = [
         *COMMAND,
@@ -721,17 +721,18 @@ def test_interrupted_and_gone_on_with(tmp_path: Path, photo: np.ndarray) -> None
     assert running.wait() == 130
     kept = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert all(name.endswith(".vae") for name in kept)
-    assert len(kept) < 40
+    assert len(kept) < 16
     told = json.loads(report.read_text())
-    assert (told["finished"], told["totals"]["written"]) == (False, len(kept))
+    # The interrupt may come between a file and the report of it.
+    assert not told["finished"] and len(kept) - told["totals"]["written"] in (0, 1)
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (
         0,
-        f"vaecodec: {len(kept)} of 40 files have an output already\n",
+        f"vaecodec: {len(kept)} of 16 files have an output already\n",
     )
-    assert len(list(out.iterdir())) == 40
+    assert len(list(out.iterdir())) == 16
     assert kept == {name: (out / name).stat().st_mtime_ns for name in kept}
-    assert json.loads(report.read_text())["totals"]["written"] == 40 - len(kept)
+    assert json.loads(report.read_text())["totals"]["written"] == 16 - len(kept)
 
 
 def test_a_report_in_the_place_of_something_else(

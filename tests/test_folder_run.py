@@ -21,18 +21,19 @@ def test_killed_and_gone_on_with(
     Image.fromarray(photo).save(tmp_path / "photo.png")
     monkeypatch.setattr(folder_run, "MEGAPIXELS", (0.001, 0.003))
     monkeypatch.setattr(folder_run, "BROKEN", 2)
-    monkeypatch.setattr(folder_run, "PERIOD", 0.05)
+    monkeypatch.setattr(folder_run, "PERIOD", 0.02)
     out = tmp_path / "figures.json"
     monkeypatch.setattr(
         sys,
         "argv",
-        ["", str(tmp_path / "photo.png"), str(tmp_path / "work"), str(out), "--count", "12"],
+        ["", str(tmp_path / "photo.png"), str(tmp_path / "work"), str(out), "--count", "40"],
     )
     folder_run.main()
     figures = json.loads(out.read_text())
-    assert (figures["written"], figures["written_again"], figures["unreadable"]) == (10, 0, 0)
+    assert (figures["written"], figures["written_again"], figures["unreadable"]) == (38, 0, 0)
     assert figures["resumed"]["code"] == 1
     assert figures["resumed"]["totals"]["failed"] == 2
+    assert (figures["killed"]["code"], figures["killed"]["half_written"]) == (-9, 0)
     first = figures["killed"]["written"]
-    assert first >= 6 and figures["resumed"]["totals"]["skipped"] == first
+    assert first >= 20 and figures["resumed"]["totals"]["skipped"] == first
     assert min(figures["resumed"]["memory"]) > 0

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,11 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 TOLERANCE, LEAST_PSNR = 4, 50
 
 
+@cache
+def codec_on(device: str) -> Codec:
+    return Codec(device=device)
+
+
 def test_every_shipped_model_has_golden_files() -> None:
     names = {entry.name for entry in registry.registered()} | {"lossless"}
     assert names == {path.stem for path in FOLDER.glob("*.json")}
@@ -42,7 +48,7 @@ def test_every_shipped_model_has_golden_files() -> None:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_file(name: str, device: str) -> None:
-    codec, data, about = Codec(device=device), (FOLDER / name).read_bytes(), GOLDEN[name]
+    codec, data, about = codec_on(device), (FOLDER / name).read_bytes(), GOLDEN[name]
     image = codec.decode(data)
     assert (image.mode, list(image.size)) == (about["mode"], about["size"])
     samples = np.asarray(image).reshape(image.height, image.width, -1)
@@ -62,7 +68,7 @@ def test_reference_decoder_agrees(name: str) -> None:
     """tools/reference_decoder.py knows nothing but the specification."""
     data = (FOLDER / name).read_bytes()
     picture, symbols = reference_decoder.decode(data, ROOT / "vaecodec" / "weights")
-    codec = Codec(device="cpu")
+    codec = codec_on("cpu")
     samples = np.asarray(codec.decode(data)).reshape(picture.shape)
     if container.parse(data).header.lossless:
         assert np.array_equal(samples, picture)

@@ -412,6 +412,7 @@ def test_an_interrupt_does_not_wait_for_what_is_under_way() -> None:
     assert process.stdout is not None
     port = int(re.search(r":(\d+)/", process.stdout.readline())[1])  # type: ignore[index]
     file = io.BytesIO()
+    assert Site(port=port).ask("/", method="GET")[0] == 200  # from now on an interrupt is expected
     noise = np.random.default_rng(1).integers(0, 256, (2000, 2000, 3), np.uint8)
     Image.fromarray(noise).save(file, "BMP")
     connection = http.client.HTTPConnection("127.0.0.1", port)
