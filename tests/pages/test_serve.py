@@ -388,9 +388,8 @@ def test_memory_that_is_not_there(site: Site, png: bytes, monkeypatch: pytest.Mo
 
 
 def test_the_command(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = [*COMMAND, "serve", "--port", "0", "--max-bytes", "9999", "--max-pixels", "999"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     line = process.stdout.readline()
     port = int(re.search(r":(\d+)/", line)[1])  # type: ignore[index]
@@ -399,7 +398,13 @@ def test_the_command(tmp_path: Path) -> None:
         2,
         f"vaecodec: port {port} cannot be served (Address already in use)\n",
     )
-    assert Site(port=port).ask("/", method="GET")[0] == 200
+    served = Site(port=port)
+    assert served.ask("/", method="GET")[0] == 200
+    assert "more than 9999 bytes" in served.ask("/open", bytes(10_000))[1]["error"]
+    assert "the limit is 999 pixels" in served.ask("/open", b"P5 100 10 255 " + bytes(1000))[1]["error"]
+    if sys.platform == "linux":  # where this is another address of the same machine
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port))
     process.send_signal(signal.SIGINT)
     assert process.wait(600) == 0
     assert process.communicate()[1] == ""
