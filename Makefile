@@ -7,7 +7,7 @@ INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Without its dependencies (torchvision and others), which pictures do not need.
 CVVDP = $(INSTALL) --no-deps cvvdp tqdm
 
-.PHONY: demo test both test-lowest lint docs bench lock release clean
+.PHONY: demo test environments test-lowest lint docs bench lock release clean
 
 # A stamp that is older than pyproject.toml means that dependencies have changed.
 .venv/installed: pyproject.toml constraints.txt
@@ -50,12 +50,13 @@ docs: .venv/installed
 # 1.26, and the tests that would show if the codec itself failed with that numpy.
 CORE = tests/test_codec.py tests/test_entropy.py tests/test_golden.py tests/test_pictures.py
 test: export OMP_NUM_THREADS = 1
-test: both lint
+test: environments
+	$(MAKE) --no-print-directory lint
 	.venv/bin/python -m pytest -n $(JOBS) --ignore tests/train
 	.venv-train/bin/python -m pytest -n $(JOBS) tests/train $(CORE) -k "not reference_decoder"
 
-# Both environments at a time.
-both:
+# Both at a time.
+environments:
 	$(MAKE) --no-print-directory -j2 .venv/installed .venv-train/installed
 
 # Before a release: tests that need another extra are skipped.

@@ -23,8 +23,10 @@ from bitstream.container import (
 )
 from bitstream.errors import CorruptFile, LimitExceeded
 
-#: How often, at most, as many bytes as the file has are checked in search of a group.
-SEARCH = 16
+#: In search of a group, at most so many times the file's bytes are checked, and so many more.
+SEARCH, SEARCH_MORE = 16, 2**28
+#: Each place where a group could begin counts as so many bytes.
+PLACE = 4096
 
 
 def salvage(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
@@ -115,9 +117,10 @@ def _by_lengths(data: bytes, offset: int, header: Header, lengths: list[int]) ->
 
 def _searched(data: bytes, offset: int, header: Header) -> list[bytes | None]:
     """Do the same where the length of a chunk before it is damaged: search for an intact group."""
-    kind, left = header.group_kinds[0], SEARCH * len(data)
+    kind, left = header.group_kinds[0], SEARCH * len(data) + SEARCH_MORE
     start = data.find(kind, offset)
     while start >= 0 and left > 0:
+        left -= PLACE
         with suppress(CorruptFile):
             found = read_chunk(data, start)
             left -= found.end - start

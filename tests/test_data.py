@@ -134,15 +134,24 @@ def test_links_have_the_contents_of_what_they_lead_to(tmp_path: Path, files: dic
             (name, tarfile.REGTYPE, ""),
             ("dog/hard.vae", tarfile.LNKTYPE, name),
             ("dog/again.vae", tarfile.SYMTYPE, "symbolic.vae"),
+            ("puppy", tarfile.SYMTYPE, "dog"),
+            ("cat/through.vae", tarfile.SYMTYPE, "../puppy/hard.vae"),
+            (name, tarfile.LNKTYPE, name),
         ):
             entry = tarfile.TarInfo(link)
             entry.type, entry.linkname = kind, target
             entry.size = 0 if target else len(data)
             tar.addfile(entry, None if target else io.BytesIO(data))
     dataset = VaeDataset(path, transform=lambda x: tuple(x.shape))
-    assert dataset.names == ["dog/symbolic.vae", name, "dog/hard.vae", "dog/again.vae"]
+    assert dataset.names == [
+        "dog/symbolic.vae",
+        name,
+        "dog/hard.vae",
+        "dog/again.vae",
+        "cat/through.vae",
+    ]
     assert {shape for shape, _ in dataset} == {(3, 40, 72)}
-    for target in ("nothing.vae", "round.vae"):
+    for target in ("nothing.vae", "nothing/round.vae"):
         with tarfile.open(path, "w") as tar:
             entry = tarfile.TarInfo("round.vae")
             entry.type, entry.linkname = tarfile.SYMTYPE, target

@@ -776,8 +776,9 @@ def test_going_on_where_two_have_one_output(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes are those of POSIX")
-def test_a_pipe_that_nobody_reads() -> None:
-    command = subprocess.Popen([*COMMAND, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+@pytest.mark.parametrize("argument", ["models", "--help"])
+def test_a_pipe_that_nobody_reads(argument: str) -> None:
+    command = subprocess.Popen([*COMMAND, argument], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert command.stdout is not None and command.stderr is not None
     command.stdout.close()
     with command.stderr as stderr:
@@ -804,6 +805,7 @@ def test_links_to_folders_are_followed(tmp_path: Path) -> None:
         (tmp_path / name / "a.png").touch()
     album = tmp_path / "album"
     (album / "dog").symlink_to(tmp_path / "elsewhere")
+    (album / "a cat").symlink_to(album / "cat")  # which comes under its own name
     (album / "dog" / "again").symlink_to(album)
     found = files.expand([str(album)], {".png"})
     assert [each.path for each in found] == [album / "cat" / "a.png", album / "dog" / "a.png"]

@@ -19,7 +19,7 @@ def test_killed_and_gone_on_with(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
 ) -> None:
     Image.fromarray(photo).save(tmp_path / "photo.png")
-    monkeypatch.setattr(folder_run, "MEGAPIXELS", (0.001, 0.003))
+    monkeypatch.setattr(folder_run, "MEGAPIXELS", (0.02, 0.05))
     monkeypatch.setattr(folder_run, "BROKEN", 2)
     monkeypatch.setattr(folder_run, "PERIOD", 0.02)
     out = tmp_path / "figures.json"

@@ -233,6 +233,11 @@ def test_transparent_values_of_other_depths() -> None:
     picture = to_picture(png(3, 16, 2, deep, struct.pack(">3H", *[0x1234] * 3)))
     assert picture.alpha is not None
     assert picture.alpha.tolist() == [[0, 255, 255]] * 2
+    image = Image.open(io.BytesIO(png(3, 16, 2, deep, struct.pack(">3H", *[0x1234] * 3))))
+    for _ in range(2):  # also once it is loaded
+        again = to_picture(image).alpha
+        assert again is not None and np.array_equal(again, picture.alpha)
+    assert image.info["transparency"] == (0x1234,) * 3
     for bits, row in ((2, b"\x6c"), (4, b"\x12\x30")):  # 1, 2, 3
         picture = to_picture(png(3, bits, 0, row, b"\0\2"))
         assert picture.alpha is not None

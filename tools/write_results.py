@@ -11,7 +11,6 @@ import statistics
 import textwrap
 from collections.abc import Sequence
 from itertools import chain, pairwise
-from math import isnan
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -196,7 +195,7 @@ def kodak(results: Results, name: str) -> list[str]:
                 f"{mean(row.bpp for row in rows):.4f}",
                 *("" if m is None else f"{m:.4f}" for m in means),
             ]
-            cells += ["" if isnan(x) else f"{x:.2f}" for x in results.speeds(codec, quality)]
+            cells += [f"{value:.2f}" for value in results.speeds(codec, quality)]
             lines.append(f"| {quality} | " + " | ".join(cells) + " |")
         lines.append("")
     return lines

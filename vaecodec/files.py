@@ -146,21 +146,24 @@ def expand(inputs: Sequence[str], extensions: Iterable[str], *, recursive: bool 
 
 
 def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
-    """Yield all files in a folder, and in the folders in it if `recursive`, also through links, but of
-    no folder twice. Raises VaeError for a folder that cannot be listed."""
+    """Yield all files in a folder, and in the folders in it if `recursive`; then those in folders that
+    links lead to, but of no folder twice. Raises VaeError for a folder that cannot be listed."""
 
     def refuse(error: OSError) -> None:
         raise VaeError(f"cannot be listed ({error.strerror})").in_file(str(error.filename)) from error
 
     seen: set[str] = set()
-    for root, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        if (real := os.path.realpath(root)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        yield from (Path(root, name) for name in files)
-        if not recursive:
-            folders.clear()
+    tops = [str(folder)]
+    for top in tops:
+        for root, folders, files in os.walk(top, onerror=refuse):
+            if (real := os.path.realpath(root)) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            yield from (Path(root, name) for name in files)
+            if not recursive:
+                return
+            tops += sorted(str(path) for f in folders if (path := Path(root, f)).is_symlink())
 
 
 def renamed(path: AnyPath, extension: str, replaced: Collection[str]) -> AnyPath:

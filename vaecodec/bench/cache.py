@@ -1,8 +1,9 @@
 """Cache of measurements: an interrupted run resumes, and a new codec costs only its own measurements.
 
 One JSON object per line, appended as soon as it is known. A record is for one picture (the SHA-256 of
-its samples), one codec with its settings and versions, and one quality or target size. It is measured
-anew if it lacks a metric, or has it from another version of its library.
+its samples), one codec with its settings and versions, and one target size, or one quality on one
+machine, with so many jobs at once. It is measured anew if it lacks a metric, or has it from another
+version of its library.
 """
 
 from __future__ import annotations

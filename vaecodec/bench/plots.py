@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from typing import TYPE_CHECKING
 
 from bitstream.errors import VaeError
@@ -74,8 +73,6 @@ def speed(results: Results, anchor: str, metric: str = "psnr", interpolation: st
         except VaeError:
             continue
         encode, decode = results.speeds(name)
-        if math.isnan(encode):
-            continue
         axes.plot([encode, decode], [saved, saved], "-", lw=0.8, color=colour)
         axes.plot([encode], [saved], "o", color=colour, label=name)
         axes.plot([decode], [saved], "o", color=colour, mfc="white")

@@ -76,10 +76,7 @@ def report(
         "rows": [
             [row.image, row.codec, row.quality, row.bytes, round(row.bpp, 5)]
             + [_rounded(row.metrics.get(name)) for name in results.metrics]
-            + [
-                None if seconds is None else round(1000 * seconds, 1)
-                for seconds in (row.encode_seconds, row.decode_seconds)
-            ]
+            + [round(1000 * row.encode_seconds, 1), round(1000 * row.decode_seconds, 1)]
             for row in results.rows
         ],
         "pictures": shown,

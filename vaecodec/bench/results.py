@@ -22,8 +22,7 @@ class Row:
     """One image through one codec at one quality.
 
     `sha256`: of the file, in hexadecimal. `metrics`: by name, None if one does not apply (a picture too
-    small, an infinite PSNR). Seconds are wall-clock time; None if they were measured on another machine
-    or with other jobs at once.
+    small, an infinite PSNR). Seconds are wall-clock time.
     """
 
     image: str
@@ -33,8 +32,8 @@ class Row:
     sha256: str
     width: int
     height: int
-    encode_seconds: float | None
-    decode_seconds: float | None
+    encode_seconds: float
+    decode_seconds: float
     metrics: dict[str, float | None] = field(default_factory=dict)
 
     @property
@@ -79,14 +78,10 @@ class Results:
         return list(dict.fromkeys(row.quality for row in self.of(codec)))
 
     def speeds(self, codec: str, quality: int | None = None) -> tuple[float, float]:
-        """Megapixels per second of encoding and decoding, over all rows together; NaN if there are none
-        or one has not been timed."""
+        """Megapixels per second of encoding and decoding, over all rows together; NaN without rows."""
         rows = self.of(codec, quality)
         pixels = sum(row.width * row.height for row in rows) / 1e6
-        encode, decode = (
-            sum(math.nan if seconds is None else seconds for seconds in times)
-            for times in ([r.encode_seconds for r in rows], [r.decode_seconds for r in rows])
-        )
+        encode, decode = (sum(r.encode_seconds for r in rows), sum(r.decode_seconds for r in rows))
         return (pixels / encode, pixels / decode) if rows else (math.nan, math.nan)
 
     def to_json(self) -> bytes:

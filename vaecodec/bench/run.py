@@ -120,15 +120,10 @@ def each(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any
 
 
 def _measured(
-    path: Path,
-    name: str,
-    codec: BenchCodec,
-    quality: int,
-    versions: dict[str, str],
-    conditions: list[object],
+    path: Path, name: str, codec: BenchCodec, quality: int, versions: dict[str, str]
 ) -> dict[str, Any]:
     row = measure(name, read_picture(path), codec, quality, tuple(versions))
-    return {"versions": versions, "conditions": conditions, "row": asdict(row)}
+    return {"versions": versions, "row": asdict(row)}
 
 
 def readable(found: Sequence[Input], failed: Failed) -> list[Source]:
@@ -173,25 +168,24 @@ def run(
 ) -> Results:
     """Measure `pictures` (from `readable`) with all of `plan`; failures are reported and left out.
 
-    `progress(done, total, text)`. With several `jobs` at once, each takes longer than alone. What is
-    cached from another machine, or with other jobs, has no times.
+    `progress(done, total, text)`. With several `jobs` at once, each takes longer than alone.
     """
     cache = cache or Cache(None)
     versions = {name: measuring.METRICS[name].version for name in metrics}
-    conditions: list[object] = [machine(), jobs]
+    conditions = f"on {machine()}, {jobs} at once"  # of which the times are
     keys: dict[tuple[str, str, int], str] = {}
     tasks = []
     for picture in pictures:
         name = picture.name
         for codec, qualities in plan:
             for quality in qualities:
-                key = caching.key(picture.id, codec, f"quality {quality}")
+                key = caching.key(picture.id, codec, f"quality {quality} {conditions}")
                 keys[name, codec.name, quality] = key
                 stored = cache.get(key)
                 if stored is None or any(
                     stored["versions"].get(metric) != version for metric, version in versions.items()
                 ):
-                    call = partial(_measured, picture.path, name, codec, quality, versions, conditions)
+                    call = partial(_measured, picture.path, name, codec, quality, versions)
                     tasks.append(
                         Task(key=key, text=f"{name}, {codec.name} at {quality}", codec=codec, call=call)
                     )
@@ -200,11 +194,8 @@ def run(
     rows = []
     for (name, codec_name, _), key in keys.items():
         if (stored := cache.get(key)) is not None:
-            own: dict[str, Any] = {"image": name, "codec": codec_name}
-            own["metrics"] = {metric: stored["row"]["metrics"].get(metric) for metric in metrics}
-            if stored.get("conditions") != conditions:
-                own |= {"encode_seconds": None, "decode_seconds": None}
-            rows.append(Row(**{**stored["row"], **own}))
+            values = {metric: stored["row"]["metrics"].get(metric) for metric in metrics}
+            rows.append(Row(**{**stored["row"], "image": name, "codec": codec_name, "metrics": values}))
     settings = {codec.name: codec.settings for codec, _ in plan}
     return Results(machine=machine(), jobs=jobs, codecs=settings, metrics=versions, rows=rows)
 

@@ -48,14 +48,20 @@ def compare(
 ) -> list[Comparison]:
     """Compare every other curve with the anchor."""
     curves = curves_of(results, metric, references)
+    if anchor not in curves and anchor not in results.codecs:
+        return []
     found = []
-    for name, curve in curves.items():
-        if name == anchor or anchor not in curves:
+    for name in dict.fromkeys([*results.codecs, *curves]):
+        if name == anchor:
             continue
-        try:
-            of_means: BdRate | str = bd_rate(curves[anchor], curve, interpolation)
-        except VaeError as error:
-            of_means = str(error)
+        of_means: BdRate | str
+        if lacking := [each for each in (anchor, name) if each not in curves]:
+            of_means = f"no quality of {lacking[0]} was measured on every image"
+        else:
+            try:
+                of_means = bd_rate(curves[anchor], curves[name], interpolation)
+            except VaeError as error:
+                of_means = str(error)
         per_image, images = math.nan, 0
         if name in results.codecs:
             per_image, images = bd_rate_per_image(results.rows, anchor, name, metric, interpolation)
@@ -127,8 +133,7 @@ def measured_table(results: Results) -> str:
             for metric in results.metrics:
                 mean = mean_of(rows, metric)
                 line += f"{'-' if mean is None else f'{mean:.4f}':>13}"
-            speeds = ("-" if math.isnan(x) else f"{x:.2f}" for x in results.speeds(codec, quality))
-            lines.append(line + "".join(f"{value:>13}" for value in speeds))
+            lines.append(line + "".join(f"{value:>13.2f}" for value in results.speeds(codec, quality)))
     return "\n".join(lines)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -34,14 +36,25 @@ class NobodyReads(Exception):
     """What reads our output has enough. Of a BrokenPipeError click makes exit code 1 by itself."""
 
 
+@contextlib.contextmanager
+def _readers() -> Iterator[None]:
+    """Raise NobodyReads if there are none."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise NobodyReads from error
+
+
 class Group(click.Group):
     """Commands for `main`."""
 
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:  # prints --help
+        with _readers():
+            return super().make_context(*arguments, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _readers():
             return super().invoke(ctx)
-        except BrokenPipeError as error:
-            raise NobodyReads from error
 
 
 class LazyGroup(Group):

@@ -65,7 +65,7 @@ class Tar:
 
     def _scan(self) -> list[Member]:
         """Every member, from the headers. Of those of one name the last counts, as in unpacking. A link
-        has the contents of the member that it leads to."""
+        has the contents of the member that it leads to; one that leads to none raises VaeError."""
         wanted: list[str] = []
         files: dict[str, Member] = {}
         links: dict[str, str] = {}
@@ -79,13 +79,16 @@ class Tar:
                         if entry.issparse():
                             raise VaeError("a sparse file cannot be read").in_file(self._named(name))
                         wanted.append(entry.name)
+                    folder = posixpath.dirname(name) if entry.issym() else ""
+                    target = posixpath.normpath(posixpath.join(folder, entry.linkname))
+                    if not entry.isreg() and target == name:  # as it is
+                        continue
                     files.pop(name, None)
                     links.pop(name, None)
                     if entry.isreg():
                         files[name] = Member(entry.name, entry.offset_data, entry.size)
                     else:
-                        folder = posixpath.dirname(name) if entry.issym() else ""
-                        links[name] = posixpath.normpath(posixpath.join(folder, entry.linkname))
+                        links[name] = target
                 end = tar.offset
         except (tarfile.TarError, ValueError) as error:  # ValueError: of numbers that are none
             raise VaeError(f"is no tar without compression, or damaged ({error})").in_file(
@@ -100,9 +103,14 @@ class Tar:
 
     def _followed(self, name: str, files: dict[str, Member], links: dict[str, str]) -> Member:
         """The member `name`, with the contents of the file that it is or leads to."""
-        target, left = posixpath.normpath(name), len(links)
-        while target in links and left:
-            target, left = links[target], left - 1
+        target = posixpath.normpath(name)
+        for _ in links:
+            parts = PurePosixPath(target)
+            link = next((p for p in (parts, *parts.parents) if str(p) in links), None)
+            if link is None:
+                break
+            inside = posixpath.join(links[str(link)], parts.relative_to(link))
+            target = posixpath.normpath(inside)
         if target not in files:
             raise VaeError(f"a link to {target}, which is no file in the tar").in_file(
                 self._named(name)

@@ -242,7 +242,7 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
     else:
         with _pillow_reads(f"a picture of mode {image.mode} cannot be converted to {mode}"):
             if image.has_transparency_data:
-                _scale_clear_value(image, raw)
+                image = _with_clear_value_of_8_bits(image, raw)
                 image = image.convert(mode + "A")
                 alpha = np.asarray(image.getchannel("A"))
             elif image.mode == "CMYK":
@@ -267,14 +267,19 @@ def _raw_modes(image: Image.Image) -> list[str]:
     return [str(tile[3]) for tile in getattr(image, "tile", [])]
 
 
-def _scale_clear_value(image: Image.Image, raw: Sequence[str]) -> None:
-    """Scale the transparent value of a PNG file to 8 bits, as Pillow has scaled its samples: 16 bits to
-    the higher 8 of them."""
+def _with_clear_value_of_8_bits(image: Image.Image, raw: Sequence[str]) -> Image.Image:
+    """Return a picture whose transparent value is scaled as Pillow has scaled the samples of its PNG
+    file: 16 bits to the higher 8 of them. `raw`: as from `_raw_modes`."""
     clear = image.info.get("transparency")
-    if isinstance(clear, tuple) and raw[:1] == ["RGB;16B"]:
-        image.info["transparency"] = tuple(value >> 8 for value in clear)
-    if isinstance(clear, int) and raw[:1] in (["L;2"], ["L;4"]):
-        image.info["transparency"] = clear * (OPAQUE // (3 if raw[0] == "L;2" else 15))
+    if isinstance(clear, tuple) and (raw[:1] == ["RGB;16B"] or max(clear) > OPAQUE):
+        scaled: object = tuple(value >> 8 for value in clear)
+    elif isinstance(clear, int) and raw[:1] in (["L;2"], ["L;4"]):
+        scaled = clear * (OPAQUE // (3 if raw[0] == "L;2" else 15))
+    else:
+        return image
+    image = image.copy()  # the caller's stays as it is
+    image.info["transparency"] = scaled
+    return image
 
 
 def _deepest_sample(image: Image.Image) -> int:

@@ -76,12 +76,14 @@ def _opened(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
     if is_vae:
         about = describe.info(order.data, max_pixels=limits.max_pixels)
         image = codec.decode(order.data, max_pixels=limits.max_pixels)
+        order.check()
         seen, profile = compare.seen_of(image), image.info.get("icc_profile", b"")
         coding = "without loss" if about.lossless else f"model {about.model}, level {about.level}"
         carried = ", ".join(about.metadata)
         notices = [f"{about.bits_per_pixel:.3f} bits per pixel, {coding}."]
         notices += [f"It carries {carried}."] if carried else []
         file, dropped = saving.saved(image, "PNG", LOSSY_QUALITY)
+        order.check()
         notices += [f"PNG files keep no {', no '.join(dropped)}."] if dropped else []
     else:
         picture = read_picture(order.data, max_pixels=limits.max_pixels)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,7 +42,7 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
                     stream = tar.extractfile(member) if member.isfile() else None
                     if stream is not None and Path(member.name).suffix.lower() in EXTENSIONS:
                         yield member.name, stream.read()
-        except (tarfile.TarError, OSError) as error:
+        except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             raise VaeError(f"{path}: is no tar file, or damaged ({error})") from error
         return
     for file in sorted(path.rglob("*")):
