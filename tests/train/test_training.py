@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import itertools
 import json
 import math
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +38,7 @@ from vaecodec.model.quadtree import STEPS, linear_of_step, of_step
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.transforms import details_of, with_details
 from vaecodec.quality import DEFAULT_TUNE, TUNES
+from vaecodec.train import loop
 from vaecodec.train.data import HOLD_OUT_EVERY, Pictures, load
 from vaecodec.train.divergence import FIRST_WINDOW, WINDOW, Watch
 from vaecodec.train.export import build_model, export, integer_indices, read_checkpoint
@@ -402,18 +406,26 @@ def test_gradients_are_clipped_and_broken_ones_dropped() -> None:
         assert [w.grad.tolist() for w in weights if w.grad is not None] == [[0, 0], [0]]
 
 
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages of 0.02 minutes take as many steps on every machine."""
+    ticks = itertools.count(0, 0.12)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+
+
+@pytest.mark.usefixtures("few_steps")
 def test_a_stage_from_the_command_line(shard: Path, tmp_path: Path, pictures: list[np.ndarray]) -> None:
-    """Train for seconds, resume for seconds, and use the result as a model."""
+    """Train a little, resume, and use the result as a model."""
     first, second = tmp_path / "one", tmp_path / "two"
     options = ["--batch", "2", "--patch", "64", "--device", "cpu", "--fitting-crops", "2"]
     options += ["--size", "small"]
-    arguments = ["train", str(shard), "--minutes", "0.04", "--out", str(first), *options]
+    arguments = ["train", str(shard), "--minutes", "0.02", "--out", str(first), *options]
     assert group.main(arguments, standalone_mode=False) == 0
     trunk = first / "trunk.safetensors"
-    arguments = ["train", str(shard), "--minutes", "0.03", "--out", str(second), *options]
+    arguments = ["train", str(shard), "--minutes", "0.02", "--out", str(second), *options]
     assert group.main([*arguments, "--resume", str(trunk)], standalone_mode=False) == 0
     card = json.loads((second / "model.json").read_text())
-    assert [stage["steps"] > 0 for stage in card["stages"]] == [True, True]
+    assert [stage["steps"] for stage in card["stages"]] == [7, 8]  # the first up to its decay
     assert card["steps"] == sum(stage["steps"] for stage in card["stages"])
     assert [row["level"] for row in card["held_out"]]
     codec = Codec(str(second / "model.safetensors"), "cpu")
@@ -587,8 +599,19 @@ def test_textures_count_by_their_logarithm() -> None:
 
 
 @pytest.mark.parametrize("tune", TUNES)
-def test_a_stage_is_of_its_tune(tmp_path: Path, shard: Path, tune: str) -> None:
-    """What it records of held-out pictures is R + lambda D with the distortion of the tune."""
+@pytest.mark.usefixtures("few_steps")
+def test_a_stage_is_of_its_tune(
+    tmp_path: Path, shard: Path, tune: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it records of held-out pictures is R + lambda D with the distortion of the tune. It ends
+    with larger crops, and then with what exported models compute."""
+    phases: list[tuple[int, bool]] = []
+
+    def noted(model: TrainableCodec, *arguments: Any, side: int, **more: Any) -> Gradients:
+        phases.append((side, model.indices.fake_quantise))
+        return Gradients(model, *arguments, side=side, **more)
+
+    monkeypatch.setattr(loop, "Gradients", noted)
     fitting, cpu = Fitting(crops=2), torch.device("cpu")
     stage = Stage(
         data=shard,
@@ -599,13 +622,15 @@ def test_a_stage_is_of_its_tune(tmp_path: Path, shard: Path, tune: str) -> None:
         batch=4,
         patch=64,
         learning_rate=1e-3,
+        decay_from=0.3,
         tune=tune,
         fitting=fitting,
     )
     result = train(stage)
     assert result is not None
     trained, about = read_model(result[0])
-    assert about["tune"] == tune
+    assert (about["tune"], about["steps"]) == (tune, 6)
+    assert phases == [(64, False), (128, False), (128, True)]
     trained.indices.fake_quantise = True
     held_out = load(shard, cpu, 64)[1]
     losses = {t: [row["loss"] for row in held_out_table(trained, held_out, t)] for t in TUNES}
