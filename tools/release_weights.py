@@ -136,7 +136,7 @@ def measure_kodak(size: str, folder: str) -> None:
     """Measure the newest model of each tune on Kodak, and write docs/results.md."""
     tunes = {entry.tune for entry in registry.registered() if entry.card["size"] == size}
     models = ",".join(registry.find(size, tune).name for tune in TUNES if tune in tunes)
-    out = ROOT / "runs" / "kodak"  # kept, so that other codecs are measured only once
+    out = ROOT / "runs" / "kodak"  # kept: a machine measures other codecs once
     options = [*write_results.KODAK_OPTIONS, "--models", models, "--out", str(out)]
     options += ["--reference", str(write_results.REFERENCE)]
     if group.main(["bench", folder, *options], standalone_mode=False):

@@ -37,8 +37,8 @@ class NobodyReads(Exception):
 
 
 @contextlib.contextmanager
-def _readers() -> Iterator[None]:
-    """Raise NobodyReads if there are none."""
+def _nobody_reads() -> Iterator[None]:
+    """Raise NobodyReads for a broken pipe."""
     try:
         yield
     except BrokenPipeError as error:
@@ -49,11 +49,11 @@ class Group(click.Group):
     """Commands for `main`."""
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:  # prints --help
-        with _readers():
+        with _nobody_reads():
             return super().make_context(*arguments, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _readers():
+        with _nobody_reads():
             return super().invoke(ctx)
 
 

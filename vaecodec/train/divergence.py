@@ -20,11 +20,11 @@ BROKEN = 0.1
 class Watch:
     """Keeps a copy of the `averaged` weights from when the loss was last sound.
 
-    `times` counts divergences. `rate` is a factor for the learning rate: 1 at first, halved each time.
+    `divergences`: how many there were.
     """
 
     def __init__(self, averaged: dict[str, Tensor], workers: Workers) -> None:
-        self.times = 0
+        self.divergences = 0
         self._workers = workers
         self._kept = {name: value.clone() for name, value in averaged.items()}
         self._sound: float | None = None
@@ -33,10 +33,12 @@ class Watch:
 
     @property
     def rate(self) -> float:
-        return 0.5**self.times
+        """A factor for the learning rate: 1 at first, halved at every divergence."""
+        return 0.5**self.divergences
 
     def diverged(self, loss: Tensor, averaged: dict[str, Tensor]) -> bool:
-        """Take in a step's loss; return True if the loss has diverged over the last `WINDOW` steps.
+        """Take in a step's loss; return True if the loss has diverged over a window: the first
+        `FIRST_WINDOW` steps, then `WINDOW` at a time.
 
         `averaged` is then back at its last sound values; the caller should load them into the model and
         start a new optimizer. All workers get the same answer.
@@ -50,7 +52,7 @@ class Watch:
         mean, broken = total / max(finite, 1), 1 - finite / self._steps
         self._totals, self._steps = None, 0
         if broken > BROKEN or (self._sound is not None and mean > TOLERANCE * self._sound):
-            self.times += 1
+            self.divergences += 1
             torch._foreach_copy_([averaged[name] for name in self._kept], list(self._kept.values()))
             return True
         self._sound = mean

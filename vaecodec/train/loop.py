@@ -203,7 +203,10 @@ def train(
             "minutes": round(past_minutes + (time.monotonic() - start) / 60, 1),
             "stages": [
                 *history["stages"],
-                {**stage_record(stage, step, start, count, workers.count), "divergences": watch.times},
+                {
+                    **stage_record(stage, step, start, count, workers.count),
+                    "divergences": watch.divergences,
+                },
             ],
         }
 
