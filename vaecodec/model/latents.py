@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from bitstream import entropy
 from vaecodec.model.config import LEVELS
+from vaecodec.model.copies import to_device, to_host
 from vaecodec.model.indices import IndexNetwork
 from vaecodec.model.means import LATENT_MAX, Means
 from vaecodec.model.quadtree import STEPS, by_place, of_step
@@ -70,12 +71,11 @@ class Quantised:
 
     def blocks(self) -> list[Blocks]:
         """Return each group's blocks as `SymbolCoder` codes them."""
-        on_host = [
-            (symbols.to(torch.int32).flatten(1).cpu().numpy(), index.flatten(1).cpu().numpy())
-            for symbols, index in self.coded
-        ]
+        symbols = [symbols.to(torch.int32).flatten(1) for symbols, _ in self.coded]
+        on_host = to_host(symbols + [index.flatten(1) for _, index in self.coded])
+        pairs = list(zip(on_host[: len(symbols)], on_host[len(symbols) :], strict=True))
         return [
-            [(symbols[item], index[item]) for symbols, index in on_host]
+            [(symbols[item].numpy(), index[item].numpy()) for symbols, index in pairs]
             for item in range(len(self.latent))
         ]
 
@@ -191,8 +191,8 @@ class LatentQuantiser:
     def reconstruct(self, groups: Sequence[Symbols], level: int) -> Tensor:
         """Reconstruct the latents of groups: float32, N x rows x columns x M."""
         # Convert to float on the device: symbols may have fewer bytes.
-        z = _stacked([group.hyper for group in groups]).to(self._device).float()
-        latent = _stacked([group.latent for group in groups]).to(self._device).float()
+        z = to_device(_stacked([group.hyper for group in groups]), self._device).float()
+        latent = to_device(_stacked([group.latent for group in groups]), self._device).float()
         latent.mul_(self._scale[level])
         n, rows, columns, m = latent.shape
         predicted = (m - self._details) // 4

@@ -17,6 +17,7 @@ from bitstream.entropy import Tables
 from bitstream.errors import VaeError
 from vaecodec.geometry import HYPER_CELL, HYPER_STRIDE, LATENT_STRIDE
 from vaecodec.model.config import LEVELS, SCALES, ModelConfig
+from vaecodec.model.copies import to_device
 from vaecodec.model.indices import IndexNetwork, layout
 from vaecodec.model.latents import LatentQuantiser
 from vaecodec.model.means import Means
@@ -95,7 +96,7 @@ class LoadedModel:
         quantisation steps and unrounded hyper-latents, both padded to whole cells of the latter.
         `degradations`: what to undo in each picture, if anything."""
         padded = np.stack([_padded(picture) for picture in pictures])
-        x = torch.from_numpy(padded).to(self.device).float() / 255 - 0.5
+        x = to_device(torch.from_numpy(padded), self.device).float() / 255 - 0.5
         levels = self.levels(len(x), level)
         if degradations:
             assert self.restoring is not None
