@@ -79,6 +79,49 @@ def test_pictures_of_as_many_positions_go_together(
         assert np.abs(alone - single).mean() < 0.5
 
 
+def test_colours_and_greys_of_a_batch_keep_nothing_else_alive(
+    photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "window_of", lambda *_: 8)
+    codec = Codec(device="cpu")
+    for picture in (photo[:64, :64], photo[:64, :64, 0]):
+        files = codec.encode_batch([picture] * 8, 40, lossless=False)
+        for tensor in codec.decode_batch(files, as_tensor=True):
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+
+
+def test_threads_start_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch within a thread of a pool is worked on in that thread."""
+    monkeypatch.setattr(bulk, "usable_cores", lambda: 2)
+
+    def here(items: object) -> list[str]:
+        return [threading.current_thread().name for _ in items]  # type: ignore[attr-defined]
+
+    same = bulk.Steps[int, int, str](
+        take=int, pixels=int, read=int, shape=lambda number: (1, 1, number), work=here
+    )
+
+    def batch(_: int) -> bool:
+        found = bulk.each(range(40), same, torch.device("cpu"), "raise")
+        return set(found) == {threading.current_thread().name}
+
+    assert [all_here for _, all_here in parallel.in_threads([0, 1], batch, 2)] == [True, True]
+    assert not parallel.is_worker()
+
+
+def test_threads_share_the_usable_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch may have more threads: it does not see a container's quota."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 2)
+    torch.set_num_threads(8)
+    try:
+        found = parallel.in_threads(range(4), lambda _: torch.get_num_threads(), 2)
+        assert [threads for _, threads in found] == [1] * 4
+        assert torch.get_num_threads() == 8
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_errors_in_place(codec: Codec, pictures: list[np.ndarray], tmp_path: Path) -> None:
     """Each names its file, and those beside it succeed."""
     missing = tmp_path / "missing.png"

@@ -97,6 +97,23 @@ def test_folders_globs_and_failures(run: Run, tmp_path: Path, photo: np.ndarray)
     assert names(out) == ["a.vae", "deep/b.vae"]
     assert run("decompress", out / "*.vae", out / "deep", "-o", tmp_path / "back") == (0, "", "")
     assert names(tmp_path / "back") == ["a.png", "b.png"]
+    webp = tmp_path / "webp"
+    assert run("decompress", out, "-o", webp, "--format", ".WebP", "-q", 50) == (0, "", "")
+    assert names(webp) == ["a.webp", "deep/b.webp"]
+    assert Image.open(webp / "a.webp").format == "WEBP"
+    code, _, err = run("decompress", out, "-o", tmp_path / "back.jpg")  # is this one file, or a folder?
+    assert code == 1 and "back.jpg: is the name of a file, but several inputs need a folder" in err
+
+
+def test_format_of_what_the_output_does_not_name(run: Run, vae_file: Path) -> None:
+    both = ("decompress", vae_file, "-o", vae_file.with_name("x.jpg"), "--format")
+    assert run(*both, "jpeg", "-q", 50)[0] == 0
+    for extension, error in (
+        ("png", "--format and the extension of -o name different formats"),
+        ("nonesuch", "Pillow writes no image format with this extension"),
+    ):
+        code, _, err = run(*both, extension)
+        assert code == 2 and error in err
 
 
 def test_two_inputs_with_one_output(run: Run, photo_file: Path, photo: np.ndarray) -> None:

@@ -19,7 +19,8 @@ def test_there_and_back(name: str) -> None:
     ]
     there = [to_device(x, device) for x in sent]
     assert all(x.device.type == name for x in there)
-    back = to_host([x + 1 for x in there])
+    with device:  # by default, the caller's tensors are there
+        back = to_host([x + 1 for x in there])
     assert all(x.device.type == "cpu" for x in back)
     for x, y in zip(sent, back, strict=True):
         assert y.dtype == x.dtype and torch.equal(y, x + 1)

@@ -154,6 +154,9 @@ def test_names_of_outputs(
     assert written == {"scan.01.vae", "scan.02.vae", "plain.vae", "photo.vae"}
     code, _, err = run("compress", "photo.png", "-o", "x.png")
     assert (code, "x.png: the name of a .vae file was expected" in err) == (1, True)
+    for source in ("nonesuch", "nonesuch/*.png"):
+        code, _, err = run("compress", source, "-o", "out")
+        assert (code, f"{source}: cannot be read (No such file" in err) == (1, True)
     (tmp_path / "photo.vae").unlink()
     shutil.copy(photo_file, tmp_path / "photo.vae")
     code, _, err = run("compress", "photo.vae", "-o", "photo.vae", "--force")
@@ -580,12 +583,18 @@ def _stall(number: int) -> int:
 
 
 def test_an_interrupt_does_not_wait_for_what_is_under_way() -> None:
+    """Of processes that the caller started itself it ends none."""
+    own = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(100_000,))
+    own.start()
     results = parallel.in_processes([1, 2], _stall, 2)
     assert next(results) == (2, 2)
     with pytest.raises(KeyboardInterrupt):
         results.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
-    for child in multiprocessing.active_children():
+    for child in set(multiprocessing.active_children()) - {own}:
         child.join()
+    assert own.is_alive()
+    own.kill()
+    own.join()
 
 
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:
@@ -691,12 +700,13 @@ def test_report(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
-def test_interrupted_and_gone_on_with(tmp_path: Path, photo: np.ndarray) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_gone_on_with(number: int, tmp_path: Path, photo: np.ndarray) -> None:
     """What is written by then is kept, nothing is half-written, and the rest comes later."""
     folder, out, report = tmp_path / "in", tmp_path / "out", tmp_path / "r.json"
     folder.mkdir()
-    for number in range(16):
-        Image.fromarray(np.roll(photo, number)).save(folder / f"{number:02}.png")
+    for shift in range(16):
+        Image.fromarray(np.roll(photo, shift)).save(folder / f"{shift:02}.png")
     command = [
         *COMMAND,
         "compress",
@@ -717,8 +727,8 @@ def test_interrupted_and_gone_on_with(tmp_path: Path, photo: np.ndarray) -> None
     while not (out.is_dir() and any(out.glob("*.vae"))):
         assert running.poll() is None
         time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
-    assert running.wait() == 130
+    running.send_signal(number)
+    assert running.wait() == 128 + number
     kept = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert all(name.endswith(".vae") for name in kept)
     assert len(kept) < 16
@@ -767,10 +777,10 @@ def test_going_on_where_two_have_one_output(
         Image.fromarray(photo[:16, :16]).save(name)
     command = ("compress", "a.bmp", "a.png", "b.png", "-o", "out")
     Path("out/b.vae").mkdir(parents=True)
-    for extra in ((), ("--resume",)):
+    for extra, whose in (((), "is already"), (("--resume",), "exists and may be")):
         code, _, err = run(*command, *extra)
         assert code == 1
-        assert "a.png: its output out/a.vae is already that of a.bmp" in err
+        assert f"a.png: its output out/a.vae {whose} that of a.bmp" in err
         assert "b.vae: is a folder" in err
     assert "1 of 3 files have an output already" in err
 

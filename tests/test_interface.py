@@ -8,6 +8,7 @@ import io
 import multiprocessing
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -221,16 +222,26 @@ def test_the_latent_is_read_from_every_kind_of_source(vae_file: Path, data: byte
 
 
 def test_memory_that_torch_does_not_get_is_a_memory_error(
-    codec: Codec, data: bytes, monkeypatch: pytest.MonkeyPatch
+    codec: Codec, data: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise RuntimeError(
-            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"
-        )
+    """It names the file."""
+    (tmp_path / "a.vae").write_bytes(data)
+    texts = (
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED",
+    )
+    for text in texts:
 
-    monkeypatch.setattr("vaecodec.decoding.decode", fail)
-    with pytest.raises(MemoryError, match="can't allocate memory"):
-        codec.decode(data)
+        def fail(*_: object, text: str = text, **__: object) -> None:
+            raise RuntimeError(text)
+
+        monkeypatch.setattr("vaecodec.decoding.decode", fail)
+        with pytest.raises(MemoryError, match=f"^{re.escape(text)}"):
+            codec.decode(data)
+        (error,) = codec.decode_batch([tmp_path / "a.vae"], on_error="return")
+        assert isinstance(error, MemoryError)
+        assert str(error).startswith(f"{tmp_path / 'a.vae'}: {text}")
 
 
 def test_one_codec_in_several_threads(photo: np.ndarray) -> None:

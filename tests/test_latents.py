@@ -18,10 +18,10 @@ from vaecodec.model import indices as exact
 from vaecodec.model import registry
 from vaecodec.model.config import SIZES, ModelConfig
 from vaecodec.model.indices import IndexNetwork, layers, layout, magnitude
-from vaecodec.model.latents import ERROR_BITS
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.precision import set_mixed_precision
 from vaecodec.model.quadtree import STEP_XOR, STEPS, by_place, of_step, places
+from vaecodec.model.rounding import bits_saved, of_plain_training, rounded
 from vaecodec.model.symbols import Stream, Symbols
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
@@ -219,7 +219,7 @@ def test_rounding_saves_rate_and_moves_at_most_one_step(model: LoadedModel) -> N
     index = torch.randint(0, 64, (20_000,), generator=generator)
     residual = torch.randn(20_000, generator=generator)
     residual *= 0.11 * torch.exp(index * 0.112)
-    symbol = model.latents._round(residual, index, ERROR_BITS["psnr"].bits)
+    symbol = rounded(residual, index, 60.0, bits_saved(tables), tables.skip)
     nearest = torch.floor(residual + 0.5) * (index >= tables.skip)
     moved = nearest - symbol
     assert float(moved.abs().max()) == 1
@@ -228,6 +228,17 @@ def test_rounding_saves_rate_and_moves_at_most_one_step(model: LoadedModel) -> N
     indices = index.numpy().astype(np.uint8)
     bits = [tables.bits(s.numpy().astype(np.int64), indices) for s in (symbol, nearest)]
     assert bits[0] < bits[1]
+
+
+def test_models_of_plain_training_are_rounded_with_more_caution(model: LoadedModel) -> None:
+    """Their files do not say how: what was best for them on held-out pictures."""
+    bits = of_plain_training("psnr")
+    assert bits[[0, 21, 51, 63], 0].tolist() == pytest.approx([60, 60, 30, 22.7], rel=1e-2)
+    assert of_plain_training("visual")[[0, 63]].tolist() == [[120, 20], [120, 20]]
+    assert model.tune == "visual"
+    found = model.latents.error_bits(30, model.config.latent_channels)
+    assert found.unique().tolist() == [20, 120]
+    assert int((found == 20).sum()) == model.config.detail_channels
 
 
 def test_extreme_weights_stay_exact() -> None:

@@ -261,10 +261,19 @@ def test_wrong_arguments(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert call(capsys, "decompress", photos, tmp_path / "s", "--format", "none")[0] == 2
 
 
+def test_links_that_lead_in_a_circle(photos: Path) -> None:
+    """What they lead to is found once, as by the command line."""
+    (photos / "beach" / "up").symlink_to("..")
+    (photos / "broken.jpg").symlink_to("nothing")
+    expected = {str(photos / name) for name in (*GOOD, *BAD)}
+    assert set(Place.of(photos).files(outputs=True)) == expected
+    assert set(Place.of(photos).files()) == expected | {str(photos / "broken.jpg")}
+
+
 def test_a_place_that_is_no_folder_of_this_machine() -> None:
     """fsspec's, in memory, for an object store."""
     place = Place(PyFileSystem(FSSpecHandler(MemoryFileSystem())), "/bucket/small")
-    assert list(place.files(may_be_absent=True)) == []
+    assert list(place.files(outputs=True)) == []
     place.write("a/b.vae", b"some", force=False)
     assert place.read("/bucket/small/a/b.vae") == b"some"
     assert list(place.files()) == ["/bucket/small/a/b.vae"]

@@ -43,7 +43,7 @@ def pictures(count: int, width: int, height: int, device: torch.device) -> list[
     tiles = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea()]
     resized = [np.asarray(Image.fromarray(tile).resize((width, height))) for tile in tiles]
     shifted = (np.roll(resized[i % len(tiles)], 7 * i, axis=1) for i in range(count))
-    return [torch.from_numpy(each).to(device).permute(2, 0, 1) for each in shifted]
+    return [torch.from_numpy(each).to(device).permute(2, 0, 1).contiguous() for each in shifted]
 
 
 def fastest(work: Callable[[], Any], device: torch.device) -> float:

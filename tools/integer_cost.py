@@ -10,7 +10,6 @@ codec as it is (fitted tables, skip rule, optimised rounding) as ideal code leng
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict
         model.latent_scale,
         gaussian,
         model.config.detail_channels,
-        model.tune,
+        model.latents.error_bits_by_level,
     )
     found = {}
     for quality in QUALITIES:
@@ -53,10 +52,7 @@ def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict
             with torch.inference_mode():
                 outcome = floats(torch.from_numpy(crop)[None], torch.tensor([level]), noise=False)
             latent = (*model.analyse(crop[None], level), level)
-            bits = [
-                coder.bits(coder.quantise(*latent, error_bits))
-                for coder, error_bits in ((plain, math.inf), (model.latents, None))
-            ]
+            bits = [coder.bits(coder.quantise(*latent)) for coder in (plain, model.latents)]
             size = 8 * len(codec.encode(crop, quality, effort=0, lossless=False))
             totals += [float(outcome.bpp), *(value / (height * width) for value in (*bits, size))]
         found[quality] = (totals / len(images)).tolist()

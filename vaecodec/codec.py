@@ -51,6 +51,8 @@ from vaecodec.targets import check_target, lowest_level, to_size
 REDUCTIONS = (1, 2, 4, 8)
 #: Drawings are stored without loss if that takes at most this many times the bytes.
 MORE_IF_EXACT = 1.25
+#: What errors about memory of the host and of CUDA's libraries say; PyTorch has no type for them.
+_NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
@@ -128,7 +130,8 @@ class Codec:
                 self._loaded[entry.id] = model
             model = self._loaded[entry.id]
             if restoring and model.restoring is None:
-                model.restoring = load_restoring(entry, model.config, self.device)
+                with _memory_errors():
+                    model.restoring = load_restoring(entry, model.config, self.device)
             return model
 
     def encode(
@@ -249,7 +252,8 @@ class Codec:
         deblock: float | str | None = None,
         on_error: OnError = "raise",
     ) -> list[Any]:
-        """Encode many pictures as `encode` does, several at a time.
+        """Encode many pictures as `encode` does, several at a time, but without its targets, which give
+        each picture a quality of its own.
 
         - `batch`: pictures, or one array or tensor of them all (N x H x W x C or N x C x H x W).
         - `on_error`: "raise" the first error, or "return" each error in place of its file.
@@ -472,19 +476,13 @@ class Codec:
     def own_settings(self) -> Iterator[None]:
         """Shield work from the caller's autocast and inference mode, and turn torch's errors about
         memory into MemoryError."""
-        try:
-            with (
-                torch.inference_mode(False),
-                torch.autocast(self.device.type, enabled=False),
-                torch.autocast("cpu", enabled=False),  # symbols are decoded there
-            ):
-                yield
-        except RuntimeError as error:
-            # PyTorch has a type for memory of a GPU only.
-            text = str(error)
-            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
-                raise MemoryError(text.splitlines()[0]) from error
-            raise
+        with (
+            _memory_errors(),
+            torch.inference_mode(False),
+            torch.autocast(self.device.type, enabled=False),
+            torch.autocast("cpu", enabled=False),  # symbols are decoded there
+        ):
+            yield
 
     def _images(
         self, files: Sequence[Container], region: Rectangle | None = None, recover: bool = False
@@ -509,6 +507,18 @@ class Codec:
         model = self.loaded(files[0].header.model_id)
         decoded = decoding.decode(model, files)
         return [finishing.as_tensor(picture.samples, picture.alpha) for picture in decoded]
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turn torch's errors about memory into MemoryError."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if isinstance(error, torch.OutOfMemoryError) or any(words in text for words in _NO_MEMORY):
+            raise MemoryError(text.splitlines()[0]) from error
+        raise
 
 
 def kept_codec(model: str | None, device: str | None, entropy_processes: int = 0) -> Codec:

@@ -69,12 +69,13 @@ def _analysed(
     """Analyse one group of every picture. A group unlike photographs is damped, and not restored."""
     latent, hyper = model.analyse(samples, level, degradations)
     latents, hypers = latent.split(1), window.hyper(hyper).split(1)
+    beyond = beyond_ranges(model, latent, level)
     noisy = [each.noise > 0 for each in degradations] or [False] * len(samples)
     return [
         damped(model, picture, level, window)
-        if beyond_ranges(model, y, level) or (alternating(picture) and not noise)
+        if strange or (alternating(picture) and not noise)
         else Analysed(picture=picture, latent=y, hyper=z, window=window)
-        for picture, y, z, noise in zip(samples, latents, hypers, noisy, strict=True)
+        for picture, y, z, strange, noise in zip(samples, latents, hypers, beyond, noisy, strict=True)
     ]
 
 

@@ -174,7 +174,7 @@ class _Pool:
                     if isinstance(error, OSError):
                         raise Ended(
                             f"no entropy coding process can be started ({error.strerror or error}): "
-                            "try fewer, or --jobs 1"
+                            "try fewer, or none, as with --jobs 1"
                         ) from error
                     raise
             while running:
@@ -183,7 +183,8 @@ class _Pool:
             self.ended = True
             raise Ended(
                 "an entropy coding process was ended from outside: was memory short (try fewer, or "
-                "--jobs 1), or does a script that starts them lack its `if __name__ == '__main__'`?"
+                "none, as with --jobs 1), or does a script that starts them lack its "
+                "`if __name__ == '__main__'`?"
             ) from error
         finally:
             for future, slot in running:  # a slot is free once no process can write to it

@@ -135,17 +135,15 @@ def expand(inputs: Sequence[str], extensions: Iterable[str], *, recursive: bool 
             names = sorted(glob.glob(name, recursive=True)) or [name]
         for path in map(Path, names):
             if os.path.isdir(path):
-                inside = sorted(p for p in _inside(path, recursive) if p.suffix.lower() in wanted)
-                # Broken links are kept as well: working on them will tell what is wrong.
-                whole = (p for p in inside if os.path.isfile(p) or not os.path.exists(p))  # noqa: PTH113
-                files = [p for p in whole if not is_of_a_mac(p)]
+                inside = sorted(p for p in files_inside(path, recursive) if p.suffix.lower() in wanted)
+                files = [p for p in inside if is_input(p) and not is_of_a_mac(p)]
                 found += [Input(path=p, root=path, of_folder=True) for p in files]
             else:
                 found.append(Input(path=path, root=path.parent, of_folder=False))
     return found
 
 
-def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
+def files_inside(folder: Path, recursive: bool) -> Iterator[Path]:
     """Yield all files in a folder, and in the folders in it if `recursive`; then those in folders that
     links lead to, but of no folder twice. Raises VaeError for a folder that cannot be listed."""
 
@@ -166,6 +164,12 @@ def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
             tops += sorted(str(path) for f in folders if (path := Path(root, f)).is_symlink())
 
 
+def is_input(path: Path) -> bool:
+    """Whether a path found in a folder is one to work on: a file, or a broken link, which will then be
+    told of."""
+    return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH113
+
+
 def renamed(path: AnyPath, extension: str, replaced: Collection[str]) -> AnyPath:
     """Replace an extension in `replaced` (lower case) by `extension`; to other names, add it."""
     whole = path.suffix.lower() not in replaced
@@ -178,13 +182,18 @@ def is_of_a_mac(path: PurePath) -> bool:
 
 
 def output_paths(
-    found: Sequence[Input], out: str | None, extension: str, replaced: Iterable[str]
+    found: Sequence[Input],
+    out: str | None,
+    extension: str,
+    replaced: Iterable[str],
+    of_files: Collection[str] = (),
 ) -> list[tuple[Path, Path]]:
     """Pair every input with its output: beside the input, or where `out` says.
 
     `out` is a file if there is one input, not from a folder, and `out` does not name a folder;
     otherwise it is a folder, in which the inputs' relative paths are kept. `extension`, `replaced`: as
-    in `renamed`. Raises VaeError if `out` cannot be that.
+    in `renamed`. `of_files`: extensions besides `extension` that no new folder has. Raises VaeError if
+    `out` cannot be that.
     """
     known = {suffix.lower() for suffix in replaced}
 
@@ -202,7 +211,7 @@ def output_paths(
             raise VaeError("standard output takes one file, several inputs were given")
         return [(found[0].path, target)]
     several = len(found) != 1 or found[0].of_folder
-    if several and target.suffix.lower() == extension and not os.path.isdir(target):
+    if several and target.suffix.lower() in {extension, *of_files} and not os.path.isdir(target):
         raise VaeError("is the name of a file, but several inputs need a folder to go to").in_file(out)
     if not several and not os.path.isdir(target) and not out.endswith(("/", os.sep)):
         return [(found[0].path, target)]

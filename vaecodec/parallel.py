@@ -37,6 +37,8 @@ THREADS_AT_MOST = 6
 Failure = VaeError | MemoryError
 FAILURES = (VaeError, MemoryError)
 
+_this_thread = threading.local()
+
 
 class Ended(VaeError):
     """The system ended a process, as it does when memory runs out."""
@@ -100,6 +102,11 @@ def in_threads(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+def is_worker() -> bool:
+    """Whether the caller runs in a thread of `in_threads`, which starts no threads of its own."""
+    return getattr(_this_thread, "works", False)
+
+
 def in_processes(
     items: Iterable[Item],
     work: Callable[[Item], Result],
@@ -119,6 +126,7 @@ def in_processes(
     # Spawn: a forked process may hang on the threads that PyTorch had.
     context = multiprocessing.get_context("spawn")
     threads = max(1, usable_cores() // jobs)
+    of_caller = set(multiprocessing.active_children())
     with ProcessPoolExecutor(jobs, context, _start, (threads, start)) as pool:
         try:
             yield from _each(pool, items, work, jobs, in_order=False)
@@ -128,7 +136,7 @@ def in_processes(
                 "a script that starts them lack its `if __name__ == '__main__'`?"
             ) from error
         except BaseException:  # an interrupt does not wait for what is under way
-            for child in multiprocessing.active_children():
+            for child in set(multiprocessing.active_children()) - of_caller:
                 child.terminate()
             raise
         finally:
@@ -170,7 +178,8 @@ def _share_threads(pool: ThreadPoolExecutor, jobs: int) -> None:
 
     def start() -> None:
         torch.get_num_threads()  # a thread's first use of PyTorch adopts the global setting
-        torch.set_num_threads(max(1, all_of_them // jobs))
+        torch.set_num_threads(max(1, min(all_of_them, usable_cores()) // jobs))
+        _this_thread.works = True
         ready.wait()
 
     try:

@@ -11,6 +11,7 @@ from typing import IO, Self, Union, cast
 
 from bitstream import container
 from bitstream.errors import BadType, BadValue, NoSuchFile, VaeError
+from vaecodec.parallel import Ended
 
 #: What `decode` and `info` read: a path, a bytes-like object, or a binary file from its position on.
 Source = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes]]
@@ -111,7 +112,11 @@ def naming(name: str | None) -> Iterator[None]:
     """Add the file's name to errors raised within."""
     try:
         yield
+    except MemoryError as error:
+        if name is None or str(error).startswith(f"{name}: "):
+            raise
+        raise MemoryError(f"{name}: {error or 'not enough memory'}") from error
     except VaeError as error:
-        if name is None or error.filename is not None:
+        if name is None or error.filename is not None or isinstance(error, Ended):
             raise
         raise error.in_file(name) from error

@@ -36,6 +36,7 @@ from vaecodec.model.objective import squared_error
 from vaecodec.model.precision import set_mixed_precision
 from vaecodec.model.quadtree import STEPS, linear_of_step, of_step
 from vaecodec.model.registry import ModelEntry
+from vaecodec.model.rounding import TRAINED_WITH
 from vaecodec.model.transforms import details_of, with_details
 from vaecodec.quality import DEFAULT_TUNE, TUNES
 from vaecodec.train import loop
@@ -256,6 +257,7 @@ def test_an_exported_model_is_the_trained_one_in_half_precision(
     loaded = load_model(exported, torch.device("cpu"))
     used = loaded.transforms.state_dict()
     assert loaded.tune == "psnr"
+    assert torch.equal(loaded.latents.error_bits_by_level, TRAINED_WITH["psnr"].by_level())
     assert stored.keys() == used.keys() == trained.keys()
     for name, value in trained.items():
         assert stored[name].dtype == torch.float16

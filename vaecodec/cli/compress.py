@@ -114,8 +114,10 @@ def command(
 
     readable = extensions()
     pairs = output_paths(expand(inputs, readable, recursive=recursive), output, ".vae", readable)
-    for _, target in pairs:
+    for source, target in pairs:
         other = target.suffix.lower() != ".vae" and target != STANDARD_STREAM
+        # Of a source that is not there, that will be told instead: was it a folder?
+        other &= source == STANDARD_STREAM or os.path.lexists(source)
         if other and (not os.path.exists(target) or target.is_file()):
             raise VaeError("the name of a .vae file was expected").in_file(str(target))
     quality_from = click.get_current_context().get_parameter_source("quality")

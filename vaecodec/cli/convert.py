@@ -137,7 +137,8 @@ def convert(pairs: Sequence[Pair], work: Work, manner: Manner) -> int:
         left = [pair for pair in pairs if pair not in skipped]
         bar = stack.enter_context(ProgressBar(len(left), "pictures", silent=manner.quiet))
         taken = {output: source for output, (source, _) in done.items()}
-        _Conversion(left, taken, manner, outcomes, bar).run(work)
+        guessed = {output for output, pair in done.items() if not succeeded(former, *pair)}
+        _Conversion(left, taken, guessed, manner, outcomes, bar).run(work)
     return 1 if outcomes.failures else 0
 
 
@@ -153,18 +154,21 @@ def _done(pairs: Sequence[Pair], former: dict[str, dict[str, Any]]) -> dict[str,
 
 class _Conversion:
     """Files that are left to convert, and the outputs that have been written, by their real paths: one
-    folder may have several names."""
+    folder may have several names. `guessed`: outputs that were there, and of which nobody said what
+    they were made of."""
 
     def __init__(
         self,
         pairs: Sequence[Pair],
         taken: dict[str, Path],
+        guessed: set[str],
         manner: Manner,
         outcomes: Outcomes,
         bar: ProgressBar,
     ) -> None:
         self._manner, self._outcomes, self._bar = manner, outcomes, bar
-        self._total, self._left, self._taken = len(pairs), list(pairs), taken
+        self._total, self._left = len(pairs), list(pairs)
+        self._taken, self._guessed = taken, guessed
 
     def run(self, work: Work) -> None:
         while firsts := self._one_of_each_output():
@@ -257,9 +261,11 @@ class _Conversion:
 
     def _check(self, source: Path, target: Path) -> None:
         """Raises VaeError if the output cannot be written."""
-        if other := self._taken.get(os.path.realpath(target)):
+        output = os.path.realpath(target)
+        if other := self._taken.get(output):
+            whose = "exists and may be" if output in self._guessed else "is already"
             raise VaeError(
-                f"its output {target} is already that of {other}; choose another with -o"
+                f"its output {target} {whose} that of {other}; choose another with -o"
             ).in_file(str(source))
         check_apart(source, target)
         check_output(target, force=self._manner.force)

@@ -30,7 +30,13 @@ SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
     "--output",
     type=options.PATH,
     metavar="OUT",
-    help="Output file (its extension chooses the format), or folder for PNG files.",
+    help="Output file (its extension chooses the format), or folder.",
+)
+@click.option(
+    "--format",
+    "extension",
+    metavar="EXT",
+    help="Format of files that -o does not name, by its extension. [default: png]",
 )
 @click.option("--region", metavar="X,Y,W,H", help="Decode only this rectangle, in pixels.")
 @click.option(
@@ -55,6 +61,7 @@ SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 def command(
     inputs: tuple[str, ...],
     output: str | None,
+    extension: str | None,
     region: str | None,
     scale: str,
     recover: bool,
@@ -68,19 +75,25 @@ def command(
     """Turn .vae files back into images: PNG, or the format of OUT's extension.
 
     INPUT: .vae files, folders, glob patterns, or - for standard input; - as OUT
-    writes PNG to standard output. Each file names its model; --model adds one that is not installed.
+    is standard output. Each file names its model; --model adds one that is not installed.
 
     Examples:
 
     \b
         vaecodec decompress photo.vae
-        vaecodec decompress small/ -o back/
+        vaecodec decompress small/ -o back/ --format webp
         vaecodec decompress photo.vae -o photo.jpg -q 95
         vaecodec decompress photo.vae --region 0,0,640,480 --scale 1/2
     """
-    pairs = output_paths(expand(inputs, {".vae"}, recursive=recursive), output, ".png", {".vae"})
-    for _, target in pairs:
-        format_of(target)
+    from vaecodec.pictures import saving
+
+    suffix = "." + (extension or "png").lower().removeprefix(".")
+    found = expand(inputs, {".vae"}, recursive=recursive)
+    kind = saving.format_of(suffix)
+    pairs = output_paths(found, output, suffix, {".vae"}, saving.extensions())
+    kinds = {format_of(target, suffix) for _, target in pairs}
+    if extension and kinds - {kind}:
+        raise click.UsageError("--format and the extension of -o name different formats")
     from vaecodec.codec import pick_device
     from vaecodec.model import registry
 
@@ -89,6 +102,7 @@ def command(
     work = _Decompress(
         max_pixels=max_pixels,
         box=None if region is None else _region(region),
+        suffix=suffix,
         reduce=SCALES[scale],
         recover=recover,
         model=model,
@@ -103,6 +117,7 @@ class _Decompress(Work):
     """What is done with a file, in whatever process: options of the command."""
 
     max_pixels: int
+    suffix: str
     box: tuple[int, int, int, int] | None
     reduce: int
     recover: bool
@@ -154,7 +169,7 @@ class _Decompress(Work):
             lost = "; ".join(f"{r - x} x {b - y} at {x},{y}" for x, y, r, b in image.info["lost"])
             outcome = f"filled in from around: {lost}" if lost else "the picture is whole"
             notices.append(f"{source}: recovered, although {image.info['damage']}; {outcome}")
-        data, more = file_bytes(image, source, target, self.quality)
+        data, more = file_bytes(image, source, target, self.quality, self.suffix)
         return Converted(data=data, pixels=image.width * image.height, notices=(*notices, *more))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -81,10 +82,31 @@ def group() -> None:
     """A learned image codec: photographs to .vae files, smaller than AVIF at equal SSIMULACRA2."""
 
 
+@contextlib.contextmanager
+def _told_to_end() -> Iterator[list[int]]:
+    """Let SIGTERM interrupt as SIGINT does. Yields the signals received, in order."""
+    received: list[int] = [signal.SIGINT]
+
+    def interrupt(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(command: Group = group, name: str = "vaecodec") -> None:
     """Run the command line; exit code 0, 1 (a file failed), 2 (wrong usage), or as after a signal
-    130 (interrupted) or 141 (nobody reads the output)."""
+    130 (interrupted), 143 (told to end) or 141 (nobody reads the output)."""
     settle_threads()  # before a command imports torch
+    with _told_to_end() as received:
+        _main(command, name, received)
+
+
+def _main(command: Group, name: str, received: list[int]) -> None:
     try:
         sys.exit(command.main(prog_name=name, standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -92,7 +114,7 @@ def main(command: Group = group, name: str = "vaecodec") -> None:
         sys.exit(error.exit_code)
     except click.Abort:
         notice("interrupted")
-        os._exit(130)  # what threads are at work on is not waited for
+        os._exit(128 + received[-1])  # what threads are at work on is not waited for
     except NobodyReads:
         # Without this, Python complains as it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,29 +14,28 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-def format_of(target: Path) -> str:
-    """Pillow's name for the format that `target` is written in. Raises VaeError if Pillow does not
-    write it."""
+def format_of(target: Path, standard: str = ".png") -> str:
+    """Pillow's name for the format that `target` is written in; `standard`: extension of what goes to
+    standard output. Raises VaeError if Pillow does not write it."""
     from vaecodec.pictures import saving
 
-    if target == STANDARD_STREAM:
-        return "PNG"
     try:
-        return saving.format_of(target.suffix)
+        return saving.format_of(standard if target == STANDARD_STREAM else target.suffix)
     except VaeError as error:
         raise error.in_file(str(target)) from error
 
 
 def file_bytes(
-    image: Image.Image, source: Path, target: Path, quality: int | None
+    image: Image.Image, source: Path, target: Path, quality: int | None, standard: str = ".png"
 ) -> tuple[bytes, list[str]]:
-    """A picture in the format of `target`, and in words what that loses. Raises VaeError."""
+    """A picture in the format of `target` (`standard`: as in `format_of`), and in words what that
+    loses. Raises VaeError."""
     from PIL import Image
 
     from vaecodec.pictures.saving import LOSSY_FORMATS, saved
 
     notices = []
-    kind = format_of(target)
+    kind = format_of(target, standard)
     try:
         data, dropped = saved(image, kind, quality or LOSSY_QUALITY)
     except VaeError as error:

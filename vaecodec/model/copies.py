@@ -1,4 +1,4 @@
-"""Copies between host and device.
+"""Copies of what networks read and of symbols, between host and device.
 
 To and from a GPU they go through page-locked memory, which the bus reads and writes directly, and the
 host waits for all of them at once.
@@ -24,8 +24,10 @@ def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Copy tensors of one device to the host."""
     if not tensors or not tensors[0].is_cuda:
         return [x.cpu() for x in tensors]
-    copies = [torch.empty(x.shape, dtype=x.dtype, pin_memory=True) for x in tensors]
+    # The caller's default device may be another.
+    copies = [torch.empty(x.shape, dtype=x.dtype, device="cpu", pin_memory=True) for x in tensors]
     for copy, x in zip(copies, tensors, strict=True):
         copy.copy_(x, non_blocking=True)
-    torch.cuda.current_stream(tensors[0].device).synchronize()
+    # Not for the whole stream, to which other threads may have added more.
+    torch.cuda.current_stream(tensors[0].device).record_event().synchronize()
     return copies

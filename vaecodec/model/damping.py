@@ -44,12 +44,12 @@ ALTERNATING = 64.0
 REACH = 1
 
 
-def beyond_ranges(model: LoadedModel, latent: Tensor, level: int) -> bool:
-    """Whether at any position of a latent (1 x h x w x M, steps) more channels are beyond their ranges
-    than in photographs."""
+def beyond_ranges(model: LoadedModel, latent: Tensor, level: int) -> list[bool]:
+    """Whether at any position of each latent (N x h x w x M, steps) more channels are beyond their
+    ranges than in photographs."""
     ranges = model.ranges[level].clamp(min=ROUNDED_AWAY)
     beyond = ~(latent.abs() <= ranges)  # true for NaN
-    return bool(beyond.sum(dim=3).max() > BEYOND * model.config.latent_channels)
+    return (beyond.sum(dim=3).amax(dim=(1, 2)) > BEYOND * model.config.latent_channels).tolist()
 
 
 def alternating(samples: np.ndarray) -> bool:

@@ -6,55 +6,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from bitstream import entropy
-from vaecodec.model.config import LEVELS
 from vaecodec.model.copies import to_device, to_host
 from vaecodec.model.indices import IndexNetwork
 from vaecodec.model.means import LATENT_MAX, Means
 from vaecodec.model.quadtree import STEPS, by_place, of_step
+from vaecodec.model.rounding import (
+    RATED_MAX,
+    bits_by_magnitude,
+    bits_saved,
+    by_channel,
+    rated,
+    rounded,
+)
 from vaecodec.model.symbols import Blocks, Symbols
-from vaecodec.model.transforms import repeated, with_details
+from vaecodec.model.transforms import repeated
 
 #: Largest magnitude of the symbols that an encoder writes, for the hyper-latent and for the latent.
 _HYPER_MAX = 2**15 - 1
 _RESIDUAL_MAX = 2**20
 #: Largest magnitude of the latents that an encoder writes, in quantisation steps.
 _ENCODED_MAX = 2**13
-#: Larger symbols are rated like one of this magnitude.
-_RATED_MAX = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class ErrorBits:
-    """Bits that rounding may spend to avoid a squared error of one step, tuned on held-out pictures
-    (docs/experiments.md): `bits` up to level `high_rates`, halving with every `halving` levels above;
-    `details` for the details.
-
-    High-rate theory gives 6 / ln 2 for the optimal step and squared error. Learned transforms call for
-    more caution, and so does a distortion that is sensitive to lost texture. Details are linear in the
-    picture, so theory is nearly right for them.
-    """
-
-    bits: float
-    details: float
-    high_rates: int = LEVELS - 1
-    halving: float = 30.0
-
-    def at(self, level: int) -> float:
-        """Bits at `level` for all channels but details."""
-        return self.bits / 2 ** (max(0, level - self.high_rates) / self.halving)
-
-
-#: Per tune.
-ERROR_BITS = {
-    "psnr": ErrorBits(bits=60.0, details=10.0, high_rates=21),
-    "visual": ErrorBits(bits=120.0, details=20.0),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +60,7 @@ class LatentQuantiser:
     """Rounds and reconstructs batches of equally sized groups, all of the same quality level.
 
     `scale`: float32, LEVELS x M: the quantisation step, in the units that means and synthesis read.
+    `error_bits`: float32, LEVELS x 2, as of `vaecodec.model.rounding.ErrorBits`.
     """
 
     def __init__(
@@ -93,37 +70,22 @@ class LatentQuantiser:
         scale: Tensor,
         tables: entropy.Tables,
         details: int,
-        tune: str,
+        error_bits: Tensor,
     ) -> None:
         self._indices, self._means, self._scale = indices, means, scale
         self._details = details
-        self._rounding = ERROR_BITS[tune]
+        self.error_bits_by_level = error_bits
         self._tables = tables
         self._device = device = scale.device
-        levels = np.arange(_RATED_MAX + 1)
-        bits = np.stack([tables.symbol_bits(s, levels) for s in range(len(tables.supports))])
-        saved = np.diff(bits, axis=1, prepend=bits[:, :1])
-        self._saved_bits = torch.from_numpy(saved).to(device, torch.float32)
+        self._saved_bits = bits_saved(tables).to(device)
+        bits = bits_by_magnitude(tables)
         bits[: tables.skip] = 0
         self._bits = torch.from_numpy(bits).to(device, torch.float32)
         self._hyper_indices = indices.hyper_table.to(device)
 
-    def _round(self, residual: Tensor, index: Tensor, error_bits: float | Tensor) -> Tensor:
-        """Round residuals (in steps) to the nearest integer, or to the next one towards zero where that
-        saves more rate than it adds distortion (rate-distortion optimised quantisation)."""
-        symbol = torch.round(residual)
-        size = symbol.abs()
-        # Increase of the squared error (in steps), in bits.
-        added = residual.abs().sub_(size).mul_(2).add_(1).mul_(error_bits)
-        saved = _rated(self._saved_bits, size, index)
-        symbol -= symbol.sign().mul_(saved > added)
-        return symbol.mul_(index >= self._tables.skip)
-
     def error_bits(self, level: int, channels: int) -> Tensor:
         """Bits that a squared error of one step counts as, per channel, when no search follows."""
-        none = torch.zeros(channels, dtype=torch.float32, device=self._device)
-        latent = none[self._details :] + self._rounding.at(level)
-        return with_details(latent, none[: self._details] + self._rounding.details)
+        return by_channel(self.error_bits_by_level[level], channels, self._details)
 
     def bits(self, quantised: Quantised) -> float:
         """Ideal code length of all groups together, in bits."""
@@ -131,19 +93,19 @@ class LatentQuantiser:
         beyond = []
         for symbols, index in quantised.coded:
             size = symbols.abs()
-            total += _rated(self._bits, size, index).sum(dtype=torch.float64)
-            larger = size > _RATED_MAX
+            total += rated(self._bits, size, index).sum(dtype=torch.float64)
+            larger = size > RATED_MAX
             beyond.append(torch.stack((symbols[larger], index[larger].to(symbols.dtype))))
         symbols, index = torch.cat(beyond, dim=1).to(torch.int64)
-        total -= _rated(self._bits, symbols.abs(), index).sum(dtype=torch.float64)
+        total -= rated(self._bits, symbols.abs(), index).sum(dtype=torch.float64)
         return float(total) + self._tables.bits(symbols.cpu().numpy(), index.cpu().numpy())
 
     def position_bits(self, quantised: Quantised) -> Tensor:
         """Compute the ideal code length of every position's symbols, the hyper-latent's aside: float32,
-        N x rows x columns. Symbols beyond _RATED_MAX count like those."""
+        N x rows x columns. Symbols beyond RATED_MAX count like those."""
         total = torch.zeros_like(quantised.latent[..., :1])
         for step, (symbols, index) in enumerate(quantised.coded[1:]):
-            bits = _rated(self._bits, symbols.abs(), index).sum(dim=2, keepdim=True)
+            bits = rated(self._bits, symbols.abs(), index).sum(dim=2, keepdim=True)
             for place, part in by_place(bits, total, step):
                 place.positions(total).add_(part)
         return total[..., 0]
@@ -176,7 +138,7 @@ class LatentQuantiser:
             index, mean = indices.next(), F.pad(means.next(), (0, self._details // 4))
             unit = of_step(scale, step)
             residual = (of_step(y, step) - mean / unit).clamp_(-_RESIDUAL_MAX, _RESIDUAL_MAX)
-            symbols = self._round(residual, index, of_step(bits, step))
+            symbols = rounded(residual, index, of_step(bits, step), self._saved_bits, self._tables.skip)
             values = torch.addcmul(mean, symbols, unit)
             predicted = values[..., : (m - self._details) // 4].clamp_(-LATENT_MAX, LATENT_MAX)
             for place, part in by_place(values, decoded, step):
@@ -205,12 +167,6 @@ class LatentQuantiser:
             if step < STEPS - 1:
                 means.see(values)
         return latent
-
-
-def _rated(table: Tensor, size: Tensor, index: Tensor) -> Tensor:
-    """Look up `table`, S x (_RATED_MAX + 1), at scale indices `index` and symbol magnitudes `size`."""
-    entry = size.clamp(max=_RATED_MAX).to(torch.int32).add_(index, alpha=_RATED_MAX + 1)
-    return table.view(-1).index_select(0, entry.view(-1)).view(size.shape)
 
 
 def _stacked(parts: list[Tensor]) -> Tensor:

@@ -24,6 +24,7 @@ from vaecodec.model.means import Means
 from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.restoring import RestoringAnalysis, strengths
+from vaecodec.model.rounding import of_plain_training
 from vaecodec.model.symbols import GroupCoder, SymbolCoder
 from vaecodec.model.transforms import Transforms, repeated
 from vaecodec.quality import Degradation
@@ -64,6 +65,8 @@ class LoadedModel:
         self.curvature = _encoder_table(tensors, "curvature", config.latent_channels).to(device)
         self.ranges = _encoder_table(tensors, "ranges", config.latent_channels).to(device)
         self.distortion = _encoder_table(tensors, "distortion").to(device)
+        held = "encoder.error_bits" in tensors
+        error_bits = _encoder_table(tensors, "error_bits", 2) if held else of_plain_training(tune)
         on_host = device.type == "cpu"
         self.latents = LatentQuantiser(
             self.symbols.indices if on_host else _index_network(config, tensors, device),
@@ -71,7 +74,7 @@ class LoadedModel:
             self.latent_scale,
             self.symbols.tables,
             config.detail_channels,
-            tune,
+            error_bits.to(device),
         )
 
     @property

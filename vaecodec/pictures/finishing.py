@@ -50,7 +50,9 @@ def as_tensor(samples: np.ndarray | Tensor, alpha: np.ndarray | None = None) -> 
     tensor = tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
     if alpha is not None:
         tensor = torch.cat((tensor, torch.from_numpy(alpha).to(tensor.device)[None]))
-    return tensor.contiguous()
+    tensor = tensor.contiguous()
+    # A view of a batch would keep all of it alive.
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def reduced(image: Image.Image, factor: int) -> Image.Image:

@@ -344,7 +344,9 @@ def _tensor_samples(tensor: torch.Tensor) -> np.ndarray:
         raise BadImage(f"a tensor must be C x H x W with C of 1 to 4, not {sides}")
     if tensor.is_meta or str(tensor.layout) != "torch.strided":
         raise BadImage("a tensor must be dense, and have values")
-    samples = tensor.detach().cpu().movedim(0, 2)
+    samples = tensor.detach().movedim(0, 2)
+    if samples.device.type != "cpu":
+        samples = samples.contiguous().cpu()  # rearranged where that is fast
     if samples.is_floating_point():
         samples = samples.double()
         if not bool(((samples >= 0) & (samples <= 1)).all()):

@@ -32,6 +32,11 @@ def format_of(extension: str) -> str:
     return name
 
 
+def extensions() -> set[str]:
+    """Extensions, in lower case, of the formats that Pillow writes."""
+    return {e for e, name in Image.registered_extensions().items() if name in Image.SAVE}
+
+
 def saved(image: Image.Image, kind: str, quality: int) -> tuple[bytes, list[str]]:
     """Return the bytes of a picture in a format, at this quality if it has one, and, in words, the
     metadata that it cannot keep. Raises VaeError."""

@@ -50,7 +50,7 @@ def find(
     """
     extension = "." + extension.lower().removeprefix(".")
     root, target = Place.of(source), Place.of(folder)
-    written = set() if force else {p for p in target.files(may_be_absent=True) if isinstance(p, str)}
+    written = set() if force else {p for p in target.files(outputs=True) if isinstance(p, str)}
     wanted = _replaced_by(extension)
     paths, refused, existing = [], [], 0
     owners: dict[str, str] = {}

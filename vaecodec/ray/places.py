@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
 from bitstream.errors import BadType, VaeError
-from vaecodec.files import make_parents, write_whole
+from vaecodec.files import files_inside, is_input, make_parents, write_whole
 from vaecodec.sources import read_path
 
 #: pyarrow's names of the stores in which an object is there once it is whole, and not before.
@@ -44,14 +44,21 @@ class Place:
     def _local(self) -> bool:
         return isinstance(self.filesystem, LocalFileSystem)
 
-    def files(self, *, may_be_absent: bool = False) -> Iterator[str | UnicodeDecodeError]:
+    def files(self, *, outputs: bool = False) -> Iterator[str | UnicodeDecodeError]:
         """Paths of all files in the folder and its subfolders; an error in place of a path that is not
-        UTF-8. Raises VaeError if there is no such folder."""
-        selector = FileSelector(self.path, allow_not_found=may_be_absent, recursive=True)
+        UTF-8. `outputs`: only those that exist, none if there is no such folder. Raises VaeError if
+        there is none otherwise."""
+        if self._local:
+            if outputs and not os.path.exists(self.path):
+                return
+            wanted = os.path.isfile if outputs else is_input
+            yield from map(_utf8, filter(wanted, files_inside(Path(self.path), recursive=True)))
+            return
+        selector = FileSelector(self.path, allow_not_found=outputs, recursive=True)
         try:
             for info in self.filesystem.get_file_info(selector):
                 if info.type is FileType.File:
-                    yield _path_or_error(info)
+                    yield info.path
         except (OSError, pa.ArrowException) as error:
             raise VaeError(f"cannot be listed ({_first_line(error)})").in_file(self.path) from error
 
@@ -107,9 +114,9 @@ def _absolute(path: str) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - a link stays the name it is
 
 
-def _path_or_error(info: object) -> str | UnicodeDecodeError:
+def _utf8(path: Path) -> str | UnicodeDecodeError:
     try:
-        return info.path  # type: ignore[attr-defined]
+        return os.fsencode(path).decode()
     except UnicodeDecodeError as error:
         return error
 

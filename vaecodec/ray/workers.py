@@ -52,12 +52,14 @@ class _Worker:
         model: str | os.PathLike[str] | None,
         device: str | None,
     ) -> None:
-        from vaecodec.codec import Codec
+        from vaecodec.codec import Codec, pick_device
+        from vaecodec.entropy_processes import MAX_PROCESSES
 
-        _keep_to_assigned_cores()
+        cores = _keep_to_assigned_cores()
+        on_gpu = pick_device(device).type == "cuda"
         self._extension = extension
         self._root = None if root is None else Place.of(root)
-        self._codec = Codec(model, device)
+        self._codec = Codec(model, device, entropy_processes=min(cores, MAX_PROCESSES) if on_gpu else 0)
 
     def _work(self, files: list[bytes]) -> Iterable[_Made | Failure]:
         raise NotImplementedError
@@ -97,16 +99,16 @@ class _Worker:
         return row
 
 
-def _keep_to_assigned_cores() -> None:
-    """As many threads as Ray has reserved cores for this actor. Ray sees to that only where no one has
-    set OMP_NUM_THREADS."""
+def _keep_to_assigned_cores() -> int:
+    """As many threads as Ray has reserved cores for this actor; return their number. Ray sees to that
+    only where no one has set OMP_NUM_THREADS."""
     import torch
 
-    if not ray.is_initialized():  # to ask for the context would start a cluster
-        return
-    context = ray.get_runtime_context()
-    if context.get_actor_id() is not None:
+    # To ask for the context would start a cluster.
+    context = ray.get_runtime_context() if ray.is_initialized() else None
+    if context is not None and context.get_actor_id() is not None:
         torch.set_num_threads(max(1, int(context.get_assigned_resources().get("CPU", 1))))
+    return torch.get_num_threads()
 
 
 class Encoder(_Worker):

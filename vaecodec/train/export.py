@@ -20,6 +20,7 @@ from vaecodec.model import indices as exact
 from vaecodec.model.config import LEVELS, SCALES
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.quadtree import STEPS
+from vaecodec.model.rounding import TRAINED_WITH
 from vaecodec.model.transforms import DepthwiseConv3x3, LevelTable
 from vaecodec.quality import TUNES
 from vaecodec.train.curvature import measure_curvature
@@ -139,6 +140,7 @@ def build_model(
         "encoder.curvature": torch.ones(LEVELS, config.latent_channels),
         "encoder.ranges": torch.ones(LEVELS, config.latent_channels),
         "encoder.distortion": torch.ones(LEVELS),
+        "encoder.error_bits": TRAINED_WITH[tune].by_level(),
     }
     loaded = LoadedModel(config, tune, tensors, torch.device("cpu"))
     tensors |= as_tensors(fitted_tables(loaded, pictures, fitting.levels))

@@ -31,7 +31,7 @@ from vaecodec.model.contrast import lost_contrast
 from vaecodec.model.objective import distortion, formula, squared_error
 from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.ssimulacra2 import linear_light, visual_error
-from vaecodec.quality import DEFAULT_TUNE
+from vaecodec.quality import DEFAULT_TUNE, TUNES
 from vaecodec.train.data import Pictures, load, shared
 from vaecodec.train.divergence import Watch
 from vaecodec.train.fitting import Fitting
@@ -147,6 +147,8 @@ def read_model(path: Path) -> tuple[TrainableCodec, dict]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         model = TrainableCodec(ModelConfig(**about["config"]))
         model.load_weights(weights)
+        if about.get("tune") in TUNES:
+            model.set_tune(about["tune"])
         return model, about
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise VaeError(f"{path}: not a vaecodec training checkpoint ({error})") from error
@@ -321,7 +323,7 @@ def build(
     """Go on with a model and its training record (as from `read_model`), or initialise a model from the
     pictures."""
     if resumed is None:
-        model = TrainableCodec(SIZES[stage.size])
+        model = TrainableCodec(SIZES[stage.size], stage.tune)
         sample = pictures.crops(512, 64, torch.Generator(stage.device).manual_seed(1))
         initialise_from_pictures(model, sample)
         return model.to(stage.device), {"steps": 0, "minutes": 0.0, "stages": []}
@@ -332,6 +334,7 @@ def build(
             model = deepened(model, template)
         except (RuntimeError, ValueError) as error:
             raise VaeError(f"{stage.resume}: does not fit size {template.size} ({error})") from error
+    model.set_tune(stage.tune)
     return model.to(stage.device), about
 
 

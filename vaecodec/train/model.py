@@ -20,6 +20,7 @@ from vaecodec.model.config import (
 )
 from vaecodec.model.means import Means
 from vaecodec.model.quadtree import STEPS
+from vaecodec.model.rounding import TRAINED_WITH, bits_saved, by_channel, rounded
 from vaecodec.model.transforms import (
     KNOTS,
     Transforms,
@@ -29,10 +30,12 @@ from vaecodec.model.transforms import (
     with_details,
     without_details,
 )
+from vaecodec.quality import DEFAULT_TUNE
 from vaecodec.train.entropy_models import GaussianConditional, quantize_ste
 from vaecodec.train.indices import TrainableIndices
 from vaecodec.train.means import TrainableMeans
 from vaecodec.train.steps import QUARTERS, from_steps, quarters, to_steps
+from vaecodec.train.tables import SKIP, gaussian_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +49,24 @@ class Outcome:
 
 
 class TrainableCodec(nn.Module):
-    """Transforms, means and scale indices in one module."""
+    """Transforms, means and scale indices in one module. `tune`: for which latents are rounded."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, tune: str = DEFAULT_TUNE) -> None:
         super().__init__()
         self.config = config
         self.transforms = Transforms(config)
         self.means = Means(config)
         self.indices = TrainableIndices(config)
         self.gaussian = GaussianConditional(None, scale_bound=SCALE_MIN)
+        self.saved: Tensor
+        self.error_bits: Tensor
+        self.register_buffer("saved", bits_saved(gaussian_tables()), persistent=False)
+        self.register_buffer("error_bits", torch.empty(2), persistent=False)
+        self.set_tune(tune)
+
+    def set_tune(self, tune: str) -> None:
+        """Round latents as for `tune` from now on."""
+        self.error_bits.copy_(TRAINED_WITH[tune].by_level()[0])
 
     def weights(self) -> dict[str, Tensor]:
         """What defines the model: all parameters, the whitening fixed at initialisation, and limits."""
@@ -77,8 +89,9 @@ class TrainableCodec(nn.Module):
     def forward(self, picture: Tensor, level: Tensor, noise: bool = True) -> Outcome:
         """Code `picture` (uint8, N x H x W x 3, sides multiples of 64) at `level` (int64, N).
 
-        With `noise`, the rate is that of the latent with additive uniform noise (Balle et al., 2018);
-        the distortion always sees rounded values (straight-through gradients).
+        Latents are rounded as an encoder rounds them (straight-through gradients). With `noise`, the
+        gradient of the rate with respect to them is that with additive uniform noise instead (Balle et
+        al., 2018), and so is the whole rate of hyper-latents.
         """
         t = self.transforms
         x = picture.float() / 255 - 0.5
@@ -92,21 +105,30 @@ class TrainableCodec(nn.Module):
         scales = t.latent_scale(level)
         z = quantize_ste(z)
         indices, means = self.indices.start(z, level), TrainableMeans(self.means, z, level)
-        residuals, found, decoded = [], [], []
+        bits = by_channel(self.error_bits, self.config.latent_channels, t.details)
+        bits = bits[: len(bits) // QUARTERS]  # the same in every quarter
+        residuals, rounded_to, found, decoded = [], [], [], []
         for step in range(STEPS):
             scale = quarters(scales, step)
             mean = F.pad(means.next(), (0, t.details // QUARTERS))
             residual = y[step] - mean / scale
-            symbols = quantize_ste(residual)
-            values = symbols * scale + mean
+            index = indices.next()
+            with torch.no_grad():
+                symbols = rounded(residual, index.round().to(torch.int32), bits, self.saved, SKIP)
+            values = (residual + (symbols - residual).detach()) * scale + mean
             residuals.append(residual)
-            found.append(indices.next())
+            rounded_to.append(symbols)
+            found.append(index)
             decoded.append(values)
             if step < STEPS - 1:
                 indices.see(symbols)
                 means.see(values[..., : values.shape[-1] - t.details // QUARTERS])
-        bits = self._bits(torch.stack(residuals), torch.stack(found), noise)
-        bpp = bits.sum(dim=(0, 1, 3, 4, 5)) / pixels
+        index = torch.stack(found)
+        rate = self._bits(torch.stack(rounded_to), index, False)
+        if noise:
+            relaxed = self._bits(torch.stack(residuals), index.detach(), True)
+            rate = rate + (relaxed - relaxed.detach())
+        bpp = rate.sum(dim=(0, 1, 3, 4, 5)) / pixels
         decoded_picture = t.synthesis(from_steps(decoded), level).float() + 0.5
         return Outcome(bpp=bpp + z_bpp, hyper_bpp=z_bpp, picture=decoded_picture)
 
@@ -118,6 +140,7 @@ def deepened(model: TrainableCodec, config: ModelConfig) -> TrainableCodec:
     stays in place. Raises ValueError or RuntimeError if `config` differs in anything else.
     """
     deep = TrainableCodec(config)
+    deep.error_bits.copy_(model.error_bits)
     weights = deep.weights()
     for name, value in model.weights().items():
         path = name.split(".")
