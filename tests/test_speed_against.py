@@ -13,7 +13,7 @@ from speed_against import AVX2, ROOT, in_turn
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux tells it")
-def test_both_sides_take_turns_and_count_time_and_memory(tmp_path: Path) -> None:
+def test_both_sides_take_turns_and_count_time_memory_and_products(tmp_path: Path) -> None:
     picture = tmp_path / "picture.npy"
     np.save(picture, np.full((64, 80, 3), 128, np.uint8))
     found = in_turn({"here": ROOT, "there": ROOT}, picture, 2, AVX2)
@@ -22,3 +22,5 @@ def test_both_sides_take_turns_and_count_time_and_memory(tmp_path: Path) -> None
         assert row["encode"] > 0
         assert row["decode"] > 0
         assert row["mib"] > 100
+        assert 0 < row["encode_rest"] < 1
+        assert 0 < row["decode_rest"] < 1

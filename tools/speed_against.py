@@ -4,7 +4,8 @@
 
 Both sides encode and decode the same pictures at quality 60 with the weights they ship, everything
 included: once with all of the processor's instructions, once with AVX2 only, and thus in single
-precision. ABOUT says what COMMIT is. Linux only.
+precision. The share of time that is not matrix products is measured by PyTorch's profiler, on one
+thread. ABOUT says what COMMIT is. Linux only.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -26,11 +29,34 @@ QUALITY = 60
 ROUNDS = {(768, 512): 15, (6000, 4000): 3}
 #: What limits PyTorch's own code, oneDNN and MKL to AVX2.
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+#: PyTorch's operations that multiply matrices. Others that do so call these.
+PRODUCTS = {"aten::mm", "aten::addmm", "aten::addmm_", "aten::bmm", "aten::baddbmm"}
+#: A line that asks a child for its profile.
+PROFILE = "profile\n"
 INSTRUCTIONS: dict[str, dict[str, str]] = {"all": {}, "AVX2": AVX2}
 
 
+def outside_products(work: Callable[[], object]) -> float:
+    """Return the share of the time of `work`, on one thread, that is not spent in matrix products."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    work()
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        start = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - start
+    torch.set_num_threads(threads)
+    events = found.key_averages()
+    products = sum(each.self_cpu_time_total for each in events if each.key in PRODUCTS)
+    return 1 - products / 1e6 / seconds
+
+
 def child(picture: str) -> None:
-    """For every line of standard input, encode and decode `picture`; print seconds and peak MiB."""
+    """For every line of standard input, encode and decode `picture`; print seconds and peak MiB, or,
+    if the line says "profile", the shares of both that are not matrix products."""
     if "ATEN_CPU_CAPABILITY" in os.environ:
         import torch
 
@@ -41,7 +67,13 @@ def child(picture: str) -> None:
     codec = Codec(device="cpu")
     samples = np.load(picture)
     codec.decode(codec.encode(samples[:256, :256], quality=QUALITY))
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        if line == PROFILE:
+            data = codec.encode(samples, quality=QUALITY)
+            encode = outside_products(lambda: codec.encode(samples, quality=QUALITY))
+            decode = outside_products(partial(codec.decode, data))
+            print(json.dumps({"encode_rest": encode, "decode_rest": decode}), flush=True)
+            continue
         start = time.perf_counter()
         data = codec.encode(samples, quality=QUALITY)
         middle = time.perf_counter()
@@ -68,15 +100,20 @@ def in_turn(
     found: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for _ in range(rounds + 1):
         for name, process in sides.items():
-            assert process.stdin and process.stdout
-            process.stdin.write("\n")
-            found[name].append(json.loads(process.stdout.readline()))
+            found[name].append(_answer(process, "\n"))
+    profiles = {name: _answer(process, PROFILE) for name, process in sides.items()}
     for process in sides.values():
         process.communicate()
     return {
-        name: {what: median(row[what] for row in rows[1:]) for what in rows[0]}
+        name: {what: median(row[what] for row in rows[1:]) for what in rows[0]} | profiles[name]
         for name, rows in found.items()
     }
+
+
+def _answer(process: subprocess.Popen[str], line: str) -> dict[str, float]:
+    assert process.stdin and process.stdout
+    process.stdin.write(line)
+    return json.loads(process.stdout.readline())
 
 
 def main(commit: str, out: str, about: str = "") -> None:

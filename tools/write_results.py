@@ -374,6 +374,18 @@ def against(figures: dict[str, Any]) -> list[str]:
             cells += [f"{1000 * here[what]:.0f} ({ratio:.2f} x)", f"{1000 * there[what]:.0f}"]
         cells += [f"{here['mib']:.0f}", f"{there['mib']:.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "Share of the time that is not matrix products (PyTorch's profiler, one thread):",
+        "",
+        "| picture | instructions | encode | before | decode | before |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for row in figures["rows"]:
+        cells = [" x ".join(map(str, row["size"])), row["instructions"]]
+        for what in ("encode_rest", "decode_rest"):
+            cells += [f"{100 * row[side][what]:.0f} %" for side in ("here", "there")]
+        lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
 
