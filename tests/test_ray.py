@@ -264,10 +264,10 @@ def test_wrong_arguments(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
 def test_links_that_lead_in_a_circle(photos: Path) -> None:
     """What they lead to is found once, as by the command line."""
     (photos / "beach" / "up").symlink_to("..")
-    (photos / "broken.jpg").symlink_to("nothing")
+    (photos / "dangling.jpg").symlink_to("nothing")
     expected = {str(photos / name) for name in (*GOOD, *BAD)}
     assert set(Place.of(photos).files(outputs=True)) == expected
-    assert set(Place.of(photos).files()) == expected | {str(photos / "broken.jpg")}
+    assert set(Place.of(photos).files()) == expected | {str(photos / "dangling.jpg")}
 
 
 def test_a_place_that_is_no_folder_of_this_machine() -> None:
