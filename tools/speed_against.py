@@ -72,7 +72,10 @@ def child(picture: str) -> None:
             data = codec.encode(samples, quality=QUALITY)
             encode = outside_products(lambda: codec.encode(samples, quality=QUALITY))
             decode = outside_products(partial(codec.decode, data))
-            print(json.dumps({"encode_rest": encode, "decode_rest": decode}), flush=True)
+            print(
+                json.dumps({"encode_outside_products": encode, "decode_outside_products": decode}),
+                flush=True,
+            )
             continue
         start = time.perf_counter()
         data = codec.encode(samples, quality=QUALITY)

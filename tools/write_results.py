@@ -383,7 +383,7 @@ def against(figures: dict[str, Any]) -> list[str]:
     ]
     for row in figures["rows"]:
         cells = [" x ".join(map(str, row["size"])), row["instructions"]]
-        for what in ("encode_rest", "decode_rest"):
+        for what in ("encode_outside_products", "decode_outside_products"):
             cells += [f"{100 * row[side][what]:.0f} %" for side in ("here", "there")]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]

@@ -64,9 +64,8 @@ def each(
     """
     if on_error not in ("raise", "return"):
         raise BadValue(f'on_error must be "raise" or "return", not {on_error!r}')
-    jobs = min(usable_cores(), torch.get_num_threads(), parallel.THREADS_AT_MOST)
-    if parallel.is_worker():
-        jobs = 1
+    most = 1 if parallel.is_worker() else parallel.THREADS_AT_MOST
+    jobs = min(usable_cores(), torch.get_num_threads(), most)
     count = len(items) if isinstance(items, Sized) else None
     size = window_of(device, count, jobs)
     if count is not None:

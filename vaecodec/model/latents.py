@@ -47,9 +47,10 @@ class Quantised:
 
     def blocks(self) -> list[Blocks]:
         """Return each group's blocks as `SymbolCoder` codes them."""
-        symbols = [symbols.to(torch.int32).flatten(1) for symbols, _ in self.coded]
-        on_host = to_host(symbols + [index.flatten(1) for _, index in self.coded])
-        pairs = list(zip(on_host[: len(symbols)], on_host[len(symbols) :], strict=True))
+        on_device = [symbols.to(torch.int32).flatten(1) for symbols, _ in self.coded]
+        on_device += [index.flatten(1) for _, index in self.coded]
+        on_host, count = to_host(on_device), len(self.coded)
+        pairs = list(zip(on_host[:count], on_host[count:], strict=True))
         return [
             [(symbols[item].numpy(), index[item].numpy()) for symbols, index in pairs]
             for item in range(len(self.latent))

@@ -35,21 +35,21 @@ class ErrorBits:
         return torch.tensor([self.others, self.details]).repeat(LEVELS, 1)
 
 
-#: What models are trained with, per tune. No model of `visual` has been trained with it yet: these are
-#: the bits that suit one of plain training.
-TRAINED_WITH = {
-    "psnr": ErrorBits(others=20.0, details=10.0),
+#: What suits models that were trained with plain rounding, per tune.
+_PLAIN = {
+    "psnr": ErrorBits(others=60.0, details=10.0),
     "visual": ErrorBits(others=120.0, details=20.0),
 }
+#: What models are trained with, per tune; none of `visual` has been yet.
+TRAINED_WITH = {"psnr": ErrorBits(others=20.0, details=10.0), "visual": _PLAIN["visual"]}
 
 
 def of_plain_training(tune: str) -> Tensor:
     """What suits models that were trained with plain rounding, whose files do not hold it: float32,
     LEVELS x 2. Those of `psnr` halve it with every 30 levels above 21."""
-    if tune == "visual":
-        return TRAINED_WITH[tune].by_level()
-    bits = ErrorBits(others=60.0, details=10.0).by_level()
-    bits[:, 0] /= 2 ** ((torch.arange(LEVELS) - 21).clamp(min=0) / 30)
+    bits = _PLAIN[tune].by_level()
+    if tune == "psnr":
+        bits[:, 0] /= 2 ** ((torch.arange(LEVELS) - 21).clamp(min=0) / 30)
     return bits
 
 

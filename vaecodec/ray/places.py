@@ -46,8 +46,8 @@ class Place:
 
     def files(self, *, outputs: bool = False) -> Iterator[str | UnicodeDecodeError]:
         """Paths of all files in the folder and its subfolders; an error in place of a path that is not
-        UTF-8. `outputs`: only those that exist, none if there is no such folder. Raises VaeError if
-        there is none otherwise."""
+        UTF-8. `outputs`: without broken links, and none if there is no such folder, for which VaeError
+        is raised otherwise."""
         if self._local:
             if outputs and not os.path.exists(self.path):
                 return
