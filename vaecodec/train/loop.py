@@ -182,7 +182,7 @@ def train(
     # are part of the model.
     limited = has_limits(model)
     set_mixed_precision(model, multiplies_in_bfloat16(device))
-    optimizers = Optimizers(model)
+    optimizers = Optimizers(model, workers)
     current = model.weights()
     averaged = {k: v.detach().clone() for k, v in current.items()}
     learned = dict(model.named_parameters())
@@ -244,7 +244,7 @@ def train(
         step += 1
         if watch.diverged(outcome.loss, averaged):
             model.load_weights(averaged)
-            optimizers = Optimizers(model)
+            optimizers = Optimizers(model, workers)
             limited = has_limits(model)
             log.write(json.dumps({"diverged_before": past_steps + step, "rate": watch.rate}) + "\n")
         if not limited and done >= min(stage.decay_from, FINISH_FROM):

@@ -109,7 +109,7 @@ def train_restoring(
         network = load_restoring(entry, model.config, device, stage.resume).requires_grad_()
     averaged = {name: x.detach().clone() for name, x in network.state_dict().items()}
     set_mixed_precision(network, multiplies_in_bfloat16(device))
-    optimizers = Optimizers(network)
+    optimizers = Optimizers(network, workers)
     share = max(1, stage.batch // workers.count)
     start = saved = logged = time.monotonic()
     step, done, errors = 0, 0.0, []
