@@ -3,8 +3,8 @@
     torchrun --nproc-per-node 2 tools/train_restoring.py DATA MODEL OUT --minutes 30
 
 DATA: a folder of pictures or of tar shards of them. MODEL: a registered model. `--resume`: start from
-the weights of an earlier stage. Writes OUT/MODEL.safetensors, which belongs in
-vaecodec/weights/restoring/.
+the weights of an earlier stage, of this model or of an earlier version of it. Writes
+OUT/MODEL.safetensors, which belongs in vaecodec/weights/restoring/.
 """
 
 from __future__ import annotations

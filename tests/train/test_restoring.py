@@ -13,7 +13,7 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 if importlib.util.find_spec("compressai") is None:
     pytest.skip("the train extra is not installed", allow_module_level=True)
@@ -104,6 +104,14 @@ def test_a_stage(data: Path, tmp_path: Path) -> None:
     assert second is not None
     assert all(torch.equal(x, weights[name]) for name, x in load_file(second).items())
     assert record_of(second)["after"] == record_of(path)
+    earlier = tmp_path / "earlier.safetensors"  # of another version
+    version = {**record_of(path), "model": "base-visual-0"}
+    earlier.write_bytes(save(weights, {"record": json.dumps(version)}))
+    third = train_restoring(
+        entry, replace(further, out=tmp_path / "third", resume=earlier), lambda *_: None
+    )
+    assert third is not None
+    assert record_of(third)["after"] == version
     other = registry.find(None, "psnr")
     for source, error in (
         (path, f"belongs to {entry.name}"),

@@ -39,8 +39,8 @@ REMAINS = 0.15
 @dataclass(frozen=True, kw_only=True)
 class RestoringStage:
     """What the user chooses. `patch`: side of the crops, a multiple of 64. `decay_from`: share of the
-    time after which the learning rate falls linearly to 0. `resume`: weights of an earlier stage to
-    start from."""
+    time after which the learning rate falls linearly to 0. `resume`: weights to start from, of an
+    earlier stage of the model or of an earlier version of it."""
 
     data: Path
     out: Path
@@ -77,6 +77,11 @@ def _record(path: Path) -> dict[str, object]:
         raise VaeError(f"no weights of a restoring stage ({error})").in_file(str(path)) from error
 
 
+def _family(name: str) -> str:
+    """A model's name without its version."""
+    return name.rpartition("-")[0]
+
+
 def train_restoring(
     entry: ModelEntry, stage: RestoringStage, progress: Callable[[float, str], None]
 ) -> Path | None:
@@ -104,7 +109,7 @@ def train_restoring(
         network.load_state_dict(model.transforms.analysis.state_dict(), strict=False)
     else:
         earlier = _record(stage.resume)
-        if earlier.get("model") != entry.name:
+        if _family(str(earlier.get("model"))) != _family(entry.name):
             raise VaeError(f"belongs to {earlier.get('model')}").in_file(str(stage.resume))
         network = load_restoring(entry, model.config, device, stage.resume).requires_grad_()
     averaged = {name: x.detach().clone() for name, x in network.state_dict().items()}
