@@ -23,7 +23,7 @@ from vaecodec.model import registry
 from vaecodec.model.restoring import KNOTS, described, path_of
 from vaecodec.pictures.degradation import noise_of, quality_of, to_undo
 from vaecodec.pictures.reading import to_picture
-from vaecodec.quality import AUTO, MAX_NOISE, TUNES, Degradation, Restoration
+from vaecodec.quality import AUTO, MAX_NOISE, NEVER_JPEG, TUNES, Degradation, Restoration
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -86,6 +86,12 @@ def test_what_is_to_be_undone(
     clean: np.ndarray, wanted: Restoration, expected: Degradation | None
 ) -> None:
     assert to_undo(to_picture(clean), wanted) == expected
+
+
+def test_nothing_is_to_be_undone_of_a_jpeg_file_of_the_highest_quality(clean: np.ndarray) -> None:
+    picture = to_picture(jpeg(clean, 100))
+    assert picture.jpeg == NEVER_JPEG
+    assert to_undo(picture, Restoration(deblock=AUTO)) is None
 
 
 @pytest.mark.parametrize(

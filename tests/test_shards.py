@@ -52,6 +52,7 @@ def folder(tmp_path: Path) -> Path:
     Image.fromarray(astronaut[:, ::-1] // 2 + 30).save(folder / "c.png")
     Image.fromarray(coffee[:90, :90]).save(folder / "small.png")
     (folder / "d.png").write_bytes(b"rubbish")
+    (folder / "broken.png").symlink_to(folder / "absent.png")
     (folder / "notes.txt").write_text("not a picture")
     return folder
 
@@ -64,6 +65,7 @@ def test_shards(folder: Path, tmp_path: Path) -> None:
     done = run(folder, out, *options)
     assert done.returncode == 0, done.stderr
     assert "d.png: not an image" in done.stderr
+    assert "broken.png: cannot be read" in done.stderr
     assert "small.png: 90 x 90" in done.stderr
     assert done.stderr.count("nearly the same as another picture") == 1
     rows = list(csv.DictReader((out / "MANIFEST.csv").open()))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,21 +25,28 @@ from vaecodec.targets import CLOSE_ENOUGH, MOST_ENCODINGS, lowest_level, to_size
 
 
 @given(
-    st.floats(0.03, 0.08), st.integers(2_000, 2_000_000), st.floats(0.005, 0.08), st.floats(0.05, 0.95)
+    st.floats(0.03, 0.08),
+    st.integers(2_000, 2_000_000),
+    st.floats(0.005, 0.08),
+    st.floats(0.05, 0.95),
+    st.integers(0, 5_000_000),
 )
-def test_sizes_of_a_regular_coder(slope: float, middle: int, saved: float, place: float) -> None:
-    """At most the size, at least CLOSE_ENOUGH of it, in at most MOST_ENCODINGS encodings."""
+def test_sizes_of_a_regular_coder(
+    slope: float, middle: int, saved: float, place: float, fixed: int
+) -> None:
+    """At most the size, at least CLOSE_ENOUGH of what is not fixed, in at most MOST_ENCODINGS
+    encodings."""
     calls = []
 
     def encode(setting: Setting) -> bytes:
         calls.append(setting)
         size = middle * math.exp(slope * (setting.level - 37))
-        return bytes(int(size * (1 - min(saved * (1 / setting.thrift - 1) ** 0.8, 0.9))))
+        return bytes(fixed + int(size * (1 - min(saved * (1 / setting.thrift - 1) ** 0.8, 0.9))))
 
-    low, high = (len(encode(Setting(level=level))) for level in (0, 63))
+    low, high = (len(encode(Setting(level=level))) - fixed for level in (0, 63))
     calls.clear()
     limit = int(low * (high / low) ** place)
-    size = len(to_size(encode, limit))
+    size = len(to_size(encode, fixed + limit, fixed)) - fixed
     assert size <= limit
     assert size >= CLOSE_ENOUGH * limit
     assert len(calls) <= MOST_ENCODINGS
@@ -47,6 +56,12 @@ def test_sizes_out_of_reach() -> None:
     message = "cannot be as small as 10 bytes; it takes 100 at least"
     with pytest.raises(vaecodec.VaeError, match=message):
         to_size(lambda _: bytes(100), 10)
+    with pytest.raises(
+        vaecodec.VaeError, match="as small as 10 bytes: transparency and metadata take 90"
+    ):
+        to_size(lambda _: bytes(100), 10, 90)
+    odd = to_size(lambda setting: bytes(1000 if setting.level else 50), 60)
+    assert len(odd) == 50  # the lowest level is the last resort
     calls: list[Setting] = []
 
     def encode(setting: Setting) -> bytes:
@@ -131,6 +146,32 @@ def test_what_loss_cannot_reach_is_exact(codec: Codec, picture: np.ndarray) -> N
         codec.encode(picture, target_size=900, lossless=True)
     flat = np.full((64, 64, 3), 9, np.uint8)
     assert vaecodec.info(codec.encode(flat, target_size=500)).lossless
+
+
+def test_what_loss_would_destroy_is_exact(
+    codec: Codec, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = encoding.encode
+
+    def destroying(*arguments: Any) -> list[encoding.Encoded]:
+        return [replace(each, sound=False) for each in whole(*arguments)]
+
+    monkeypatch.setattr(encoding, "encode", destroying)
+    assert vaecodec.info(codec.encode(picture, target_psnr=30)).lossless
+    assert not vaecodec.info(codec.encode(picture, target_psnr=30, lossless=False)).lossless
+    assert not vaecodec.info(codec.encode(picture, target_size=6000)).lossless  # has no room
+
+
+def test_transparency_and_metadata_do_not_distract(codec: Codec, picture: np.ndarray) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (256, 384, 1), np.uint8)
+    transparent = np.dstack((picture, noise))
+    fixed = len(codec.encode(transparent, 30)) - len(codec.encode(picture, 30))
+    assert fixed > 90_000
+    for size in (2000, 20_000):
+        data = codec.encode(transparent, target_size=fixed + size)
+        assert CLOSE_ENOUGH * size - 100 <= len(data) - fixed <= size
+    with pytest.raises(vaecodec.VaeError, match="transparency and metadata take"):
+        codec.encode(transparent, target_size=5000)
 
 
 @pytest.mark.parametrize(

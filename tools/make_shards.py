@@ -31,7 +31,7 @@ from rich.progress import track
 
 from bitstream.errors import BadImage, VaeError
 from vaecodec.files import expand, write_whole
-from vaecodec.pictures.reading import open_image
+from vaecodec.pictures.reading import open_image, set_limit_of_pillow
 from vaecodec.train.data import EXTENSIONS
 
 THUMBNAIL = 16
@@ -95,7 +95,7 @@ def prepare(path: Path, longest: int, smallest: int) -> Picture | str:
     """Return the picture as it goes into a shard, or why it does not."""
     try:
         image, lossy = upright_srgb(path)
-    except BadImage as error:
+    except VaeError as error:
         return str(error)
     factor = max(2.0 if lossy else 1.0, max(image.size) / longest)
     if factor > 1:
@@ -199,6 +199,7 @@ def main() -> int:
 
 def make(arguments: argparse.Namespace) -> int:
     """Run with parsed arguments; exit code. Raises VaeError."""
+    set_limit_of_pillow()
     folder, out = arguments.folder, arguments.out
     paths = [found.path for found in expand([str(folder)], EXTENSIONS)]
     if not folder.is_dir() or not paths:

@@ -301,7 +301,10 @@ class Codec:
             with naming(items[0].picture.name if len(items) == 1 else None):
                 if lossless:
                     return [_without_loss(item.picture) for item in items]
-                return self._coded(items, entry, Setting(level=level), effort, lossless)
+                coded = self._coded(items, entry, Setting(level=level), effort)
+                if lossless is None:
+                    return [_exact_if_better(*pair) for pair in zip(items, coded, strict=True)]
+                return [each.file for each in coded]
 
         def read(image: ImageLike) -> _Prepared:
             return _prepared(image, strip, restoration)
@@ -321,22 +324,19 @@ class Codec:
         entry: ModelEntry,
         setting: Setting,
         effort: int,
-        lossless: bool | None,
-    ) -> list[bytes]:
-        """The files of pictures of one shape; without loss where that is better, if `lossless` is
-        None."""
+    ) -> list[_Coded]:
+        """Code pictures of one shape with loss."""
         degradations = [each.degradation for each in items if each.degradation is not None]
         model = self._load(entry, restoring=bool(degradations))
         samples = [_samples(each.picture) for each in items]
         with self.own_settings():
             encoded = encoding.encode(model, samples, setting, effort, degradations)
-        files = []
-        for each, item in zip(items, encoded, strict=True):
-            file = _with_loss(each.picture, item.streams, entry.id, setting.level)
-            if lossless is None:
-                file = _exact_if_better(each, file, item.sound)
-            files.append(file)
-        return files
+        return [
+            _Coded(
+                file=_with_loss(each.picture, item.streams, entry.id, setting.level), sound=item.sound
+            )
+            for each, item in zip(items, encoded, strict=True)
+        ]
 
     def of_tune(self, tune: str | None) -> ModelEntry:
         """The model that `encode` takes for `tune`."""
@@ -379,14 +379,14 @@ class Codec:
         """The file that meets the target `name`."""
         picture = prepared.picture
         height, width, _ = picture.samples.shape
-        files: dict[int, bytes] = {}
+        found: dict[int, _Coded] = {}
 
-        def coded(setting: Setting) -> bytes:
-            return self._coded([prepared], entry, setting, effort, False)[0]
+        def coded(setting: Setting) -> _Coded:
+            return self._coded([prepared], entry, setting, effort)[0]
 
         def figure(level: int) -> float:
-            files[level] = coded(Setting(level=level))
-            decoded = np.asarray(self.decode(files[level], max_pixels=sys.maxsize))
+            found[level] = coded(Setting(level=level))
+            decoded = np.asarray(self.decode(found[level].file, max_pixels=sys.maxsize))
             return figures.of(name.removeprefix("target_"), picture, decoded)
 
         if name in ("target_size", "target_bpp"):
@@ -400,12 +400,15 @@ class Codec:
                 return exactly
             if lossless:
                 raise VaeError(f"without loss the file does not fit into {limit} bytes")
-            return to_size(coded, limit)
+            nothing = [b""] * _header(picture, entry.id, 0).group_count
+            fixed = len(_with_loss(picture, nothing, entry.id, 0))
+            return to_size(lambda setting: coded(setting).file, limit, fixed)
         if lossless:
             return _without_loss(picture)
         level = lowest_level(figure, goal)
         if level is not None:
-            return files[level] if lossless is False else _exact_if_better(prepared, files[level], True)
+            best = found[level]
+            return best.file if lossless is False else _exact_if_better(prepared, best)
         exactly = None if lossless is False else _exactly(picture)
         if exactly is None:
             raise VaeError(f"{name} {goal:g} cannot be reached with loss")
@@ -583,6 +586,14 @@ class _Prepared:
         return *whole_positions(*self.picture.samples.shape[:2]), self.degradation is None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Coded:
+    """A file with loss. `sound`: whether it destroys nothing."""
+
+    file: bytes
+    sound: bool
+
+
 def _prepared(image: ImageLike, strip: bool, restoration: Restoration) -> _Prepared:
     picture = reading.to_picture(image)
     return _Prepared(
@@ -603,16 +614,16 @@ def _with_loss(picture: Picture, streams: list[bytes], model_id: bytes, level: i
     return container.pack(_header(picture, model_id, level), streams, planes, picture.metadata)
 
 
-def _exact_if_better(prepared: _Prepared, coded: bytes, sound: bool) -> bytes:
+def _exact_if_better(prepared: _Prepared, coded: _Coded) -> bytes:
     """The file `coded`, or one without loss if that is hardly larger, or `coded` is not sound."""
     picture = prepared.picture
-    if not sound and exact.fits(*picture.samples.shape[:2]):
+    if not coded.sound and exact.fits(*picture.samples.shape[:2]):
         return _without_loss(picture)
     if prepared.degradation is None and exact.promising(picture.samples):
         exactly = _without_loss(picture)
-        if len(exactly) <= MORE_IF_EXACT * len(coded):
+        if len(exactly) <= MORE_IF_EXACT * len(coded.file):
             return exactly
-    return coded
+    return coded.file
 
 
 def _exactly(picture: Picture) -> bytes | None:

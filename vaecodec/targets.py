@@ -68,30 +68,38 @@ def lowest_level(measure: Callable[[int], float], goal: float) -> int | None:
     return above[0] if above[0] <= TOP_LEVEL else None
 
 
-def to_size(encode: Callable[[Setting], bytes], limit: int) -> bytes:
-    """Return the best file of at most `limit` bytes, after at most MOST_ENCODINGS calls of `encode`. It
-    mostly takes CLOSE_ENOUGH of `limit` or more, unless the highest level takes less.
+def to_size(encode: Callable[[Setting], bytes], limit: int, fixed: int = 0) -> bytes:
+    """Return the best file of at most `limit` bytes, after at most MOST_ENCODINGS calls of `encode`, or
+    one more if none of those fits. It mostly takes CLOSE_ENOUGH of what `limit` leaves, or more, unless
+    the highest level takes less.
+
+    `fixed`: bytes of a file that no setting changes, such as transparency and metadata.
 
     Raises VaeError if no file is that small.
     """
-    sizes: dict[int, int] = {}
+    room = limit - fixed
+    if room <= 0:
+        raise VaeError(
+            f"the file cannot be as small as {limit} bytes: transparency and metadata take {fixed}"
+        )
+    sizes: dict[int, int] = {}  # without `fixed`
     best = b""
     level = _FIRST
     for _ in range(MOST_ENCODINGS - 2):
         data = encode(Setting(level=level))
-        sizes[level] = len(data)
+        sizes[level] = len(data) - fixed
         if len(best) < len(data) <= limit:
             best = data
-        fitting = [known for known, size in sizes.items() if size <= limit]
-        too_large = [known for known, size in sizes.items() if size > limit]
+        fitting = [known for known, size in sizes.items() if size <= room]
+        too_large = [known for known, size in sizes.items() if size > room]
         low, high = max(fitting, default=-1), min(too_large, default=TOP_LEVEL + 1)
-        if len(best) >= CLOSE_ENOUGH * limit or high - low == 1:
+        if len(best) - fixed >= CLOSE_ENOUGH * room or high - low == 1:
             break
-        wanted = level + math.log(AIM * limit / len(data)) / _slope(sizes)
+        wanted = level + math.log(AIM * room / sizes[level]) / _slope(sizes)
         level = min(max(math.floor(wanted), low + 1), high - 1)
-    if len(best) >= CLOSE_ENOUGH * limit or not too_large:
+    if len(best) - fixed >= CLOSE_ENOUGH * room or not too_large:
         return best
-    return _thriftily(encode, min(too_large), sizes, best, limit)
+    return _thriftily(encode, min(too_large), sizes, best, limit, fixed)
 
 
 def _slope(sizes: dict[int, int]) -> float:
@@ -106,21 +114,31 @@ def _slope(sizes: dict[int, int]) -> float:
 
 
 def _thriftily(
-    encode: Callable[[Setting], bytes], level: int, sizes: dict[int, int], best: bytes, limit: int
+    encode: Callable[[Setting], bytes],
+    level: int,
+    sizes: dict[int, int],
+    best: bytes,
+    limit: int,
+    fixed: int,
 ) -> bytes:
     """Return `best`, or a larger file of at most `limit` bytes at `level`, made to fit by thrift."""
-    saved, smallest = _SAVED, sizes[level]
+    room, saved, smallest = limit - fixed, _SAVED, sizes[level]
     for _ in range(MOST_ENCODINGS - len(sizes)):
-        share = max(1 - AIM * limit / sizes[level], 1e-4)
+        share = max(1 - AIM * room / sizes[level], 1e-4)
         thrift = max(1 / (1 + (share / saved) ** (1 / _POWER)), LEAST_THRIFT)
         data = encode(Setting(level=level, thrift=thrift))
-        smallest = min(smallest, len(data))
+        smallest = min(smallest, len(data) - fixed)
         if len(best) < len(data) <= limit:
             best = data
-        if len(best) >= CLOSE_ENOUGH * limit:
+        if len(best) - fixed >= CLOSE_ENOUGH * room:
             return best
-        found = max(1 - len(data) / sizes[level], 1e-4)
+        found = max(1 - (len(data) - fixed) / sizes[level], 1e-4)
         saved = found / (1 / thrift - 1) ** _POWER
     if not best:
-        raise VaeError(f"the file cannot be as small as {limit} bytes; it takes {smallest} at least")
+        data = encode(Setting(level=0, thrift=LEAST_THRIFT))
+        smallest = min(smallest, len(data) - fixed)
+        if len(data) > limit:
+            takes = f"it takes {fixed + smallest} at least"
+            raise VaeError(f"the file cannot be as small as {limit} bytes; {takes}")
+        best = data
     return best

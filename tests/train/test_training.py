@@ -420,12 +420,13 @@ def test_a_stage_from_the_command_line(shard: Path, tmp_path: Path, pictures: li
     """Train a little, resume, and use the result as a model."""
     first, second = tmp_path / "one", tmp_path / "two"
     options = ["--batch", "2", "--patch", "64", "--device", "cpu", "--fitting-crops", "2"]
-    options += ["--size", "small"]
-    arguments = ["train", str(shard), "--minutes", "0.02", "--out", str(first), *options]
-    assert group.main(arguments, standalone_mode=False) == 0
+    arguments = ["train", str(shard), "--minutes", "0.02", *options, "--out"]
+    assert group.main([*arguments, str(first), "--size", "small"], standalone_mode=False) == 0
     trunk = first / "trunk.safetensors"
-    arguments = ["train", str(shard), "--minutes", "0.02", "--out", str(second), *options]
-    assert group.main([*arguments, "--resume", str(trunk)], standalone_mode=False) == 0
+    arguments += [str(second), "--resume", str(trunk)]
+    with pytest.raises(VaeError, match="is of size small, not base"):
+        group.main([*arguments, "--size", "base"], standalone_mode=False)
+    assert group.main(arguments, standalone_mode=False) == 0
     card = json.loads((second / "model.json").read_text())
     assert [stage["steps"] for stage in card["stages"]] == [7, 8]  # the first up to its decay
     assert card["steps"] == sum(stage["steps"] for stage in card["stages"])

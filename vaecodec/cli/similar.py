@@ -106,10 +106,12 @@ def command(
     import numpy as np
 
     from vaecodec.codec import Codec
+    from vaecodec.pictures.reading import set_limit_of_pillow
     from vaecodec.uses import similar
     from vaecodec.uses.embedding import embed
     from vaecodec.uses.index import Index
 
+    set_limit_of_pillow()
     codec = Codec(model, device)
     found = [each.path for each in expand(inputs, {".vae"}, recursive=recursive)]
     if not found:

@@ -9,6 +9,7 @@ import click
 from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.report import ProgressBar
+from vaecodec.model.config import DEFAULT_SIZE, SIZES
 from vaecodec.quality import DEFAULT_TUNE, TUNES
 from vaecodec.train.fitting import Fitting
 
@@ -16,7 +17,9 @@ from vaecodec.train.fitting import Fitting
 @click.command("train")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option(
-    "--size", type=click.Choice(["small", "base", "large"]), default="base", show_default=True
+    "--size",
+    type=click.Choice(list(SIZES)),
+    help=f"[default: {DEFAULT_SIZE}; with --resume, that of the checkpoint]",
 )
 @click.option(
     "--minutes",
@@ -81,7 +84,7 @@ from vaecodec.train.fitting import Fitting
 @options.device
 def command(
     data: Path,
-    size: str,
+    size: str | None,
     minutes: float,
     out: Path,
     resume: Path | None,

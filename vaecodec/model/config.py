@@ -50,6 +50,7 @@ class ModelConfig:
         return asdict(self)
 
 
+DEFAULT_SIZE = "base"
 SIZES = {
     config.size: config
     for config in (

@@ -19,11 +19,12 @@ from safetensors import SafetensorError, safe_open
 
 from bitstream.container import model_id_text
 from bitstream.errors import BadType, BadValue, UnknownModel, VaeError
+from vaecodec.model.config import DEFAULT_SIZE
 from vaecodec.quality import DEFAULT_TUNE, TUNES, check_tune
 
 FOLDER = Path(__file__).parent.parent / "weights"
 #: Sizes in order of preference, for callers who name no model.
-PREFERENCE = ("base", "small", "large")
+PREFERENCE = (DEFAULT_SIZE, "small", "large")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,12 +45,11 @@ def to_undo(picture: Picture, restoration: Restoration) -> Degradation | None:
         noise = found if found >= LEAST_NOISE else None
     if quality == AUTO:
         quality = picture.jpeg
-    if noise is None and quality is None:
-        return None
-    return Degradation(
+    degradation = Degradation(
         noise=0.0 if noise is None else float(noise),
         jpeg=NEVER_JPEG if quality is None else float(quality),
     )
+    return None if degradation == Degradation() else degradation
 
 
 def differences(samples: np.ndarray) -> np.ndarray:

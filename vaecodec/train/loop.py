@@ -26,7 +26,7 @@ from torch import Tensor
 from bitstream.errors import VaeError
 from vaecodec.files import write_whole
 from vaecodec.geometry import HYPER_STRIDE, middle
-from vaecodec.model.config import SIZES, ModelConfig, level_lambda
+from vaecodec.model.config import DEFAULT_SIZE, SIZES, ModelConfig, level_lambda
 from vaecodec.model.contrast import lost_contrast
 from vaecodec.model.objective import distortion, formula, squared_error
 from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
@@ -59,17 +59,17 @@ HELD_OUT_SIDE = 256  # at most; smaller held-out pictures are cut to the largest
 class Stage:
     """What the user chooses for a training stage.
 
-    `decay_from`: share of the stage's time after which the learning rate falls linearly to 0. `tune`:
-    selects the distortion to minimise (`vaecodec.model.objective`). `textures`: share of the crops that
-    get a drawn texture.
+    `size`: None for the checkpoint's, or DEFAULT_SIZE without one. `decay_from`: share of the stage's
+    time after which the learning rate falls linearly to 0. `tune`: selects the distortion to minimise
+    (`vaecodec.model.objective`). `textures`: share of the crops that get a drawn texture.
     """
 
     data: Path
     out: Path
-    size: str
     minutes: float
     device: torch.device
     batch: int
+    size: str | None = None
     patch: int = 128
     learning_rate: float = 3e-3
     decay_from: float = 2 / 3
@@ -323,11 +323,13 @@ def build(
     """Go on with a model and its training record (as from `read_model`), or initialise a model from the
     pictures."""
     if resumed is None:
-        model = TrainableCodec(SIZES[stage.size], stage.tune)
+        model = TrainableCodec(SIZES[stage.size or DEFAULT_SIZE], stage.tune)
         sample = pictures.crops(512, 64, torch.Generator(stage.device).manual_seed(1))
         initialise_from_pictures(model, sample)
         return model.to(stage.device), {"steps": 0, "minutes": 0.0, "stages": []}
     model, about = resumed
+    if stage.size not in (None, model.config.size):
+        raise VaeError(f"{stage.resume}: is of size {model.config.size}, not {stage.size}")
     template = SIZES.get(model.config.size, model.config)
     if model.config != template:
         try:
