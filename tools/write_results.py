@@ -268,7 +268,7 @@ def guards(figures: dict[str, Any]) -> list[str]:
         f"metric but the PSNRs, and lose {allowed['psnr_decibels']:g} dB of PSNR at equal rate. "
         f"Limits exceeded: {'; '.join(broken) if broken else 'none.'}",
         "",
-        "    python tools/guards.py VISUAL PSNR DATA OUT",
+        f"    python tools/guards.py VISUAL PSNR DATA OUT --count {figures['pictures']}",
         "",
         "| | " + " | ".join(figures["metrics"]) + " |",
         "|---|" + "---:|" * len(figures["metrics"]),
