@@ -25,10 +25,13 @@ from bitstream.errors import CorruptFile, LimitExceeded, TruncatedFile, VaeError
 
 T = TypeVar("T")
 
-#: Side of a group in pixels: 64 x 64 latent positions of 16 x 16 pixels each.
-GROUP_PIXELS = 1024
+#: Side of a latent position in pixels, and of a group of 64 x 64 of them.
+POSITION_PIXELS = 16
+GROUP_PIXELS = 64 * POSITION_PIXELS
 MAX_SIDE = 2**31 - 1
 MAX_PIXELS = 2**28
+#: Whatever the limit, a latent of so many pixels does no harm.
+NARROW_PIXELS = 2**20
 
 #: Takes the place of the model id in files that store the picture losslessly.
 NO_MODEL = bytes(4)
@@ -178,10 +181,7 @@ def parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int]]:
     )
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise CorruptFile(f"the dimensions {width} x {height} are outside 1..{MAX_SIDE}")
-    if width * height > max_pixels:
-        raise LimitExceeded(
-            f"the picture has {width} x {height} pixels, the limit is {max_pixels} pixels"
-        )
+    check_size(width, height, max_pixels)
     if header.colour not in COLOURS:
         raise CorruptFile(f"colour mode {header.colour} does not exist")
     if header.depth != 8:
@@ -201,6 +201,17 @@ def parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int]]:
     if offset != len(payload):
         raise CorruptFile(f"the header chunk has {len(payload) - offset} bytes too many")
     return header, lengths
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise LimitExceeded if a picture has more pixels, or its latent more positions, each counted as the
+    pixels that it stands for, than `max_pixels`; latents of up to NARROW_PIXELS are always allowed."""
+    text = f"the picture has {width} x {height} pixels"
+    if width * height > max_pixels:
+        raise LimitExceeded(f"{text}, the limit is {max_pixels} pixels")
+    padded = POSITION_PIXELS**2 * -(-width // POSITION_PIXELS) * -(-height // POSITION_PIXELS)
+    if padded > max(max_pixels, NARROW_PIXELS):
+        raise LimitExceeded(f"{text}, as costly as {padded}, the limit is {max_pixels} pixels")
 
 
 def announced_pixels(start: bytes) -> int:

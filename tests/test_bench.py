@@ -397,9 +397,9 @@ def test_avif_is_tuned_for_the_eye_unless_for_psnr(photo: np.ndarray) -> None:
         pytest.skip("this Pillow's AVIF lacks aom")
     own, psnr_tuned = other("avif"), other("avif-psnr")
     assert isinstance(psnr_tuned, Pillow)
-    assert psnr_tuned.settings.endswith("4:4:4, speed 4, tune psnr")
+    assert psnr_tuned.settings.endswith("4:4:4, speed 4, one tile, tune psnr")
     assert other("avif-psnr:0").name == "avif-psnr speed 0"
-    assert other("avif-psnr:0").settings.endswith("4:4:4, speed 0, tune psnr")
+    assert other("avif-psnr:0").settings.endswith("4:4:4, speed 0, one tile, tune psnr")
     files = {codec.name: codec.encode(photo, 55) for codec in (own, psnr_tuned)}
     assert files["avif"] != files["avif-psnr"]
     # Older ones have tune ssim, which is nearer to PSNR.

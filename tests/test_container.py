@@ -122,6 +122,25 @@ def test_errors_name_what_is_wrong() -> None:
         container.parse(LITERAL, max_pixels=1000)
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "limit", "message"),
+    [
+        (1, 2**24, 2**28, None),
+        (1, 2**24 + 1, 2**28, "1 x 16777217 pixels, as costly as 268435712, the limit is 268435456"),
+        (2**28, 1, 2**28, "as costly as 4294967296"),
+        (1, 2**16, 2**16, None),  # such latents are small
+        (1, 2**16 + 1, 2**17, "as costly as 1048832, the limit is 131072"),
+        (300, 200, 59_999, "300 x 200 pixels, the limit is 59999"),
+    ],
+)
+def test_limits_count_whole_positions(width: int, height: int, limit: int, message: str | None) -> None:
+    if message is None:
+        container.check_size(width, height, limit)
+        return
+    with pytest.raises(LimitExceeded, match=message):
+        container.check_size(width, height, limit)
+
+
 def test_unknown_ancillary_chunks_are_skipped() -> None:
     data = LITERAL[:25] + chunk(b"q", b"whatever") + LITERAL[25:] + chunk(b"z", b"")
     assert container.parse(data).streams == [STREAM]

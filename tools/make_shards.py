@@ -71,7 +71,9 @@ def upright_srgb(path: Path) -> tuple[Image.Image, bool]:
     image = open_image(path)
     lossy, profile = image.format in LOSSY, image.info.get("icc_profile")
     upright = ImageOps.exif_transpose(image)
-    if not profile or upright.mode not in ("RGB", "L", "CMYK"):
+    if upright.mode not in ("RGB", "L", "CMYK"):
+        upright = upright.convert("L" if upright.mode == "LA" else "RGB")
+    if not profile:
         return upright.convert("RGB"), lossy
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -245,7 +245,10 @@ def milliseconds(work: Callable[[Any], object], given: list[Any]) -> float:
 
 
 def times(task: Task, codec: Codec, quality: int) -> dict[str, float]:
-    """Milliseconds from a file to the input of a classifier, and of the classifiers themselves."""
+    """Milliseconds from a file to the input of a classifier, and of the classifiers themselves, on one
+    thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     files = codec.encode_batch(task.crops[:TIMED], quality, lossless=False)
     count = int(task.classes.max()) + 1
     pixels = of_pixels(files[:1], codec).float()
@@ -264,6 +267,7 @@ def times(task: Task, codec: Codec, quality: int) -> dict[str, float]:
     with torch.inference_mode():
         for name, (network, x) in networks.items():
             found[name] = milliseconds(network, [x] * len(files))
+    torch.set_num_threads(threads)
     return found
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bitstream.container import GROUP_PIXELS
+from bitstream.container import GROUP_PIXELS, POSITION_PIXELS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 #: Pixels per latent position and per hyper-latent position, along each axis.
-LATENT_STRIDE = 16
+LATENT_STRIDE = POSITION_PIXELS
 HYPER_STRIDE = 64
 #: Latent positions per hyper-latent position, along each axis.
 HYPER_CELL = HYPER_STRIDE // LATENT_STRIDE

@@ -108,10 +108,14 @@ def _between(low: int, high: int, logarithms: dict[int, float]) -> int:
     return min(max(math.floor(wanted) if start == low else math.ceil(wanted) - 1, low + 1), high - 1)
 
 
+def _ends(codec: BenchCodec) -> tuple[int, int]:
+    """The lowest and the highest quality to try."""
+    return codec.qualities[0], codec.qualities[-1]
+
+
 def match(image: np.ndarray, codec: BenchCodec, bpp: float, side: int) -> Match:
     """Run `largest_within` for `bpp` bits per pixel, between the default qualities, and decode."""
-    ends = (codec.qualities[0], codec.qualities[-1])
-    coded = largest_within(image, codec, bpp * image.shape[0] * image.shape[1] / 8, ends)
+    coded = largest_within(image, codec, bpp * image.shape[0] * image.shape[1] / 8, _ends(codec))
     decoded = codec.decode(coded.data)
     decibels = psnr(image, decoded)
     return Match(
@@ -144,7 +148,9 @@ def match_all(
     for picture in pictures:
         name = picture.name
         for codec, _ in plan:
-            key = caching.key(picture.id, codec, f"{bpp} bits per pixel, middle of {pixels}")
+            low, high = _ends(codec)
+            what = f"{bpp} bits per pixel, qualities {low} to {high}, middle of {pixels}"
+            key = caching.key(picture.id, codec, what)
             keys[name, codec.name] = key
             if cache.get(key) is None:
                 call = partial(_matched, picture.path, name, codec, bpp, pixels)

@@ -126,6 +126,14 @@ def _measured(
     return {"versions": versions, "row": asdict(row)}
 
 
+def _stored(cache: Cache, key: str, versions: dict[str, str]) -> dict[str, Any] | None:
+    """The cached record, if it has all metrics in these versions."""
+    stored = cache.get(key)
+    if stored is None or any(stored["versions"].get(m) != version for m, version in versions.items()):
+        return None
+    return stored
+
+
 def readable(found: Sequence[Input], failed: Failed) -> list[Source]:
     """Return those of `found` that are readable images, each once; errors of the others go to `failed`.
     If two have the same name, the second goes by its whole path."""
@@ -181,10 +189,7 @@ def run(
             for quality in qualities:
                 key = caching.key(picture.id, codec, f"quality {quality} {conditions}")
                 keys[name, codec.name, quality] = key
-                stored = cache.get(key)
-                if stored is None or any(
-                    stored["versions"].get(metric) != version for metric, version in versions.items()
-                ):
+                if _stored(cache, key, versions) is None:
                     call = partial(_measured, picture.path, name, codec, quality, versions)
                     tasks.append(
                         Task(key=key, text=f"{name}, {codec.name} at {quality}", codec=codec, call=call)
@@ -193,7 +198,7 @@ def run(
     finish(tasks, cache, jobs, failed, lambda n, text: progress(total - len(tasks) + n, total, text))
     rows = []
     for (name, codec_name, _), key in keys.items():
-        if (stored := cache.get(key)) is not None:
+        if (stored := _stored(cache, key, versions)) is not None:
             values = {metric: stored["row"]["metrics"].get(metric) for metric in metrics}
             rows.append(Row(**{**stored["row"], "image": name, "codec": codec_name, "metrics": values}))
     settings = {codec.name: codec.settings for codec, _ in plan}

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from bitstream.chunks import SIGNATURE
-from bitstream.container import GREY, GREY_ALPHA, MAX_PIXELS, RGB, RGB_ALPHA
+from bitstream.container import GREY, GREY_ALPHA, MAX_PIXELS, RGB, RGB_ALPHA, check_size
 from bitstream.errors import BadImage, BadType, LimitExceeded, VaeError
 from vaecodec.pictures import metadata as meta
 from vaecodec.pictures.alpha import OPAQUE
@@ -308,8 +308,7 @@ def _check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:
     """Check the size before anything is allocated."""
     if width == 0 or height == 0:
         raise BadImage(f"the picture has no pixels ({width} x {height})")
-    if width * height > limit:
-        raise LimitExceeded(f"the picture has {width} x {height} pixels, the limit is {limit} pixels")
+    check_size(width, height, limit)
 
 
 def _to_8_bits(samples: np.ndarray, deepest: int) -> np.ndarray:

@@ -61,7 +61,7 @@ def _decode(item: tuple[str, bytes]) -> list[np.ndarray]:
         raise VaeError(f"{name}: not a readable training picture ({error})") from error
     lossless = source.format in LOSSLESS or data[8:16] == b"WEBPVP8L"
     scales = [s for s in PYRAMID if lossless or s <= LOSSY_PYRAMID_MAX]
-    sizes = [(round(image.width * s), round(image.height * s)) for s in scales]
+    sizes = [(max(round(image.width * s), 1), max(round(image.height * s), 1)) for s in scales]
     levels = [image.resize(size, Image.Resampling.LANCZOS) for size in sizes]
     return [np.asarray(level) for level in levels]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +22,7 @@ from vaecodec.model.quadtree import STEPS
 from vaecodec.model.rounding import TRAINED_WITH
 from vaecodec.model.transforms import DepthwiseConv3x3, LevelTable
 from vaecodec.quality import TUNES
+from vaecodec.train.commit import commit
 from vaecodec.train.curvature import measure_curvature
 from vaecodec.train.fitting import Fitting
 from vaecodec.train.indices import INDEX_GAIN, TrainableIndices
@@ -157,19 +157,7 @@ def export(checkpoint: Path, out: Path, pictures: Sequence[np.ndarray], fitting:
     """
     data, about = build_model(checkpoint, pictures, fitting)
     digest = hashlib.sha256(data).hexdigest()
-    card = {"name": out.stem, "id": digest[:8], "sha256": digest, "git_commit": _commit(), **about}
+    card = {"name": out.stem, "id": digest[:8], "sha256": digest, "git_commit": commit(), **about}
     write_whole(out, data, force=True)
     write_whole(out.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode(), force=True)
     return out
-
-
-def _commit() -> str | None:
-    """The commit of the training code; None outside a git checkout."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

@@ -32,6 +32,7 @@ from vaecodec.model.objective import distortion, formula, squared_error
 from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.ssimulacra2 import linear_light, visual_error
 from vaecodec.quality import DEFAULT_TUNE, TUNES
+from vaecodec.train.commit import commit
 from vaecodec.train.data import Pictures, load, shared
 from vaecodec.train.divergence import Watch
 from vaecodec.train.fitting import Fitting
@@ -166,6 +167,7 @@ def train(
         raise VaeError(f"{stage.out}: holds a training stage already; choose another folder")
     stage.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(stage.seed)
+    code = commit()  # of the code that runs, whatever is committed in the meantime
     resumed = None if stage.resume is None else read_model(stage.resume)
     read: Pictures | None = None
     held_out: list[np.ndarray] = []
@@ -192,7 +194,7 @@ def train(
     past_steps, past_minutes = int(history["steps"]), float(history["minutes"])
     start = saved = logged = time.monotonic()
     step, logged_step, decaying, done = 0, 0, False, 0.0
-    share = max(1, stage.batch // workers.count)
+    share = workers.share_of(stage.batch)
     room, phase = pictures.fits(2 * stage.patch), (False, False)
     log = (stage.out / "log.jsonl").open("a", encoding="utf-8")
 
@@ -207,6 +209,7 @@ def train(
                 *history["stages"],
                 {
                     **stage_record(stage, step, start, count, workers.count),
+                    "git_commit": code,
                     "divergences": watch.divergences,
                 },
             ],
@@ -246,7 +249,9 @@ def train(
             model.load_weights(averaged)
             optimizers = Optimizers(model, workers)
             limited = has_limits(model)
-            log.write(json.dumps({"diverged_before": past_steps + step, "rate": watch.rate}) + "\n")
+            if workers.first:
+                row = {"diverged_before": past_steps + step, "rate": watch.rate}
+                log.write(json.dumps(row) + "\n")
         if not limited and done >= min(stage.decay_from, FINISH_FROM):
             set_limits(model, limiting)
             averaged |= {k: v.clone() for k, v in current.items() if k not in learned}

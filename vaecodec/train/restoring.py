@@ -115,7 +115,7 @@ def train_restoring(
     averaged = {name: x.detach().clone() for name, x in network.state_dict().items()}
     set_mixed_precision(network, multiplies_in_bfloat16(device))
     optimizers = Optimizers(network, workers)
-    share = max(1, stage.batch // workers.count)
+    share = workers.share_of(stage.batch)
     start = saved = logged = time.monotonic()
     step, done, errors = 0, 0.0, []
     log = (stage.out / "log.jsonl").open("a", encoding="utf-8")

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from bitstream.errors import VaeError
+
 
 class Workers:
     """The processes training together: this one's `rank`, and their `count` (1 without torchrun)."""
@@ -34,6 +36,12 @@ class Workers:
     def first(self) -> bool:
         """Whether this process is the one that writes files and keeps the time."""
         return self.rank == 0
+
+    def share_of(self, batch: int) -> int:
+        """How many of `batch` crops this process draws. Raises VaeError unless all draw as many."""
+        if batch % self.count:
+            raise VaeError(f"a batch of {batch} is no multiple of the {self.count} processes")
+        return batch // self.count
 
     def average(self, parameters: Iterable[nn.Parameter], clock: float) -> float:
         """Replace every gradient by its mean over the processes; return the first one's `clock`."""

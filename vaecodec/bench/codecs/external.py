@@ -44,7 +44,7 @@ class External:
 
     @property
     def settings(self) -> str:
-        return f"{self.version}; {self.encode_command}; {self.decode_command}"
+        return f"{self.version}; {self.encode_command}; {self.decode_command}; {self.extension}"
 
     def encode(self, image: np.ndarray, quality: int) -> bytes:
         with tempfile.TemporaryDirectory() as folder:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
+from pathlib import Path
 
 import numpy as np
+from torch.cuda import get_device_name
 
+import bitstream
 import vaecodec
 from vaecodec.codec import Codec, pick_device
 from vaecodec.model import registry
@@ -19,6 +23,19 @@ from vaecodec.quality import DEFAULT_EFFORT
 def _loaded(model: str | None, device: str | None) -> Codec:
     """One codec for all efforts and tunes, and for all tasks of a worker process."""
     return Codec(model, device)
+
+
+@cache
+def code_id() -> str:
+    """Eight hexadecimal digits of the SHA-256 of the code that files and decoded pictures depend on."""
+    package = Path(vaecodec.__file__).parent
+    sources = [
+        package / name
+        for name in ("codec.py", "encoding.py", "decoding.py", "geometry.py", "quality.py")
+    ]
+    for folder in (Path(bitstream.__file__).parent, package / "model"):
+        sources += sorted(folder.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +72,12 @@ class Vae:
     @property
     def settings(self) -> str:
         identity = self._entry.card["id"]
-        settings = f"vaecodec {vaecodec.__version__}, model {identity}, effort {self.effort}"
+        version = f"vaecodec {vaecodec.__version__}, code {code_id()}"
+        settings = f"{version}, model {identity}, effort {self.effort}"
         if self.lossless is not False:
             settings += ", without loss where that is better" if self.lossless is None else ", lossless"
-        on = pick_device(self.device).type
-        return settings if on == "cpu" else f"{settings}, on {on}"
+        device = pick_device(self.device)
+        return settings if device.type == "cpu" else f"{settings}, on {get_device_name(device)}"
 
     def encode(self, image: np.ndarray, quality: int) -> bytes:
         return _loaded(self.model, self.device).encode(
