@@ -204,8 +204,8 @@ def parse_header(payload: bytes, max_pixels: int) -> tuple[Header, list[int]]:
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raise LimitExceeded if a picture has more pixels, or its latent more positions, each counted as the
-    pixels that it stands for, than `max_pixels`; latents of up to NARROW_PIXELS are always allowed."""
+    """Raise LimitExceeded if a picture has more than `max_pixels`, or its latent more positions, each
+    counted as the pixels that it stands for; latents of up to NARROW_PIXELS are always allowed."""
     text = f"the picture has {width} x {height} pixels"
     if width * height > max_pixels:
         raise LimitExceeded(f"{text}, the limit is {max_pixels} pixels")

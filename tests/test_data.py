@@ -723,3 +723,16 @@ def test_arguments_that_cannot_be_are_found_at_once(tmp_path: Path) -> None:
         DecodeCollate(device="cpu")([(b"",)])
     with pytest.raises(vaecodec.BadType, match="transform must return"):
         DecodeCollate(device="cpu", transform=lambda _: None)([(tmp_path / "a.vae").read_bytes()])  # type: ignore[arg-type, return-value]
+
+
+def test_a_tar_with_a_negative_size(tmp_path: Path) -> None:
+    """Which tarfile would read again and again."""
+    entry = tarfile.TarInfo("a.vae")
+    header = bytearray(entry.tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = (2**96 - 512).to_bytes(12, "big")  # -512 in base 256
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path = tmp_path / "hostile.tar"
+    path.write_bytes(bytes(header) * 2 + bytes(1024))
+    with pytest.raises(VaeError, match="the tar is damaged at byte"):
+        VaeDataset(path)

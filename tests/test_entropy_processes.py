@@ -27,7 +27,7 @@ from vaecodec.cli.convert import Converted, Pair, Work
 from vaecodec.codec import Codec, kept_codec
 from vaecodec.model import registry
 from vaecodec.model.symbols import Blocks, Stream
-from vaecodec.parallel import Ended
+from vaecodec.parallel import MAX_PROCESSES, Ended
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -205,7 +205,7 @@ def test_counts_that_are_none(count: object) -> None:
     ("device", "cores", "files", "options", "expected"),
     [
         ("cuda", 5, 64, (), 5),
-        ("cuda", 96, 64, (), entropy_processes.MAX_PROCESSES),
+        ("cuda", 96, 64, (), MAX_PROCESSES),
         ("cuda", 5, 63, (), 0),
         ("cuda", 5, 64, ("--jobs", "6"), 5),
         ("cuda", 5, 64, ("--jobs", "1"), 0),

@@ -879,3 +879,37 @@ def test_what_a_folder_does_not_give_is_said(
     monkeypatch.setattr(files.os, "walk", refused)
     code, _, err = run("compress", "in", "-o", "out")
     assert (code, "in/secret: cannot be listed (Permission denied)" in err) == (1, True)
+
+
+def test_a_file_named_twice(run: Run, photo_file: Path, tmp_path: Path) -> None:
+    report = tmp_path / "r.json"
+    code, _, said = run(
+        "compress",
+        photo_file,
+        photo_file.parent / "." / photo_file.name,
+        photo_file,
+        "-o",
+        tmp_path / "out",
+        "--report",
+        report,
+    )
+    assert code == 0, said
+    (entry,) = json.loads(report.read_text())["files"]
+    assert "error" not in entry
+
+
+def test_a_file_called_as_the_standard_streams(photo_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "-").write_bytes(b"no picture")
+    command = [*COMMAND, "compress", "-"]
+    done = subprocess.run(command, input=photo_file.read_bytes(), capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert vaecodec.info(done.stdout).width
+
+
+def test_a_report_nested_too_deep(run: Run, photo_file: Path, tmp_path: Path) -> None:
+    report = tmp_path / "r.json"
+    report.write_text("[" * 100_000)
+    code, _, said = run(
+        "compress", photo_file, "-o", tmp_path / "a.vae", "--resume", "--report", report
+    )
+    assert (code, "is no report" in said) == (1, True)

@@ -17,7 +17,7 @@ from bitstream import container
 from bitstream.errors import LimitExceeded
 from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
-from vaecodec.pictures import reading
+from vaecodec.pictures import metadata, reading
 from vaecodec.pictures.metadata import upright_exif
 from vaecodec.pictures.reading import read_picture, to_picture
 
@@ -185,6 +185,26 @@ def test_deep_netpbm(maximum: int, colours: int) -> None:
     assert picture.notices == ("16 bits per sample (reduced to 8)",)
 
 
+RAMP = np.tile(np.linspace(0, 4095, 64).round().astype(int), (16, 1))
+DEEP = {
+    "12-bit TIFF": tiff(1, 12, "<", RAMP),
+    "TIFF where 0 is white": tiff(0, 16, "<", RAMP),
+    "PGM": b"P5 64 16 4095\n" + RAMP.astype(">u2").tobytes(),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_loaded_image_is_the_same_picture(name: str) -> None:
+    first = to_picture(DEEP[name])
+    image = Image.open(io.BytesIO(DEEP[name]))
+    loaded = Image.open(io.BytesIO(DEEP[name]))
+    loaded.load()
+    for again in (image, image, loaded):
+        picture = to_picture(again)
+        assert np.array_equal(picture.samples, first.samples)
+        assert (picture.grey, picture.notices) == (first.grey, first.notices)
+
+
 @pytest.mark.parametrize("kind", [">i2", "<f4"])
 def test_samples_without_a_range_are_refused(kind: str) -> None:
     file = io.BytesIO()
@@ -239,15 +259,21 @@ def test_transparent_values_of_other_depths() -> None:
         assert again is not None and np.array_equal(again, picture.alpha)
     assert image.info["transparency"] == (0x1234,) * 3
     for bits, row in ((2, b"\x6c"), (4, b"\x12\x30")):  # 1, 2, 3
-        picture = to_picture(png(3, bits, 0, row, b"\0\2"))
-        assert picture.alpha is not None
-        assert picture.alpha.tolist() == [[255, 0, 255]] * 2
+        image = Image.open(io.BytesIO(png(3, bits, 0, row, b"\0\2")))
+        for _ in range(2):
+            picture = to_picture(image)
+            assert picture.alpha is not None
+            assert picture.alpha.tolist() == [[255, 0, 255]] * 2
 
 
 def test_grey_of_16_bits_with_alpha_is_grey() -> None:
-    picture = to_picture(png(2, 16, 4, struct.pack(">4H", 0x1234, 0xFFFF, 0x8000, 0x7F00)))
-    assert picture.grey and picture.alpha is not None
-    assert (picture.samples[0, :, 0].tolist(), picture.alpha[0].tolist()) == ([0x12, 0x80], [255, 127])
+    deep = png(2, 16, 4, struct.pack(">4H", 0x1234, 0xFFFF, 0x8000, 0x7F00))
+    image = Image.open(io.BytesIO(deep))
+    for _ in range(2):
+        picture = to_picture(image)
+        assert picture.grey and picture.alpha is not None
+        samples, alpha = picture.samples[0, :, 0].tolist(), picture.alpha[0].tolist()
+        assert (samples, alpha) == ([0x12, 0x80], [255, 127])
 
 
 def test_too_large_a_picture_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -536,3 +562,19 @@ def test_formats_that_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
         "OWN", lambda *_: Image.new("RGB", (9, 5)), lambda prefix: prefix.startswith(b"a format of")
     )
     assert read_picture(b"a format of its own").samples.shape == (5, 9, 3)
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format", "kept"),
+    [("L", "PNG", True), ("L", "WEBP", False), ("LA", "AVIF", False), ("LA", "TIFF", True)],
+)
+def test_profiles_of_grey_pictures_in_formats_without_grey(
+    srgb_profile: bytes, mode: str, file_format: str, kept: bool
+) -> None:
+    image = Image.new(mode, (8, 8))
+    image.info["icc_profile"] = srgb_profile[:16] + b"GRAY" + srgb_profile[20:]
+    options, lost = metadata.save_options(image, file_format)
+    assert lost == ([] if kept else ["colour profile that does not fit the picture"])
+    file = io.BytesIO()
+    image.save(file, file_format, **options)  # type: ignore[arg-type]
+    assert ("icc_profile" in Image.open(file).info) == kept

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 import vaecodec
 from bitstream import container
@@ -268,6 +268,25 @@ def test_metadata_that_is_none(tmp_path: Path, photo: np.ndarray, key: str, valu
     with pytest.raises(TypeError, match=f"{key} must be bytes"):
         Image.fromarray(photo).save(tmp_path / "a.vae", **{key: value})
     assert not (tmp_path / "a.vae").exists()
+
+
+def test_metadata_replaced_of_files(tmp_path: Path, photo: np.ndarray, srgb_profile: bytes) -> None:
+    """What is not replaced is that of the file."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "a camera"
+    Image.fromarray(photo[:64, :64]).save(tmp_path / "scan.tif", exif=exif)
+    scan = Image.open(tmp_path / "scan.tif")
+    scan.save(tmp_path / "scan.vae", icc_profile=srgb_profile)
+    with Image.open(tmp_path / "scan.vae") as saved:
+        assert saved.getexif()[ExifTags.Base.Make] == "a camera"
+        assert saved.info["icc_profile"] == srgb_profile
+    Image.fromarray(photo[:64, :64]).save(tmp_path / "a.jpg", quality=30)
+    files = []
+    for number, replaced in enumerate(({}, {"xmp": b""})):
+        path = tmp_path / f"{number}.vae"
+        Image.open(tmp_path / "a.jpg").save(path, deblock="auto", **replaced)
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
 
 
 def test_exif_that_cannot_be_written(tmp_path: Path, photo: np.ndarray) -> None:

@@ -162,6 +162,19 @@ def test_what_loss_would_destroy_is_exact(
     assert not vaecodec.info(codec.encode(picture, target_size=6000)).lossless  # has no room
 
 
+def test_targets_of_odd_pictures(codec: Codec, picture: np.ndarray) -> None:
+    with pytest.raises(
+        vaecodec.BadValue, match="target_ssimulacra2 needs a picture of 8 pixels a side"
+    ):
+        codec.encode(picture[:7], target_ssimulacra2=90)
+    narrow = np.zeros((1, 2**14, 3), np.uint8)  # longer than pictures without loss may be
+    with pytest.raises(vaecodec.VaeError, match="limits are 16383 pixels a side"):
+        codec.encode(narrow, target_size=10**6, lossless=True)
+    flat = np.full((64, 64, 3), 9, np.uint8)
+    kept = codec.encode(flat, target_size=5000, lossless=np.False_)  # type: ignore[arg-type]
+    assert not vaecodec.info(kept).lossless
+
+
 def test_transparency_and_metadata_do_not_distract(codec: Codec, picture: np.ndarray) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (256, 384, 1), np.uint8)
     transparent = np.dstack((picture, noise))

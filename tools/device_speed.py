@@ -26,10 +26,10 @@ from bitstream.container import GROUP_PIXELS
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec, pick_device
 from vaecodec.cores import usable_cores
-from vaecodec.entropy_processes import MAX_PROCESSES
 from vaecodec.files import write_whole
 from vaecodec.geometry import latent_size
 from vaecodec.model.symbols import Blocks
+from vaecodec.parallel import MAX_PROCESSES
 from vaecodec.quality import DEFAULT_QUALITY, level_of
 
 #: Passes, of which the fastest counts, after one for warm-up.

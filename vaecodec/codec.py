@@ -23,12 +23,14 @@ from bitstream.errors import BadType, BadValue, VaeError
 from bitstream.recovery import salvage
 from vaecodec import bulk, decoding, encoding, figures
 from vaecodec.bulk import OnError, Steps
-from vaecodec.entropy_processes import MAX_PROCESSES, EntropyProcesses
+from vaecodec.entropy_processes import EntropyProcesses
 from vaecodec.geometry import Rectangle, whole_positions
 from vaecodec.model import registry
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.restoring import load_restoring
+from vaecodec.model.ssimulacra2 import SMALLEST_SIDE
+from vaecodec.parallel import MAX_PROCESSES
 from vaecodec.pictures import alpha, finishing, reading
 from vaecodec.pictures import lossless as exact
 from vaecodec.pictures.degradation import to_undo
@@ -359,6 +361,7 @@ class Codec:
         _check_flags(lossless=False if lossless is None else lossless, strip=strip)
         figures_asked = {name: name in targets for name in ("target_psnr", "target_ssimulacra2")}
         restoration.check_beside({"effort": effort > 0, "lossless": lossless, **figures_asked})
+        lossless = None if lossless is None else bool(lossless)  # NumPy's are taken as well
         if len(targets) > 1:
             raise BadValue(f"one target at most, not {' and '.join(targets)}")
         ((name, goal),) = targets.items()
@@ -394,25 +397,30 @@ class Codec:
             limit = int(min(size, sys.maxsize))
             if limit < 1:
                 raise BadValue(f"{name} of {goal!r} is less than one byte for this picture")
-            lossy = lossless is False or prepared.degradation is not None
-            exactly = None if lossy else _exactly(picture)
-            if exactly is not None and len(exactly) <= limit:
-                return exactly
             if lossless:
-                raise VaeError(f"without loss the file does not fit into {limit} bytes")
+                exactly = _without_loss(picture)
+                if len(exactly) > limit:
+                    raise VaeError(f"without loss the file does not fit into {limit} bytes")
+                return exactly
+            lossy = lossless is False or prepared.degradation is not None
+            smallest = None if lossy else _exactly(picture)
+            if smallest is not None and len(smallest) <= limit:
+                return smallest
             nothing = [b""] * _header(picture, entry.id, 0).group_count
             fixed = len(_with_loss(picture, nothing, entry.id, 0))
             return to_size(lambda setting: coded(setting).file, limit, fixed)
         if lossless:
             return _without_loss(picture)
+        if name == "target_ssimulacra2" and min(height, width) < SMALLEST_SIDE:
+            raise BadValue(f"{name} needs a picture of {SMALLEST_SIDE} pixels a side")
         level = lowest_level(figure, goal)
         if level is not None:
             best = found[level]
             return best.file if lossless is False else _exact_if_better(prepared, best)
-        exactly = None if lossless is False else _exactly(picture)
-        if exactly is None:
+        smallest = None if lossless is False else _exactly(picture)
+        if smallest is None:
             raise VaeError(f"{name} {goal:g} cannot be reached with loss")
-        return exactly
+        return smallest
 
     def decode_batch(
         self,

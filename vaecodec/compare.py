@@ -26,6 +26,7 @@ from vaecodec.bench.codecs.pillow import Pillow
 from vaecodec.bench.matched import Coded, largest_within
 from vaecodec.bench.run import guarded
 from vaecodec.codec import Codec
+from vaecodec.model.ssimulacra2 import SMALLEST_SIDE
 from vaecodec.pages.assemble import assemble
 from vaecodec.pictures import lossless
 from vaecodec.pictures.alpha import OPAQUE
@@ -35,8 +36,6 @@ from vaecodec.pictures.reading import Picture
 PEERS = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "avif-psnr": "AVIF, tune psnr"}
 #: SSIMULACRA2, which takes some 130 bytes of memory per pixel, is left out for larger pictures.
 MEASURED_PIXELS = 2**24
-#: It is left out for smaller sides, too, which lack its scales.
-MEASURED_SIDE = 8
 #: A lossless WebP file is tried if a quick one has at most this many times the size allowed.
 _WORTH_TRYING = 1.5
 #: Longest sides that formats allow, in pixels.
@@ -187,7 +186,7 @@ def _version(
     """Build a Version with the figures of `decoded` (uint8 H x W x 3)."""
     height, width = source.seen.shape[:2]
     pixels = height * width
-    measured = pixels <= MEASURED_PIXELS and min(height, width) >= MEASURED_SIDE
+    measured = pixels <= MEASURED_PIXELS and min(height, width) >= SMALLEST_SIDE
     seen = Picture(samples=source.seen, grey=source.picture.grey)
     decibels = figures.of("psnr", seen, decoded)
     return Version(

@@ -45,8 +45,6 @@ _SLOT_BYTES = max(
 )
 #: Groups in hand per process.
 _AHEAD = 2
-#: Windows cannot wait for more.
-MAX_PROCESSES = 61
 
 
 class EntropyProcesses:

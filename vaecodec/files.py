@@ -24,6 +24,8 @@ STANDARD_STREAM = Path("-")
 def check_apart(source: Path, target: Path) -> None:
     """Raise VaeError if an output would replace its input."""
     # os.path returns False where pathlib raises: for names that are too long.
+    if STANDARD_STREAM in (source, target):
+        return
     if os.path.exists(target) and os.path.exists(source) and source.samefile(target):
         raise VaeError("would be replaced by its own output").in_file(str(source))
 

@@ -33,6 +33,9 @@ AHEAD = 2
 #: networks' layers, hold it for a sixth of the time.
 THREADS_AT_MOST = 6
 
+#: Windows waits for no more than 64 objects at once.
+MAX_PROCESSES = 61
+
 #: Errors that become the result of the item that caused them; but see `Ended`.
 Failure = VaeError | MemoryError
 FAILURES = (VaeError, MemoryError)
@@ -125,6 +128,7 @@ def in_processes(
         return
     # Spawn: a forked process may hang on the threads that PyTorch had.
     context = multiprocessing.get_context("spawn")
+    jobs = min(jobs, MAX_PROCESSES)
     threads = max(1, usable_cores() // jobs)
     of_caller = set(multiprocessing.active_children())
     with ProcessPoolExecutor(jobs, context, _start, (threads, start)) as pool:

@@ -20,7 +20,7 @@ import vaecodec
 from bitstream import container
 from bitstream.chunks import SIGNATURE
 from bitstream.errors import LimitExceeded, NotAVaeFile, VaeError
-from vaecodec.pictures import metadata
+from vaecodec.pictures import metadata, reading
 
 FORMAT = "VAE"
 _MODES = {
@@ -94,7 +94,11 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     options = dict(image.encoderinfo)
     source = image
     if replaced := options.keys() & {"icc_profile", "exif", "xmp"}:
+        of_file = reading.of_file(image)
         source = image.copy()
+        reading.remember(source, of_file)
+        if image.format == "TIFF":  # whose EXIF data is in its tags
+            source.info["exif"] = metadata.of_image(image)[0].get("exif", b"")
         for key in replaced:
             source.info[key] = _bytes(key, options[key])
     chosen = {key: options[key] for key in _OPTIONS if key in options}

@@ -121,6 +121,7 @@ def convert(pairs: Sequence[Pair], work: Work, manner: Manner) -> int:
     if manner.as_json and any(target == STANDARD_STREAM for _, target in pairs):
         raise click.UsageError("--json and an output on standard output would run into each other")
     outcomes = Outcomes(as_json=manner.as_json, quiet=manner.quiet)
+    pairs = list(dict.fromkeys(pairs))  # a file may be named twice
     report = None if manner.report is None else Report(Path(manner.report))
     if report is not None:
         report.check(pairs, force=manner.force, resume=manner.resume)
@@ -147,6 +148,8 @@ def _done(pairs: Sequence[Pair], former: dict[str, dict[str, Any]]) -> dict[str,
     is of, else the first that has it."""
     done: dict[str, Pair] = {}
     for pair in sorted(pairs, key=lambda pair: not succeeded(former, *pair)):
+        if pair[1] == STANDARD_STREAM:
+            continue
         if os.path.exists(pair[1]) and not os.path.isdir(pair[1]):
             done.setdefault(os.path.realpath(pair[1]), pair)
     return done
@@ -187,7 +190,6 @@ class _Conversion:
         cannot read our standard input."""
         from vaecodec.bulk import window_of, windows
         from vaecodec.codec import pick_device
-        from vaecodec.entropy_processes import MAX_PROCESSES
 
         device = pick_device(work.device)
         jobs = self._manner.jobs or min(usable_cores(), parallel.THREADS_AT_MOST)
@@ -201,7 +203,9 @@ class _Conversion:
         if not in_threads:
             return parallel.in_processes(some, work.several, jobs)
         if device.type == "cuda" and jobs > 1 and len(pairs) >= FILES_FOR_PROCESSES:
-            work = dataclasses.replace(work, entropy_processes=min(usable_cores(), MAX_PROCESSES))
+            work = dataclasses.replace(
+                work, entropy_processes=min(usable_cores(), parallel.MAX_PROCESSES)
+            )
         return parallel.in_threads(some, work.several, jobs)
 
     def _one_of_each_output(self) -> list[Pair]:

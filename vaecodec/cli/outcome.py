@@ -149,7 +149,7 @@ def _files_of(path: Path) -> dict[str, dict[str, Any]]:
     try:
         report = json.loads(read_path(path))
         return {fields["input"]: fields for fields in report["files"]} if report["totals"] else {}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise VaeError("exists already, and is no report (use --force to replace it)").in_file(
             str(path)
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import Any
@@ -134,7 +135,7 @@ def _below_all(folders: list[PurePosixPath]) -> list[str]:
     """The same folders, seen from the one that all are in."""
     if not folders:
         return []
-    root = os.path.commonpath(folders)
+    root = posixpath.commonpath(folders)
     return [folder.relative_to(root).as_posix() for folder in folders]
 
 

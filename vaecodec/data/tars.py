@@ -15,6 +15,8 @@ from vaecodec.sources import NamedBytes
 
 #: Version of the index file's format.
 _VERSION = 2
+#: Links that may lead to one another, as on Linux.
+MOST_LINKS = 40
 
 
 class Member(NamedTuple):
@@ -72,6 +74,8 @@ class Tar:
         try:
             with tarfile.open(self.path, "r:") as tar:
                 for entry in tar:
+                    if entry.size < 0:  # tarfile would read it again and again
+                        raise VaeError(f"the tar is damaged at byte {entry.offset}").in_file(self.path)
                     name = posixpath.normpath(entry.name)
                     if not (entry.isreg() or entry.islnk() or entry.issym()):
                         continue
@@ -90,7 +94,8 @@ class Tar:
                     else:
                         links[name] = target
                 end = tar.offset
-        except (tarfile.TarError, ValueError) as error:  # ValueError: of numbers that are none
+        # Of numbers that are none or too large, and of many long names in a row.
+        except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
             raise VaeError(f"is no tar without compression, or damaged ({error})").in_file(
                 self.path
             ) from error
@@ -104,7 +109,7 @@ class Tar:
     def _followed(self, name: str, files: dict[str, Member], links: dict[str, str]) -> Member:
         """The member `name`, with the contents of the file that it is or leads to."""
         target = posixpath.normpath(name)
-        for _ in links:
+        for _ in range(MOST_LINKS):
             parts = PurePosixPath(target)
             link = next((p for p in (parts, *parts.parents) if str(p) in links), None)
             if link is None:

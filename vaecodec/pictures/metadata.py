@@ -220,7 +220,10 @@ def save_options(image: Image.Image, file_format: str) -> tuple[dict[str, object
     carried = {name: image.info[key] for name, key in _INFO_KEYS.items() if key in image.info}
     kept = set(_WRITTEN.get(file_format, set()))
     words = dict(_WORDS)
-    if "icc" in carried and not profile_fits(carried["icc"], grey=image.mode in ("L", "LA")):
+    # Pillow stores these grey pictures as RGB.
+    coloured = file_format == "WEBP" or (file_format == "AVIF" and image.mode == "LA")
+    grey = image.mode in ("L", "LA") and not coloured
+    if "icc" in carried and not profile_fits(carried["icc"], grey=grey):
         words["icc"] = "colour profile that does not fit the picture"
         kept.discard("icc")
     if "exif" in carried and not _can_be_read(carried["exif"]):
@@ -233,6 +236,7 @@ def save_options(image: Image.Image, file_format: str) -> tuple[dict[str, object
                 words[name] = f"{_WORDS[name]} as long as here"
                 kept.discard(name)
     options: dict[str, object] = {_INFO_KEYS[n]: value for n, value in carried.items() if n in kept}
+    options.setdefault(_INFO_KEYS["icc"], None)  # else some writers take that of `image.info`
     if file_format == "PNG" and "xmp" in options:
         chunk = PngInfo()
         chunk.add_itxt("XML:com.adobe.xmp", carried["xmp"].decode("utf-8", "replace"))

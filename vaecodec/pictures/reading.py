@@ -7,7 +7,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Union, cast
 
@@ -71,7 +71,9 @@ _UPRIGHT = {
 _GREY_MODES = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"}
 _DEEP_MODES = {"I;16", "I;16B", "I;16L", "I;16N"}
 #: TIFF's tag for the meaning of samples, and its value if 0 is white.
-_TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+#: Attribute of a PIL image that holds its `OfFile`.
+_OF_FILE = "_vaecodec_of_file"
 
 
 @contextlib.contextmanager
@@ -209,40 +211,36 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
     _check_size(*image.size)
     if getattr(image, "tile", []) and getattr(image, "fp", image) is None:
         raise BadImage("the picture cannot be read completely (its file is closed)")
-    # Pillow reads 16-bit colour as 8 bits; only its decoder's arguments tell.
-    raw = _raw_modes(image)
     with _pillow_reads("the picture cannot be read completely"):
-        deepest = _deepest_sample(image)
-        inverted = image.mode in _DEEP_MODES and _white_is_zero(image)
+        file = of_file(image)
         animated = getattr(image, "is_animated", False)  # counting frames takes long
         image.load()
     notices = []
-    jpeg = quality_of(getattr(image, "quantization", None) or {})
-    if deepest > OPAQUE:
-        notices.append(f"{deepest.bit_length()} bits per sample (reduced to 8)")
+    if file.deepest > OPAQUE:
+        notices.append(f"{file.deepest.bit_length()} bits per sample (reduced to 8)")
     if animated:
         notices.append("frames but the first")
     metadata, carried = meta.of_image(image)
     notices += [*carried, *unread]
     if (turn := _UPRIGHT.get(meta.orientation_of(image))) is not None:
         image = image.transpose(turn)
-    if image.mode in ("I", "F") and deepest <= OPAQUE:
+    if image.mode in ("I", "F") and file.deepest <= OPAQUE:
         raise BadImage(
             f"a picture of mode {image.mode} has no range of samples to convert from; convert it first"
         )
     # Pillow reads grey of 16 bits with alpha as RGBA.
-    grey = image.mode in _GREY_MODES or image.mode == "I" or raw[:1] == ["LA;16B"]
+    grey = image.mode in _GREY_MODES or image.mode == "I" or file.raw[:1] == ("LA;16B",)
     mode, alpha = "L" if grey else "RGB", None
     if image.mode in _DEEP_MODES or image.mode == "I":
         deep = np.asarray(image)
         if isinstance(clear := image.info.get("transparency"), int):
             alpha = np.where(deep == clear, 0, OPAQUE).astype(np.uint8)
-        samples = _to_8_bits(deep, deepest)
-        samples = OPAQUE - samples if inverted else samples
+        samples = _to_8_bits(deep, file.deepest)
+        samples = OPAQUE - samples if file.inverted else samples
     else:
         with _pillow_reads(f"a picture of mode {image.mode} cannot be converted to {mode}"):
             if image.has_transparency_data:
-                image = _with_clear_value_of_8_bits(image, raw)
+                image = _with_clear_value_of_8_bits(image, file.raw)
                 image = image.convert(mode + "A")
                 alpha = np.asarray(image.getchannel("A"))
             elif image.mode == "CMYK":
@@ -258,22 +256,55 @@ def _from_image(image: Image.Image, unread: Sequence[str] = ()) -> Picture:
         alpha=alpha,
         metadata=metadata,
         notices=tuple(notices),
-        jpeg=jpeg,
+        jpeg=file.jpeg,
     )
 
 
-def _raw_modes(image: Image.Image) -> list[str]:
-    """Return how the samples of a picture that is not loaded yet lie in its file, in Pillow's words."""
-    return [str(tile[3]) for tile in getattr(image, "tile", [])]
+@dataclass(frozen=True, kw_only=True)
+class OfFile:
+    """What the file of a PIL image says of its samples, which Pillow forgets once it has loaded them.
+
+    `raw`: how they lie in the file, in Pillow's words. `deepest`: full scale; 255 for 8-bit samples and
+    for those without a defined range. `inverted`: whether 0 is white in a deep TIFF; Pillow inverts
+    only shallow ones. `jpeg`: quality of a JPEG file, None for others.
+    """
+
+    raw: tuple[str, ...]
+    deepest: int
+    inverted: bool
+    jpeg: float | None
+
+
+def of_file(image: Image.Image) -> OfFile:
+    """What the file of `image` says of it; the image remembers. One that was loaded before this was
+    asked may lack the depth of its samples."""
+    known = getattr(image, _OF_FILE, None)
+    if known is not None and not getattr(image, "tile", []):
+        return cast(OfFile, known)
+    tiles = [tile[3] for tile in getattr(image, "tile", [])]
+    raw = tuple(str(arguments) for arguments in tiles)
+    found = OfFile(
+        raw=raw,
+        deepest=_deepest_sample(image, tiles),
+        inverted=image.mode in _DEEP_MODES and _white_is_zero(image),
+        jpeg=quality_of(getattr(image, "quantization", None) or {}),
+    )
+    remember(image, found)
+    return found
+
+
+def remember(image: Image.Image, found: OfFile) -> None:
+    """Let `image` know what its file says, for instance a copy."""
+    setattr(image, _OF_FILE, found)
 
 
 def _with_clear_value_of_8_bits(image: Image.Image, raw: Sequence[str]) -> Image.Image:
     """Return a picture whose transparent value is scaled as Pillow has scaled the samples of its PNG
-    file: 16 bits to the higher 8 of them. `raw`: as from `_raw_modes`."""
+    file: 16 bits to the higher 8 of them. `raw`: of `OfFile`."""
     clear = image.info.get("transparency")
-    if isinstance(clear, tuple) and (raw[:1] == ["RGB;16B"] or max(clear) > OPAQUE):
+    if isinstance(clear, tuple) and (raw[:1] == ("RGB;16B",) or max(clear) > OPAQUE):
         scaled: object = tuple(value >> 8 for value in clear)
-    elif isinstance(clear, int) and raw[:1] in (["L;2"], ["L;4"]):
+    elif isinstance(clear, int) and raw[:1] in (("L;2",), ("L;4",)):
         scaled = clear * (OPAQUE // (3 if raw[0] == "L;2" else 15))
     else:
         return image
@@ -282,26 +313,29 @@ def _with_clear_value_of_8_bits(image: Image.Image, raw: Sequence[str]) -> Image
     return image
 
 
-def _deepest_sample(image: Image.Image) -> int:
-    """Return the full-scale value of a picture that is not loaded yet; 255 for 8-bit samples, and for
-    those without a defined range."""
-    raw = _raw_modes(image)
-    if any("I;12" in text for text in raw):
+def _deepest_sample(image: Image.Image, tiles: Sequence[object]) -> int:
+    """The `deepest` of `OfFile`. `tiles`: the arguments of Pillow's decoder. They alone tell of colours
+    of 16 bits, which it reads as 8."""
+    raw = [str(arguments) for arguments in tiles]
+    if any("I;12" in text for text in raw) or _tags(image).get(_TIFF_BITS) == (12,):
         return 2**12 - 1
     if image.mode in _DEEP_MODES or any(";16" in text for text in raw):
         signed = any(";16S" in text or ";16BS" in text for text in raw)
         return OPAQUE if signed else 2**16 - 1
     if image.format == "PPM":  # Pillow scales all deep samples to 16 bits, or colours to 8
-        maxima = [tile[3][1] for tile in getattr(image, "tile", []) if isinstance(tile[3], tuple)]
-        if any(isinstance(value, int) and value > OPAQUE for value in maxima):
+        maxima = [arguments[1] for arguments in tiles if isinstance(arguments, tuple)]
+        if image.mode == "I" or any(isinstance(value, int) and value > OPAQUE for value in maxima):
             return 2**16 - 1
     return OPAQUE
 
 
 def _white_is_zero(image: Image.Image) -> bool:
-    """Whether 0 is white in a deep TIFF: Pillow inverts only shallow ones."""
-    tags = getattr(image, "tag_v2", {})
-    return bool(image.format == "TIFF" and tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO)
+    return _tags(image).get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
+
+
+def _tags(image: Image.Image) -> Mapping[int, object]:
+    """The tags of a TIFF file; none of others."""
+    return getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
 
 
 def _check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:

@@ -53,7 +53,7 @@ class _Worker:
         device: str | None,
     ) -> None:
         from vaecodec.codec import Codec, pick_device
-        from vaecodec.entropy_processes import MAX_PROCESSES
+        from vaecodec.parallel import MAX_PROCESSES
 
         cores = _keep_to_assigned_cores()
         on_gpu = pick_device(device).type == "cuda"

@@ -48,10 +48,10 @@ def duplicates(vectors: np.ndarray, least: float = SAME) -> list[list[int]]:
         return i
 
     for start in range(0, len(vectors), ROWS):
-        rows, columns = np.nonzero(vectors[start : start + ROWS] @ vectors.T >= least - ROUNDING)
-        for i, j in zip((rows + start).tolist(), columns.tolist(), strict=True):
-            if i < j:
-                group[of(j)] = of(i)
+        alike = vectors[start : start + ROWS] @ vectors.T >= least - ROUNDING
+        for i, row in enumerate(alike, start):
+            for j in np.flatnonzero(row[i + 1 :]).tolist():
+                group[of(i + 1 + j)] = of(i)
     members: dict[int, list[int]] = {}
     for i in range(len(vectors)):
         members.setdefault(of(i), []).append(i)
