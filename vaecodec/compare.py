@@ -89,8 +89,8 @@ class Original:
 
     @property
     def profile(self) -> bytes:
-        """The ICC profile; empty if there is none."""
-        return self.picture.metadata.get("icc", b"")
+        """The ICC profile; empty if there is none, or one of grey samples, which are shown as RGB."""
+        return b"" if self.picture.grey else self.picture.metadata.get("icc", b"")
 
 
 def original(picture: Picture) -> Original:
