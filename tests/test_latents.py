@@ -21,7 +21,7 @@ from vaecodec.model.indices import IndexNetwork, layers, layout, magnitude
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.precision import set_mixed_precision
 from vaecodec.model.quadtree import STEP_XOR, STEPS, by_place, of_step, places
-from vaecodec.model.rounding import bits_saved, of_plain_training, rounded
+from vaecodec.model.rounding import OF_PLAIN_TRAINING, bits_saved, rounded
 from vaecodec.model.symbols import Stream, Symbols
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
@@ -232,10 +232,7 @@ def test_rounding_saves_rate_and_moves_at_most_one_step(model: LoadedModel) -> N
 
 def test_models_of_plain_training_are_rounded_with_more_caution(model: LoadedModel) -> None:
     """Their files do not say how: what was best for them on held-out pictures."""
-    bits = of_plain_training("psnr")
-    assert bits[[0, 21, 51, 63], 0].tolist() == pytest.approx([60, 60, 30, 22.7], rel=1e-2)
-    assert of_plain_training("visual")[[0, 63]].tolist() == [[120, 20], [120, 20]]
-    assert model.tune == "visual"
+    assert OF_PLAIN_TRAINING.by_level()[[0, 63]].tolist() == [[120, 20], [120, 20]]
     found = model.latents.error_bits(30, model.config.latent_channels)
     assert found.unique().tolist() == [20, 120]
     assert int((found == 20).sum()) == model.config.detail_channels

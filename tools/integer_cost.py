@@ -4,8 +4,8 @@
 
 CHECKPOINT is the float model (final.safetensors) that MODEL was exported from. Prints, per quality,
 bits per pixel: of the float model (Gaussian likelihoods, nothing rounded but the latents); with integer
-scale indices on the same terms (integer Gaussian tables, nothing skipped, plain rounding); of the
-codec as it is (fitted tables, skip rule, optimised rounding) as ideal code length; and of real files.
+scale indices on the same terms (integer Gaussian tables, nothing skipped, the same rounding); of the
+codec as it is (fitted tables, skip rule) as ideal code length; and of real files.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def compare(checkpoint: Path, model_path: str, images: list[np.ndarray]) -> dict
     """Quality -> bits per pixel of: float model, integer indices on the same terms, ideal code length
     of the codec, files. Means over `images` (uint8 H x W x 3), cropped to multiples of 64."""
     floats, _ = read_model(checkpoint)
+    floats.skip = 0
     codec = Codec(model_path, "cpu")
     model = codec.loaded()
     gaussian = gaussian_tables()

@@ -35,22 +35,13 @@ class ErrorBits:
         return torch.tensor([self.others, self.details]).repeat(LEVELS, 1)
 
 
-#: What suits models that were trained with plain rounding, per tune.
-_PLAIN = {
-    "psnr": ErrorBits(others=60.0, details=10.0),
-    "visual": ErrorBits(others=120.0, details=20.0),
+#: What suits models that were trained with plain rounding, whose files do not say so.
+OF_PLAIN_TRAINING = ErrorBits(others=120.0, details=20.0)
+#: What models are trained with, per tune.
+TRAINED_WITH = {
+    "psnr": ErrorBits(others=20.0, details=10.0),
+    "visual": ErrorBits(others=40.0, details=20.0),
 }
-#: What models are trained with, per tune; none of `visual` has been yet.
-TRAINED_WITH = {"psnr": ErrorBits(others=20.0, details=10.0), "visual": _PLAIN["visual"]}
-
-
-def of_plain_training(tune: str) -> Tensor:
-    """What suits models that were trained with plain rounding, whose files do not hold it: float32,
-    LEVELS x 2. Those of `psnr` halve it with every 30 levels above 21."""
-    bits = _PLAIN[tune].by_level()
-    if tune == "psnr":
-        bits[:, 0] /= 2 ** ((torch.arange(LEVELS) - 21).clamp(min=0) / 30)
-    return bits
 
 
 def by_channel(bits: Tensor, channels: int, details: int) -> Tensor:

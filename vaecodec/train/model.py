@@ -58,6 +58,7 @@ class TrainableCodec(nn.Module):
         self.means = Means(config)
         self.indices = TrainableIndices(config)
         self.gaussian = GaussianConditional(None, scale_bound=SCALE_MIN)
+        self.skip = SKIP  # scale indices below this code nothing, and zero is decoded
         self.saved: Tensor
         self.error_bits: Tensor
         self.register_buffer("saved", bits_saved(gaussian_tables()), persistent=False)
@@ -114,7 +115,7 @@ class TrainableCodec(nn.Module):
             residual = y[step] - mean / scale
             index = indices.next()
             with torch.no_grad():
-                symbols = rounded(residual, index.round().to(torch.int32), bits, self.saved, SKIP)
+                symbols = rounded(residual, index.round().to(torch.int32), bits, self.saved, self.skip)
             values = (residual + (symbols - residual).detach()) * scale + mean
             residuals.append(residual)
             rounded_to.append(symbols)
