@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -449,6 +449,7 @@ extension = ".jpg"
 
 def test_an_external_codec(png_pair: Path, photo: np.ndarray) -> None:
     codec = read_external(png_pair)
+    assert replace(codec, extension=".webp").settings != codec.settings
     plain = Pillow(name="plain", format="JPEG", about="", feature="jpg", qualities=(20, 95))
     assert codec.encode(photo, 30) == plain.encode(photo, 70)
     row = measure("photo", photo, codec, 30)
@@ -524,6 +525,13 @@ class Counting:
         return np.frombuffer(data, np.uint8, offset=12).reshape(np.frombuffer(data, "<u4", 3))
 
 
+class Failing(Counting):
+    """The same codec, on a bad day."""
+
+    def encode(self, image: np.ndarray, quality: int) -> bytes:
+        raise ValueError("on purpose")
+
+
 class Dying(Counting):
     """Takes its process with it."""
 
@@ -577,6 +585,15 @@ def test_measured_things_are_not_measured_again(
     read_picture.cache_clear()
     run(_pictures(folder), [(codec, (1,))], cache=Cache(path))
     assert codec.calls[8:] == [1]
+
+
+def test_what_cannot_be_measured_anew_is_left_out(folder: Path) -> None:
+    cache, failures = Cache(None), list[str]()
+    pictures, plan = _pictures(folder), [(Failing(), (1,))]
+    assert len(run(pictures, [(Counting(), (1,))], cache=cache).rows) == 2
+    assert len(run(pictures, plan, cache=cache).rows) == 2
+    found = run(pictures, plan, ["psnr", "psnr-y"], cache=cache, failed=failures.append)
+    assert (found.rows, len(failures)) == ([], 2)
 
 
 def test_pictures_of_one_name(folder: Path, monkeypatch: pytest.MonkeyPatch, photo: np.ndarray) -> None:
@@ -706,5 +723,8 @@ def test_pictures_at_the_same_size(folder: Path, photo: np.ndarray) -> None:
     done = len(codec.calls)
     match_all(_pictures(folder), [(codec, (1,))], 3.0, cache=cache)
     assert len(codec.calls) == done
+    wider = Counting(qualities=(1, 2, 3, 4))
+    match_all(_pictures(folder), [(wider, (1,))], 3.0, cache=cache)
+    assert wider.calls
     assert side(24, 8) % 16 == 0
     assert side(10_000, 9) == 128

@@ -335,6 +335,14 @@ def test_shards_are_read_and_a_part_held_out(shard: Path, pictures: list[np.ndar
     assert train.count == 39 * 4  # four sizes of each, all of them large enough
 
 
+def test_pictures_too_small_for_a_pyramid_are_left_out(tmp_path: Path) -> None:
+    for number in range(40):
+        size = (1, 40) if number == 3 else (128, 128)
+        Image.new("RGB", size).save(tmp_path / f"{number:02}.png")
+    train, held_out, count = load(tmp_path, torch.device("cpu"), 64)
+    assert (train.count, len(held_out), count) == (38 * 4, 1, 40)
+
+
 def test_crops_are_pieces_of_the_pictures(pictures: list[np.ndarray]) -> None:
     store = Pictures.of([pictures[0].copy(), pictures[1].copy()], torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)

@@ -20,6 +20,7 @@ if not torch.distributed.is_available():
 
 AVERAGE = """
 import torch
+from bitstream.errors import VaeError
 from vaecodec.train.workers import Workers
 
 workers = Workers(torch.device("cpu"))
@@ -29,6 +30,13 @@ for k, weight in enumerate(weights[:2]):
     weight.grad = torch.full_like(weight, 10.0 * k + 2 * workers.rank)
 clock = workers.average(weights, 0.25 + workers.rank)
 assert clock == 0.25, clock
+assert workers.share_of(6) == 3
+try:
+    workers.share_of(5)
+except VaeError as error:
+    assert "a batch of 5 is no multiple of the 2 processes" in str(error)
+else:
+    raise AssertionError("a batch that cannot be shared")
 assert [w.grad.unique().tolist() for w in weights[:2]] == [[1.0], [11.0]]
 assert weights[2].grad is None
 workers.close()
