@@ -305,8 +305,9 @@ class Codec:
                     return [_without_loss(item.picture) for item in items]
                 coded = self._coded(items, entry, Setting(level=level), effort)
                 if lossless is None:
-                    return [_exact_if_better(*pair) for pair in zip(items, coded, strict=True)]
-                return [each.file for each in coded]
+                    pairs = zip(items, coded, strict=True)
+                    return [_exact_if_better(item, found) for item, found in pairs]
+                return [found.file for found in coded]
 
         def read(image: ImageLike) -> _Prepared:
             return _prepared(image, strip, restoration)
@@ -403,9 +404,9 @@ class Codec:
                     raise VaeError(f"without loss the file does not fit into {limit} bytes")
                 return exactly
             lossy = lossless is False or prepared.degradation is not None
-            smallest = None if lossy else _exactly(picture)
-            if smallest is not None and len(smallest) <= limit:
-                return smallest
+            without = None if lossy else _exactly(picture)
+            if without is not None and len(without) <= limit:
+                return without
             nothing = [b""] * _header(picture, entry.id, 0).group_count
             fixed = len(_with_loss(picture, nothing, entry.id, 0))
             return to_size(lambda setting: coded(setting).file, limit, fixed)
@@ -417,10 +418,10 @@ class Codec:
         if level is not None:
             best = found[level]
             return best.file if lossless is False else _exact_if_better(prepared, best)
-        smallest = None if lossless is False else _exactly(picture)
-        if smallest is None:
+        without = None if lossless is False else _exactly(picture)
+        if without is None:
             raise VaeError(f"{name} {goal:g} cannot be reached with loss")
-        return smallest
+        return without
 
     def decode_batch(
         self,
