@@ -166,7 +166,8 @@ def test_times_are_those_of_the_results() -> None:
     }
     text = (DOCS / "when-not.md").read_text()
     for row, (encode, decode) in names.items():
-        assert f"| {row} | {float(measured[encode]):.0f} | {float(measured[decode]):.0f} |" in text
+        whole = [int(float(measured[name]) + 0.5) for name in (encode, decode)]
+        assert f"| {row} | {whole[0]} | {whole[1]} |" in text
     slower = float(measured["vae_decode[60]"]) / float(measured["pillow_decode[avif-68]"])
     assert f"Decoding takes {slower:.0f} times as long as AVIF's" in text
     assert f"decoding takes {slower:.0f} times as" in (ROOT / "README.md").read_text()
