@@ -111,7 +111,7 @@ def model(pictures: list[np.ndarray]) -> TrainableCodec:
     model = TrainableCodec(SIZES["small"])
     batch = torch.from_numpy(np.stack(pictures))
     initialise_from_pictures(model, batch)
-    optimizers = Optimizers(model, Workers(torch.device("cpu")))
+    optimizers = Optimizers(model)
     level = torch.tensor([5, 20, 35, 50])
     for step in range(6):
         picture = batch[4 * step : 4 * step + 4]
@@ -163,7 +163,7 @@ def test_shortcuts_learn_slowly() -> None:
     layers = nn.Sequential()
     layers.shortcut, layers.mix = nn.Linear(8, 4, bias=False), nn.Linear(4, 4)
     before = {name: p.detach().clone() for name, p in layers.named_parameters()}
-    optimizers = Optimizers(layers, Workers(torch.device("cpu")))
+    optimizers = Optimizers(layers)
     layers(torch.randn(3, 8)).square().sum().backward()
     optimizers.step(0.01)
     moved = {
@@ -386,7 +386,7 @@ def test_muon_agrees_with_torch_matrix_by_matrix() -> None:
     shapes = [(16, 32), (16, 32), (32, 16)]
     ours = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]
     theirs = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]
-    muon = Muon(ours, Workers(torch.device("cpu")))
+    muon = Muon(ours)
     reference = torch.optim.Muon(theirs, lr=0.01, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
     for part in muon.param_groups:
         part["lr"] = 0.01

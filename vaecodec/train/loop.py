@@ -184,7 +184,7 @@ def train(
     # are part of the model.
     limited = has_limits(model)
     set_mixed_precision(model, multiplies_in_bfloat16(device))
-    optimizers = Optimizers(model, workers)
+    optimizers = Optimizers(model)
     current = model.weights()
     averaged = {k: v.detach().clone() for k, v in current.items()}
     learned = dict(model.named_parameters())
@@ -247,7 +247,7 @@ def train(
         step += 1
         if watch.diverged(outcome.loss, averaged):
             model.load_weights(averaged)
-            optimizers = Optimizers(model, workers)
+            optimizers = Optimizers(model)
             limited = has_limits(model)
             if workers.first:
                 row = {"diverged_before": past_steps + step, "rate": watch.rate}

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from vaecodec.model.precision import multiplies_in_bfloat16
-from vaecodec.train.workers import Workers
 
 #: Matrices left to Adam: orthogonalising these few would take most of Muon's time.
 WIDE_LAYERS = (
@@ -53,12 +52,10 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum with orthogonalised updates (Jordan et al., 2024), all matrices of one shape at once.
 
-    torch.optim.Muon does the same matrix by matrix and always in bfloat16. Of several `workers`, whose
-    gradients are the same, each orthogonalises its share.
+    torch.optim.Muon does the same matrix by matrix and always in bfloat16.
     """
 
-    def __init__(self, matrices: list[nn.Parameter], workers: Workers) -> None:
-        self._workers = workers
+    def __init__(self, matrices: list[nn.Parameter]) -> None:
         by_shape: dict[torch.Size, list[nn.Parameter]] = {}
         for matrix in matrices:
             by_shape.setdefault(matrix.shape, []).append(matrix)
@@ -75,10 +72,7 @@ class Muon(torch.optim.Optimizer):
             momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in matrices]
             torch._foreach_lerp_(momenta, gradients, 1 - MUON_MOMENTUM)
             nesterov = torch._foreach_lerp(gradients, momenta, MUON_MOMENTUM)
-            updates = torch.stack(nesterov)
-            own = self._workers.own_items
-            updates[own] = orthogonalise(updates[own])
-            self._workers.exchange(updates)
+            updates = orthogonalise(torch.stack(nesterov))
             size = MUON_SCALE * math.sqrt(max(matrices[0].shape))
             torch._foreach_add_(matrices, list(updates.unbind()), alpha=-group["lr"] * size)
 
@@ -86,7 +80,7 @@ class Muon(torch.optim.Optimizer):
 class Optimizers:
     """Muon and Adam, stepped together."""
 
-    def __init__(self, model: nn.Module, workers: Workers) -> None:
+    def __init__(self, model: nn.Module) -> None:
         matrices, shortcuts, others = [], [], []
         for name, p in model.named_parameters():
             if name.endswith("shortcut.weight"):
@@ -99,7 +93,7 @@ class Optimizers:
             {"params": others},
             {"params": shortcuts, "share": SHORTCUT_RATE},
         ]
-        self.parts = [Muon(matrices, workers), torch.optim.Adam(groups, betas=ADAM_BETAS, fused=True)]
+        self.parts = [Muon(matrices), torch.optim.Adam(groups, betas=ADAM_BETAS, fused=True)]
 
     def step(self, learning_rate: float) -> None:
         """Update the weights and drop the gradients."""

@@ -114,7 +114,7 @@ def train_restoring(
         network = load_restoring(entry, model.config, device, stage.resume).requires_grad_()
     averaged = {name: x.detach().clone() for name, x in network.state_dict().items()}
     set_mixed_precision(network, multiplies_in_bfloat16(device))
-    optimizers = Optimizers(network, workers)
+    optimizers = Optimizers(network)
     share = workers.share_of(stage.batch)
     start = saved = logged = time.monotonic()
     step, done, errors = 0, 0.0, []

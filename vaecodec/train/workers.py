@@ -57,19 +57,6 @@ class Workers:
         torch._foreach_copy_(gradients, means)
         return float(flat[0])
 
-    @property
-    def own_items(self) -> slice:
-        """This process's share of the items of a batch that all have."""
-        return slice(self.rank, None, self.count)
-
-    def exchange(self, batch: Tensor) -> None:
-        """Replace all items of `batch` (B x ...) but `own_items` by what the others have there."""
-        if self.count > 1:
-            own = torch.zeros_like(batch)
-            own[self.own_items] = batch[self.own_items]
-            distributed.all_reduce(own)
-            batch.copy_(own)
-
     def mean(self, value: Tensor) -> float:
         """Mean of a scalar over the processes."""
         if self.count > 1:
