@@ -65,9 +65,10 @@ class LoadedModel:
         self.curvature = _encoder_table(tensors, "curvature", config.latent_channels).to(device)
         self.ranges = _encoder_table(tensors, "ranges", config.latent_channels).to(device)
         self.distortion = _encoder_table(tensors, "distortion").to(device)
-        held = "encoder.error_bits" in tensors
-        plain = OF_PLAIN_TRAINING.by_level()
-        error_bits = _encoder_table(tensors, "error_bits", 2) if held else plain
+        if "encoder.error_bits" in tensors:
+            error_bits = _encoder_table(tensors, "error_bits", 2)
+        else:
+            error_bits = OF_PLAIN_TRAINING.by_level()
         on_host = device.type == "cpu"
         self.latents = LatentQuantiser(
             self.symbols.indices if on_host else _index_network(config, tensors, device),

@@ -282,9 +282,8 @@ def of_file(image: Image.Image) -> OfFile:
     if known is not None and not getattr(image, "tile", []):
         return cast(OfFile, known)
     tiles = [tile[3] for tile in getattr(image, "tile", [])]
-    raw = tuple(str(arguments) for arguments in tiles)
     found = OfFile(
-        raw=raw,
+        raw=tuple(str(arguments) for arguments in tiles),
         deepest=_deepest_sample(image, tiles),
         inverted=image.mode in _DEEP_MODES and _white_is_zero(image),
         jpeg=quality_of(getattr(image, "quantization", None) or {}),

@@ -50,8 +50,8 @@ def duplicates(vectors: np.ndarray, least: float = SAME) -> list[list[int]]:
     for start in range(0, len(vectors), ROWS):
         alike = vectors[start : start + ROWS] @ vectors.T >= least - ROUNDING
         for i, row in enumerate(alike, start):
-            for j in np.flatnonzero(row[i + 1 :]).tolist():
-                group[of(i + 1 + j)] = of(i)
+            for j in (np.flatnonzero(row[i + 1 :]) + i + 1).tolist():
+                group[of(j)] = of(i)
     members: dict[int, list[int]] = {}
     for i in range(len(vectors)):
         members.setdefault(of(i), []).append(i)
