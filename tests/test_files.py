@@ -586,11 +586,12 @@ def test_an_interrupt_does_not_wait_for_what_is_under_way() -> None:
     """Of processes that the caller started itself it ends none."""
     own = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(100_000,))
     own.start()
+    before = set(multiprocessing.active_children())  # other tests may have left some
     results = parallel.in_processes([1, 2], _stall, 2)
     assert next(results) == (2, 2)
     with pytest.raises(KeyboardInterrupt):
         results.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
-    for child in set(multiprocessing.active_children()) - {own}:
+    for child in set(multiprocessing.active_children()) - before:
         child.join()
     assert own.is_alive()
     own.kill()
