@@ -21,7 +21,7 @@ from vaecodec.model.indices import IndexNetwork, layers, layout, magnitude
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.precision import set_mixed_precision
 from vaecodec.model.quadtree import STEP_XOR, STEPS, by_place, of_step, places
-from vaecodec.model.rounding import OF_PLAIN_TRAINING, bits_saved, rounded
+from vaecodec.model.rounding import bits_saved, rounded
 from vaecodec.model.symbols import Stream, Symbols
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
@@ -228,14 +228,6 @@ def test_rounding_saves_rate_and_moves_at_most_one_step(model: LoadedModel) -> N
     indices = index.numpy().astype(np.uint8)
     bits = [tables.bits(s.numpy().astype(np.int64), indices) for s in (symbol, nearest)]
     assert bits[0] < bits[1]
-
-
-def test_models_of_plain_training_are_rounded_with_more_caution(model: LoadedModel) -> None:
-    """Their files do not say how: what was best for them on held-out pictures."""
-    assert OF_PLAIN_TRAINING.by_level()[[0, 63]].tolist() == [[120, 20], [120, 20]]
-    found = model.latents.error_bits(30, model.config.latent_channels)
-    assert found.unique().tolist() == [20, 120]
-    assert int((found == 20).sum()) == model.config.detail_channels
 
 
 def test_extreme_weights_stay_exact() -> None:
