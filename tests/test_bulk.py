@@ -93,6 +93,7 @@ def test_colours_and_greys_of_a_batch_keep_nothing_else_alive(
 def test_threads_start_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch within a thread of a pool is worked on in that thread."""
     monkeypatch.setattr(bulk, "usable_cores", lambda: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # else one job is all there is anyway
 
     def here(items: object) -> list[str]:
         return [threading.current_thread().name for _ in items]  # type: ignore[attr-defined]

@@ -33,7 +33,8 @@ def test_killed_and_gone_on_with(
     assert (figures["written"], figures["written_again"], figures["unreadable"]) == (38, 0, 0)
     assert figures["resumed"]["code"] == 1
     assert figures["resumed"]["totals"]["failed"] == 2
-    assert (figures["killed"]["code"], figures["killed"]["half_written"]) == (-9, 0)
+    assert figures["killed"]["code"] == -9
+    assert figures["killed"]["half_written"] in (0, 1)  # of the file that was being written, if any
     first = figures["killed"]["written"]
     assert first >= 20 and figures["resumed"]["totals"]["skipped"] == first
     assert min(figures["resumed"]["memory"]) > 0

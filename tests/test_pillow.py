@@ -31,6 +31,7 @@ MODES = {
 @pytest.fixture(scope="module", autouse=True)
 def plugin() -> Iterator[None]:
     """Registered for these tests only: no other depends on it."""
+    Image.init()  # all of Pillow's own formats, which it registers once per process
     tables = (Image.OPEN, Image.SAVE, Image.EXTENSION, Image.MIME)
     before, names = [dict(table) for table in tables], list(Image.ID)
     sys.modules.pop("vaecodec.pillow", None)

@@ -118,6 +118,15 @@ def wait(page: Any, expression: str) -> None:
     raise AssertionError(f"never true: {expression}")
 
 
+def wait_for(page: Any, events: list[Any]) -> None:
+    """Until Playwright, which hears of them between its other work, has put one into the list."""
+    for _ in range(6000):
+        if events:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("nothing came")
+
+
 def await_all(page: Any) -> None:
     """Until every codec is there, and nothing goes on."""
     wait(page, f"versions.rows.length === {2 + len(compare.PEERS)} && $('status').textContent === ''")
@@ -164,8 +173,7 @@ def test_keyboard(page: Any, png: bytes, photo: np.ndarray, tmp_path: Path) -> N
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "file"
     page.keyboard.press("Enter")
-    while not choosers:
-        page.wait_for_timeout(50)
+    wait_for(page, choosers)
     choosers[0].set_files(tmp_path / "a.png")
     await_all(page)
     page.keyboard.press("Tab")
@@ -220,11 +228,12 @@ def test_settings_while_a_picture_is_read(page: Any, png: bytes, photo: np.ndarr
     page.evaluate("$('quality').value = 7; $('quality').dispatchEvent(new Event('input'))")
     page.wait_for_timeout(500)  # more than the page waits before it encodes
     assert page.text_content("#status") == "reading"
+    wait_for(page, held)
     held.pop().continue_()
     await_all(page)
     assert page.text_content("#name") == "second.png"
     drop(page, "third.png", b"no picture")
-    wait(page, "$('status').textContent === 'reading'")
+    wait_for(page, held)
     held.pop().continue_()
     await_all(page)
     assert page.text_content("#error").startswith("third.png: not an image")
@@ -358,13 +367,15 @@ def test_what_nobody_waits_for_is_given_up(
         connection = http.client.HTTPConnection("127.0.0.1", site.port)
         connection.request("POST", "/peer?codec=jpeg&size=9999", body=png)
         connections.append(connection)
-    assert started.wait(600)
-    wait_until(full=True)
-    for connection in connections:
-        connection.close()
-    wait_until(full=False)
-    assert not given_up.is_set()
-    look.set()
+    try:
+        assert started.wait(600)
+        wait_until(full=True)
+        for connection in connections:
+            connection.close()
+        wait_until(full=False)
+        assert not given_up.is_set()
+    finally:
+        look.set()
     assert given_up.wait(600)
     monkeypatch.undo()
     assert site.ask("/open", png)[1]["width"] == 256

@@ -47,7 +47,7 @@ def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else None
     return subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment
+        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=900
     )
 
 
