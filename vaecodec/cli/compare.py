@@ -25,6 +25,7 @@ from vaecodec.files import STANDARD_STREAM, check_output, make_parents, source_o
     "--codecs",
     default="jpeg,webp,avif,avif-psnr",
     show_default=True,
+    metavar="NAME,...",
     help="Codecs to compare with.",
 )
 @options.quality

@@ -20,7 +20,7 @@ SCALE_MAX = 128.0
 SCALE_LOG_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
 
 
-def level_lambda(level: int | float) -> float:
+def level_lambda(level: int) -> float:
     """Return the rate-distortion multiplier that quality level `level` (0..63) is trained for."""
     return LAMBDA_MIN * (LAMBDA_MAX / LAMBDA_MIN) ** (level / (LEVELS - 1))
 

@@ -113,7 +113,7 @@ def _power(x: Tensor, exponent: float) -> Tensor:
     return torch.exp(exponent * torch.log(x))
 
 
-def xyb(linear: Tensor, channels: Collection[int] = (X, Y, B)) -> dict[int, Tensor]:
+def xyb(linear: Tensor, channels: Collection[int]) -> dict[int, Tensor]:
     """Convert linear light, N x 3 x H x W, to `channels` of XYB in SSIMULACRA2's scaling, about 0..1:
     N x H x W each."""
     cones = _absorbance(linear.device)[: 3 if B in channels else 2]

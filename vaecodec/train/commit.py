@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def commit() -> str | None:
     """The git commit of this code, with "-dirty" after it if files have changed since; None outside a
-    checkout."""
+    checkout. That is as it was when first asked for, in a stage before the first step: what is
+    committed during it does not run."""
     try:
         done = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty",

@@ -37,7 +37,7 @@ def nearest(
     return [(int(i), float(similarity[i])) for i in order if similarity[i] >= least - ROUNDING]
 
 
-def duplicates(vectors: np.ndarray, least: float = SAME) -> list[list[int]]:
+def duplicates(vectors: np.ndarray, least: float) -> list[list[int]]:
     """Groups of two or more of `vectors` (N x D), by number, each with a similarity of `least` or more
     to another of its group."""
     group = list(range(len(vectors)))
