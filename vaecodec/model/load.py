@@ -24,7 +24,6 @@ from vaecodec.model.means import Means
 from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.restoring import RestoringAnalysis, strengths
-from vaecodec.model.rounding import OF_PLAIN_TRAINING
 from vaecodec.model.symbols import GroupCoder, SymbolCoder
 from vaecodec.model.transforms import Transforms, repeated
 from vaecodec.quality import Degradation
@@ -65,10 +64,7 @@ class LoadedModel:
         self.curvature = _encoder_table(tensors, "curvature", config.latent_channels).to(device)
         self.ranges = _encoder_table(tensors, "ranges", config.latent_channels).to(device)
         self.distortion = _encoder_table(tensors, "distortion").to(device)
-        if "encoder.error_bits" in tensors:
-            error_bits = _encoder_table(tensors, "error_bits", 2)
-        else:
-            error_bits = OF_PLAIN_TRAINING.by_level()
+        error_bits = _encoder_table(tensors, "error_bits", 2)
         on_host = device.type == "cpu"
         self.latents = LatentQuantiser(
             self.symbols.indices if on_host else _index_network(config, tensors, device),

@@ -35,8 +35,6 @@ class ErrorBits:
         return torch.tensor([self.others, self.details]).repeat(LEVELS, 1)
 
 
-#: What suits models that were trained with plain rounding, whose files do not say so.
-OF_PLAIN_TRAINING = ErrorBits(others=120.0, details=20.0)
 #: What models are trained with, per tune.
 TRAINED_WITH = {
     "psnr": ErrorBits(others=20.0, details=10.0),
