@@ -1,6 +1,6 @@
 """Write conformance files to tests/golden: NAME-*.vae and what they decode to, in NAME.json.
 
-    python tools/make_golden.py MODEL       files of a registered model, such as base-visual-1
+    python tools/make_golden.py MODEL       files of a registered model, such as base-visual-2
     python tools/make_golden.py lossless    files without one
 
 They are added with a model and never changed: later decoders must decode them to the same. The pictures

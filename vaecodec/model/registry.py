@@ -70,7 +70,7 @@ def _preference(entry: ModelEntry) -> tuple[bool, int, int]:
 def find(name: str | os.PathLike[str] | None, tune: str | None = None) -> ModelEntry:
     """Return the model called `name`, of tune `tune`.
 
-    `name`: a registered name ("base-visual-1"), a size ("base": its newest model), a path to a
+    `name`: a registered name ("base-visual-2"), a size ("base": its newest model), a path to a
     `.safetensors` file, or None for the preferred size that has the tune. `tune`: one of TUNES, or None
     for the model's own (for a size, the default tune if it has that). Raises UnknownModel, BadValue if
     the named model has another tune, and as `from_path` does.
