@@ -27,7 +27,7 @@ from vaecodec.bench.run import read_picture
 from vaecodec.files import write_whole
 
 #: How much larger the peer's file may be.
-TOLERANCE = 0.03
+TOLERANCE = 0.05
 #: How far from the rate asked for to look for sizes that match.
 NEAR = 0.3
 GAP, LINE = 6, 18

@@ -109,22 +109,18 @@ def sizes(page: Any) -> list[int]:
     return [int(re.sub(r"\D", "", text)) for text in texts]
 
 
+def until(page: Any, holds: Callable[[], Any], what: str) -> None:
+    """Wait in Playwright, so that its events arrive meanwhile."""
+    for _ in range(6000):
+        if holds():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never: {what}")
+
+
 def wait(page: Any, expression: str) -> None:
     """Until it is true. `wait_for_function` needs eval, which the page's policy forbids."""
-    for _ in range(6000):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"never true: {expression}")
-
-
-def wait_for(page: Any, events: list[Any]) -> None:
-    """Until Playwright, which hears of them between its other work, has put one into the list."""
-    for _ in range(6000):
-        if events:
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError("nothing came")
+    until(page, lambda: page.evaluate(expression), expression)
 
 
 def await_all(page: Any) -> None:
@@ -173,7 +169,7 @@ def test_keyboard(page: Any, png: bytes, photo: np.ndarray, tmp_path: Path) -> N
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "file"
     page.keyboard.press("Enter")
-    wait_for(page, choosers)
+    until(page, lambda: choosers, "a file chooser")
     choosers[0].set_files(tmp_path / "a.png")
     await_all(page)
     page.keyboard.press("Tab")
@@ -228,12 +224,12 @@ def test_settings_while_a_picture_is_read(page: Any, png: bytes, photo: np.ndarr
     page.evaluate("$('quality').value = 7; $('quality').dispatchEvent(new Event('input'))")
     page.wait_for_timeout(500)  # more than the page waits before it encodes
     assert page.text_content("#status") == "reading"
-    wait_for(page, held)
+    until(page, lambda: held, "a request held")
     held.pop().continue_()
     await_all(page)
     assert page.text_content("#name") == "second.png"
     drop(page, "third.png", b"no picture")
-    wait_for(page, held)
+    until(page, lambda: held, "a request held")
     held.pop().continue_()
     await_all(page)
     assert page.text_content("#error").startswith("third.png: not an image")

@@ -10,8 +10,7 @@ from pathlib import Path
 @cache
 def commit() -> str | None:
     """The git commit of this code, with "-dirty" after it if files have changed since; None outside a
-    checkout. That is as it was when first asked for, in a stage before the first step: what is
-    committed during it does not run."""
+    checkout. The first answer is kept: what changes later does not run in this process."""
     try:
         done = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty",
