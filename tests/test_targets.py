@@ -95,7 +95,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         calls.append(arguments[2])
         return plain(*arguments)
 
-    monkeypatch.setattr("vaecodec.codec.encoding.encode", encode)
+    monkeypatch.setattr(encoding, "encode", encode)
     return calls
 
 
@@ -194,6 +194,10 @@ def test_transparency_and_metadata_do_not_distract(codec: Codec, picture: np.nda
         ({"target_bpp": math.nan}, ValueError),
         ({"target_psnr": "high"}, TypeError),
         ({"target_size": 900, "target_psnr": 30}, ValueError),
+        ({"target_size": 900, "quality": 500}, ValueError),
+        ({"target_size": 900, "effort": 33}, ValueError),
+        ({"target_size": 900, "lossless": 1}, TypeError),
+        ({"target_psnr": 30, "denoise": 9}, ValueError),
         ({"target_size": 10}, vaecodec.VaeError),
     ],
 )

@@ -21,38 +21,35 @@ from bitstream import container
 from bitstream.container import Container, Header
 from bitstream.errors import BadType, BadValue, VaeError
 from bitstream.recovery import salvage
-from vaecodec import bulk, decoding, encoding, figures
+from vaecodec import bulk, decoding, encoding, targets
 from vaecodec.bulk import OnError, Steps
+from vaecodec.encoding import Encoded, Prepared
 from vaecodec.entropy_processes import EntropyProcesses
 from vaecodec.geometry import Rectangle, whole_positions
 from vaecodec.model import registry
 from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.restoring import load_restoring
-from vaecodec.model.ssimulacra2 import SMALLEST_SIDE
 from vaecodec.parallel import MAX_PROCESSES
-from vaecodec.pictures import alpha, finishing, reading
-from vaecodec.pictures import lossless as exact
-from vaecodec.pictures.degradation import to_undo
-from vaecodec.pictures.reading import ImageLike, Picture
+from vaecodec.pictures import finishing, packing, reading
+from vaecodec.pictures.reading import ImageLike
 from vaecodec.quality import (
     DEFAULT_EFFORT,
     DEFAULT_QUALITY,
-    Degradation,
-    Restoration,
+    EncodeOptions,
     Setting,
-    check_effort,
+    Target,
+    check_flag,
     check_tune,
     check_whole,
+    chosen_target,
     level_of,
 )
 from vaecodec.sources import Source, announced_pixels, naming, read_source, taken
-from vaecodec.targets import check_target, lowest_level, to_size
+from vaecodec.targets import Trials
 
 #: How many samples along each axis `decode` can average into one.
 REDUCTIONS = (1, 2, 4, 8)
-#: Drawings are stored without loss if that takes at most this many times the bytes.
-MORE_IF_EXACT = 1.25
 #: What errors about memory of the host and of CUDA's libraries say; PyTorch has no type for them.
 _NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 
@@ -182,29 +179,21 @@ class Codec:
         that cannot be met). `denoise` and `deblock` cannot be combined with `effort`, `lossless` or a
         target of quality, which ask for the picture as it is.
         """
-        targets = {
-            name: value
-            for name, value in (
-                ("target_size", target_size),
-                ("target_bpp", target_bpp),
-                ("target_psnr", target_psnr),
-                ("target_ssimulacra2", target_ssimulacra2),
-            )
-            if value is not None
-        }
-        if targets:
-            restoration = Restoration(denoise=denoise, deblock=deblock)
-            return self._to_target(image, targets, effort, tune, lossless, strip, restoration)
-        return self.encode_batch(
-            [image],
-            quality,
+        level = level_of(quality)
+        options = EncodeOptions(
             effort=effort,
             tune=tune,
             lossless=lossless,
             strip=strip,
             denoise=denoise,
             deblock=deblock,
-        )[0]
+        )
+        target = chosen_target(
+            size=target_size, bpp=target_bpp, psnr=target_psnr, ssimulacra2=target_ssimulacra2
+        )
+        if target is None:
+            return next(self._files([image], level, options, "raise"))
+        return self._meeting(image, target, options)
 
     def decode(
         self,
@@ -231,7 +220,7 @@ class Codec:
         Raises NotAVaeFile, UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile, LimitExceeded,
         BadValue or BadType; VaeError for a file that cannot be read.
         """
-        _check_flags(recover=recover)
+        check_flag("recover", recover)
         check_reduce(reduce)
         check_whole("max_pixels", max_pixels, 1, sys.maxsize)
         data, name = read_source(source)
@@ -291,55 +280,15 @@ class Codec:
         Pictures are taken from `images` as they are needed, a few ahead of the file asked for; with a
         GPU, two windows of 32 pictures or 34 megapixels per thread, twelve windows at most.
         """
-        level = level_of(quality)
-        check_effort(effort)
-        _check_flags(lossless=False if lossless is None else lossless, strip=strip)
-        entry = self.of_tune(tune)
-        restoration = Restoration(denoise=denoise, deblock=deblock)
-        restoration.check_beside({"effort": effort, "lossless": lossless})
-
-        def encode(items: Sequence[_Prepared]) -> list[bytes]:
-            # Of several nobody knows whose error it is: they are tried again one by one.
-            with naming(items[0].picture.name if len(items) == 1 else None):
-                if lossless:
-                    return [_without_loss(item.picture) for item in items]
-                coded = self._coded(items, entry, Setting(level=level), effort)
-                if lossless is None:
-                    pairs = zip(items, coded, strict=True)
-                    return [_exact_if_better(item, found) for item, found in pairs]
-                return [found.file for found in coded]
-
-        def read(image: ImageLike) -> _Prepared:
-            return _prepared(image, strip, restoration)
-
-        steps = Steps(
-            take=reading.taken,
-            pixels=reading.announced_pixels,
-            read=read,
-            shape=_Prepared.shape,
-            work=encode,
+        options = EncodeOptions(
+            effort=effort,
+            tune=tune,
+            lossless=lossless,
+            strip=strip,
+            denoise=denoise,
+            deblock=deblock,
         )
-        return bulk.each(bulk.several(images, "pictures"), steps, self.device, on_error)
-
-    def _coded(
-        self,
-        items: Sequence[_Prepared],
-        entry: ModelEntry,
-        setting: Setting,
-        effort: int,
-    ) -> list[_Coded]:
-        """Code pictures of one shape with loss."""
-        degradations = [each.degradation for each in items if each.degradation is not None]
-        model = self._load(entry, restoring=bool(degradations))
-        samples = [_samples(each.picture) for each in items]
-        with self.own_settings():
-            encoded = encoding.encode(model, samples, setting, effort, degradations)
-        return [
-            _Coded(
-                file=_with_loss(each.picture, item.streams, entry.id, setting.level), sound=item.sound
-            )
-            for each, item in zip(items, encoded, strict=True)
-        ]
+        return self._files(images, level_of(quality), options, on_error)
 
     def of_tune(self, tune: str | None) -> ModelEntry:
         """The model that `encode` takes for `tune`."""
@@ -348,80 +297,50 @@ class Codec:
         own = tune in (None, self.entry.tune)
         return self.entry if own else registry.find(self._name, tune)
 
-    def _to_target(
-        self,
-        image: ImageLike,
-        targets: dict[str, float],
-        effort: int,
-        tune: str | None,
-        lossless: bool | None,
-        strip: bool,
-        restoration: Restoration,
-    ) -> bytes:
-        check_effort(effort)
-        _check_flags(lossless=False if lossless is None else lossless, strip=strip)
-        figures_asked = {name: name in targets for name in ("target_psnr", "target_ssimulacra2")}
-        restoration.check_beside({"effort": effort > 0, "lossless": lossless, **figures_asked})
-        lossless = None if lossless is None else bool(lossless)  # NumPy's are taken as well
-        if len(targets) > 1:
-            raise BadValue(f"one target at most, not {' and '.join(targets)}")
-        ((name, goal),) = targets.items()
-        goal, entry = check_target(name, goal), self.of_tune(tune)
-        prepared = _prepared(image, strip, restoration)
-        with naming(prepared.picture.name):
-            return self._meeting(name, goal, prepared, entry, effort, lossless)
+    def _files(
+        self, images: Iterable[ImageLike], level: int, options: EncodeOptions, on_error: OnError
+    ) -> Iterator[Any]:
+        """The files of pictures, in order."""
+        entry = self.of_tune(options.tune)
 
-    def _meeting(
-        self,
-        name: str,
-        goal: float,
-        prepared: _Prepared,
-        entry: ModelEntry,
-        effort: int,
-        lossless: bool | None,
-    ) -> bytes:
-        """The file that meets the target `name`."""
-        picture = prepared.picture
-        height, width, _ = picture.samples.shape
-        found: dict[int, _Coded] = {}
+        def encode(items: Sequence[Prepared]) -> list[bytes]:
+            # Of several nobody knows whose error it is: they are tried again one by one.
+            with naming(items[0].picture.name if len(items) == 1 else None):
+                if options.lossless:
+                    return [packing.without_loss(item.picture) for item in items]
+                encoded = self._encoded(items, entry, Setting(level=level), options)
+                if options.lossless is None:
+                    pairs = zip(items, encoded, strict=True)
+                    return [encoding.exact_if_better(item, found) for item, found in pairs]
+                return [found.file for found in encoded]
 
-        def coded(setting: Setting) -> _Coded:
-            return self._coded([prepared], entry, setting, effort)[0]
+        steps = Steps(
+            take=reading.taken,
+            pixels=reading.announced_pixels,
+            read=lambda image: encoding.prepare(image, options),
+            shape=Prepared.shape,
+            work=encode,
+        )
+        return bulk.each(bulk.several(images, "pictures"), steps, self.device, on_error)
 
-        def figure(level: int) -> float:
-            found[level] = coded(Setting(level=level))
-            decoded = np.asarray(self.decode(found[level].file, max_pixels=sys.maxsize))
-            return figures.of(name.removeprefix("target_"), picture, decoded)
+    def _meeting(self, image: ImageLike, target: Target, options: EncodeOptions) -> bytes:
+        """The file of a picture that meets a target."""
+        target.check_beside(options)
+        entry, item = self.of_tune(options.tune), encoding.prepare(image, options)
+        trials = Trials(
+            encode=lambda setting: self._encoded([item], entry, setting, options)[0],
+            decode=lambda file: np.asarray(self.decode(file, max_pixels=sys.maxsize)),
+        )
+        with naming(item.picture.name):
+            return targets.meet(target, item, options.lossless, entry.id, trials)
 
-        if name in ("target_size", "target_bpp"):
-            size = goal if name == "target_size" else goal * width * height / 8
-            limit = int(min(size, sys.maxsize))
-            if limit < 1:
-                raise BadValue(f"{name} of {goal!r} is less than one byte for this picture")
-            if lossless:
-                exactly = _without_loss(picture)
-                if len(exactly) > limit:
-                    raise VaeError(f"without loss the file does not fit into {limit} bytes")
-                return exactly
-            lossy = lossless is False or prepared.degradation is not None
-            without = None if lossy else _exactly(picture)
-            if without is not None and len(without) <= limit:
-                return without
-            nothing = [b""] * _header(picture, entry.id, 0).group_count
-            fixed = len(_with_loss(picture, nothing, entry.id, 0))
-            return to_size(lambda setting: coded(setting).file, limit, fixed)
-        if lossless:
-            return _without_loss(picture)
-        if name == "target_ssimulacra2" and min(height, width) < SMALLEST_SIDE:
-            raise BadValue(f"{name} needs a picture of {SMALLEST_SIDE} pixels a side")
-        level = lowest_level(figure, goal)
-        if level is not None:
-            best = found[level]
-            return best.file if lossless is False else _exact_if_better(prepared, best)
-        without = None if lossless is False else _exactly(picture)
-        if without is None:
-            raise VaeError(f"{name} {goal:g} cannot be reached with loss")
-        return without
+    def _encoded(
+        self, items: Sequence[Prepared], entry: ModelEntry, setting: Setting, options: EncodeOptions
+    ) -> list[Encoded]:
+        """Pictures of one shape, encoded with loss."""
+        model = self._load(entry, restoring=items[0].degradation is not None)
+        with self.own_settings():
+            return encoding.encode(model, items, setting, options.effort, entry.id)
 
     def decode_batch(
         self,
@@ -456,7 +375,7 @@ class Codec:
         GPU, two windows of 32 files or 34 megapixels per thread, twelve windows at most.
         """
         check_whole("max_pixels", max_pixels, 1, sys.maxsize)
-        _check_flags(as_tensor=as_tensor)
+        check_flag("as_tensor", as_tensor)
 
         def read(source: Source) -> _Parsed:
             data, name = read_source(source)
@@ -583,90 +502,11 @@ class _Parsed:
         return *whole_positions(h.height, h.width), h.colour, h.model_id, h.level
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Prepared:
-    """A picture, and what is to be undone of it."""
-
-    picture: Picture
-    degradation: Degradation | None
-
-    def shape(self) -> tuple[object, ...]:
-        """Equal in pictures that can be encoded together."""
-        return *whole_positions(*self.picture.samples.shape[:2]), self.degradation is None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Coded:
-    """A file with loss. `sound`: whether it destroys nothing."""
-
-    file: bytes
-    sound: bool
-
-
-def _prepared(image: ImageLike, strip: bool, restoration: Restoration) -> _Prepared:
-    picture = reading.to_picture(image)
-    return _Prepared(
-        picture=picture.stripped() if strip else picture,
-        degradation=to_undo(picture, restoration),
-    )
-
-
-def _samples(picture: Picture) -> np.ndarray:
-    """What is to be encoded of a picture: uint8, H x W x 3."""
-    if picture.alpha is None:
-        return picture.samples
-    return alpha.smooth_where_hidden(picture.samples, picture.alpha)
-
-
-def _with_loss(picture: Picture, streams: list[bytes], model_id: bytes, level: int) -> bytes:
-    planes = [] if picture.alpha is None else alpha.encode(picture.alpha)
-    return container.pack(_header(picture, model_id, level), streams, planes, picture.metadata)
-
-
-def _exact_if_better(prepared: _Prepared, coded: _Coded) -> bytes:
-    """The file `coded`, or one without loss if that is hardly larger, or `coded` is not sound."""
-    picture = prepared.picture
-    if not coded.sound and exact.fits(*picture.samples.shape[:2]):
-        return _without_loss(picture)
-    if prepared.degradation is None and exact.promising(picture.samples):
-        exactly = _without_loss(picture)
-        if len(exactly) <= MORE_IF_EXACT * len(coded.file):
-            return exactly
-    return coded.file
-
-
-def _exactly(picture: Picture) -> bytes | None:
-    """The file without loss, if the format has room for it."""
-    return _without_loss(picture) if exact.fits(*picture.samples.shape[:2]) else None
-
-
-def _without_loss(picture: Picture) -> bytes:
-    samples = picture.samples
-    if picture.alpha is not None:
-        samples = np.concatenate((samples, picture.alpha[:, :, None]), axis=2)
-    header = _header(picture, container.NO_MODEL, 0)
-    return container.pack(header, [exact.encode(samples)], [], picture.metadata)
-
-
-def _header(picture: Picture, model_id: bytes, level: int) -> Header:
-    height, width, _ = picture.samples.shape
-    return Header(
-        width=width, height=height, colour=picture.colour, depth=8, model_id=model_id, level=level
-    )
-
-
 def check_reduce(reduce: int) -> None:
     """Raises BadValue if `reduce` is not one of REDUCTIONS."""
     whole = isinstance(reduce, Integral) and not isinstance(reduce, bool)
     if not whole or reduce not in REDUCTIONS:
         raise BadValue(f"reduce must be one of {REDUCTIONS}, not {reduce!r}")
-
-
-def _check_flags(**flags: bool) -> None:
-    """Raises BadType for what is neither True nor False."""
-    for name, value in flags.items():
-        if not isinstance(value, (bool, np.bool_)):
-            raise BadType(f"{name} must be True or False, not {value!r}")
 
 
 def _whole(file: Container) -> Rectangle:

@@ -1,9 +1,11 @@
-"""From samples to the streams of all groups: the path of every picture through the encoder.
+"""From pictures to their files: the path of every picture through the encoder.
 
-Group by group: analysis of the group and its surroundings (`vaecodec.model.load`; if asked to undo
-noise and JPEG, `vaecodec.model.restoring`), a check of the result (`vaecodec.model.damping`), rounding
+A picture is read, and what is to be undone of it estimated (`prepare`). Then, group by group: analysis
+of the group and its surroundings (`vaecodec.model.load`; if asked to undo noise and JPEG,
+`vaecodec.model.restoring`), a check of the result (`vaecodec.model.damping`), rounding
 (`vaecodec.model.latents`) or a search for something better (`vaecodec.model.search`), entropy coding
-(`vaecodec.model.symbols`).
+(`vaecodec.model.symbols`). The streams, transparency and metadata are packed into a file
+(`vaecodec.pictures.packing`), in whose place `exact_if_better` may put one without loss.
 """
 
 from __future__ import annotations
@@ -15,34 +17,100 @@ from itertools import cycle
 import numpy as np
 import torch
 
-from vaecodec.geometry import LATENT_STRIDE, Window, latent_size, windows
+from vaecodec.geometry import LATENT_STRIDE, Window, latent_size, whole_positions, windows
 from vaecodec.model.analysed import Analysed
 from vaecodec.model.damping import alternating, beyond_ranges, damped
 from vaecodec.model.load import LoadedModel
 from vaecodec.model.search import refine
 from vaecodec.model.symbols import Blocks
-from vaecodec.quality import Degradation, Setting
+from vaecodec.pictures import lossless, packing, reading
+from vaecodec.pictures.degradation import to_undo
+from vaecodec.pictures.reading import ImageLike, Picture
+from vaecodec.quality import Degradation, EncodeOptions, Setting
+
+#: Drawings are stored without loss if that takes at most this many times the bytes.
+MORE_IF_EXACT = 1.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A picture, and what is to be undone of it."""
+
+    picture: Picture
+    degradation: Degradation | None
+
+    def shape(self) -> tuple[object, ...]:
+        """Equal in pictures that can be encoded together."""
+        return *whole_positions(*self.picture.samples.shape[:2]), self.degradation is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """A file with loss. `sound`: whether decoding it destroys nothing."""
+
+    file: bytes
+    sound: bool
+
+
+def prepare(image: ImageLike, options: EncodeOptions) -> Prepared:
+    """Read a picture. Raises BadImage or VaeError."""
+    picture = reading.to_picture(image)
+    return Prepared(
+        picture=picture.stripped() if options.strip else picture,
+        degradation=to_undo(picture, options.restoration),
+    )
+
+
+def encode(
+    model: LoadedModel, items: Sequence[Prepared], setting: Setting, effort: int, model_id: bytes
+) -> list[Encoded]:
+    """Encode pictures that agree in `Prepared.shape` with loss. `effort`: rounds of search.
+    `model_id`: the model's, by which files name it."""
+    degradations = [item.degradation for item in items if item.degradation is not None]
+    samples = [packing.samples_to_encode(item.picture) for item in items]
+    return [
+        Encoded(
+            file=packing.with_loss(item.picture, found.streams, model_id, setting.level),
+            sound=found.sound,
+        )
+        for item, found in zip(
+            items, _streams(model, samples, setting, effort, degradations), strict=True
+        )
+    ]
+
+
+def exact_if_better(item: Prepared, encoded: Encoded) -> bytes:
+    """Return the file that was encoded, or one without loss if that is hardly larger, or if decoding
+    the former would destroy something."""
+    picture = item.picture
+    if not encoded.sound and lossless.fits(*picture.samples.shape[:2]):
+        return packing.without_loss(picture)
+    if item.degradation is None and lossless.promising(picture.samples):
+        exact = packing.without_loss(picture)
+        if len(exact) <= MORE_IF_EXACT * len(encoded.file):
+            return exact
+    return encoded.file
 
 
 @dataclass(kw_only=True)
-class Encoded:
-    """A picture's streams, one per group. `sound`: whether decoding them destroys nothing."""
+class _Streams:
+    """A picture's streams, one per group. `sound`: as in `Encoded`."""
 
     streams: list[bytes] = field(default_factory=list)
     sound: bool = True
 
 
 @torch.no_grad()
-def encode(
+def _streams(
     model: LoadedModel,
     pictures: Sequence[np.ndarray],
     setting: Setting,
     effort: int,
-    degradations: Sequence[Degradation] = (),
-) -> list[Encoded]:
-    """Encode pictures (uint8, H x W x 3, whose latents have equal sizes). `effort`: rounds of search.
-    `degradations`: what to undo in each picture, if anything."""
-    encoded = [Encoded() for _ in pictures]
+    degradations: Sequence[Degradation],
+) -> list[_Streams]:
+    """Encode samples (uint8, H x W x 3, whose latents have equal sizes). `degradations`: what to undo
+    in each picture, if anything."""
+    encoded = [_Streams() for _ in pictures]
 
     def groups() -> Iterator[Blocks]:
         for window in windows(*latent_size(*pictures[0].shape[:2]), model.analysis_halo):

@@ -1,8 +1,9 @@
 """What the user chooses: quality, 1..100 (levels 0..63 of the model), effort, tune, and what to undo in
-the picture."""
+the picture; and what is no choice."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -24,6 +25,8 @@ LOSSY_QUALITY = 90
 MAX_NOISE = 50.0
 #: JPEG qualities as libjpeg counts them: the lowest that can be given, and what stands for "no JPEG".
 LOWEST_JPEG, NEVER_JPEG = 10, 100
+#: SSIMULACRA2 of two pictures that are the same.
+IDENTICAL = 100
 #: In place of a strength: find it from the picture.
 AUTO = "auto"
 
@@ -66,6 +69,78 @@ class Restoration:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncodeOptions:
+    """What `Codec.encode` is asked besides a quality or a target, as described there. Raises BadType or
+    BadValue for what it does not take, and for options that contradict each other."""
+
+    effort: int = DEFAULT_EFFORT
+    tune: str | None = None
+    lossless: bool | None = None
+    strip: bool = False
+    denoise: float | str | None = None
+    deblock: float | str | None = None
+
+    def __post_init__(self) -> None:
+        check_effort(self.effort)
+        if self.tune is not None:
+            check_tune(self.tune)
+        if self.lossless is not None:
+            check_flag("lossless", self.lossless)
+            object.__setattr__(self, "lossless", bool(self.lossless))  # NumPy's are taken as well
+        check_flag("strip", self.strip)
+        self.restoration.check_beside({"effort": self.effort, "lossless": self.lossless})
+
+    @property
+    def restoration(self) -> Restoration:
+        return Restoration(denoise=self.denoise, deblock=self.deblock)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What to meet. `name`: "size" (bytes), "bpp" (bits per pixel), "psnr" (dB) or "ssimulacra2"
+    (points). Raises BadType for a goal that is not a number, BadValue for one that is not above 0 and
+    finite, or more than is possible."""
+
+    name: str
+    goal: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.goal, bool) or not isinstance(self.goal, Real):
+            raise BadType(f"{self} must be a number, not {self.goal!r}")
+        try:
+            number = float(self.goal)
+        except OverflowError:
+            number = math.inf
+        if not 0 < number < math.inf:
+            raise BadValue(f"{self} must be a finite number above 0, not {self.goal!r}")
+        if self.name == "ssimulacra2" and number > IDENTICAL:
+            raise BadValue(
+                f"{self} must be at most {IDENTICAL}, which means identical, not {self.goal!r}"
+            )
+        object.__setattr__(self, "goal", number)
+
+    def __str__(self) -> str:
+        return f"target_{self.name}"  # as users give it
+
+    @property
+    def is_size(self) -> bool:
+        return self.name in ("size", "bpp")
+
+    def check_beside(self, options: EncodeOptions) -> None:
+        """Raise BadValue if something is to be undone in a picture that is to be met as it is."""
+        options.restoration.check_beside({str(self): not self.is_size})
+
+
+def chosen_target(**goals: float | None) -> Target | None:
+    """Return the target whose goal is not None, if there is one. Raises BadValue for several, and what
+    `Target` raises."""
+    targets = [Target(name=name, goal=goal) for name, goal in goals.items() if goal is not None]
+    if len(targets) > 1:
+        raise BadValue(f"one target at most, not {' and '.join(map(str, targets))}")
+    return targets[0] if targets else None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Degradation:
     """What happened to a picture. `noise`: standard deviation, 0..MAX_NOISE, on the scale 0..255, as
     measured by `vaecodec.pictures.degradation`. `jpeg`: the quality it had as a JPEG file,
@@ -93,6 +168,14 @@ def level_of(quality: int) -> int:
 def check_effort(effort: int) -> None:
     """Raise BadValue outside 0..MAX_EFFORT."""
     check_whole("effort", effort, 0, MAX_EFFORT)
+
+
+def check_flag(name: str, value: bool) -> None:
+    """Raise BadType for what is neither True nor False."""
+    import numpy as np  # commands that ask for no flag start sooner without
+
+    if not isinstance(value, (bool, np.bool_)):
+        raise BadType(f"{name} must be True or False, not {value!r}")
 
 
 def check_tune(tune: str) -> None:

@@ -8,12 +8,19 @@ weight that rounding gives squared error, relative to what is best at the level.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Real
 
-from bitstream.errors import BadType, BadValue, VaeError
-from vaecodec.quality import TOP_LEVEL, Setting
+import numpy as np
+
+from bitstream.errors import BadValue, VaeError
+from vaecodec import figures
+from vaecodec.encoding import Encoded, Prepared, exact_if_better
+from vaecodec.model.ssimulacra2 import SMALLEST_SIDE
+from vaecodec.pictures import lossless, packing
+from vaecodec.quality import TOP_LEVEL, Setting, Target
 
 #: A size is met by this share of it or more.
 CLOSE_ENOUGH = 0.96
@@ -26,24 +33,68 @@ _SLOPE, _FIRST = 0.052, 37
 #: Rounding with thrift t saves a share of the size of about _SAVED * (1/t - 1) ** _POWER.
 _SAVED, _POWER = 0.02, 0.8
 LEAST_THRIFT = 0.02
-#: SSIMULACRA2 of two pictures that are the same.
-IDENTICAL = 100
 
 
-def check_target(name: str, goal: float) -> float:
-    """Return the target as a float. Raises BadType if it is not a number, BadValue if it is not above 0
-    and finite, or more than is possible."""
-    if isinstance(goal, bool) or not isinstance(goal, Real):
-        raise BadType(f"{name} must be a number, not {goal!r}")
-    try:
-        number = float(goal)
-    except OverflowError:
-        number = math.inf
-    if not 0 < number < math.inf:
-        raise BadValue(f"{name} must be a finite number above 0, not {goal!r}")
-    if name == "target_ssimulacra2" and number > IDENTICAL:
-        raise BadValue(f"{name} must be at most {IDENTICAL}, which means identical, not {goal!r}")
-    return number
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """How to find out what a setting gives. `encode`: encodes the picture with loss. `decode`: turns a
+    file into samples, uint8, H x W or H x W x 2 to 4."""
+
+    encode: Callable[[Setting], Encoded]
+    decode: Callable[[bytes], np.ndarray]
+
+
+def meet(target: Target, item: Prepared, exact: bool | None, model_id: bytes, trials: Trials) -> bytes:
+    """Return the file of a picture that meets the target. `exact`: `lossless` of `Codec.encode`.
+
+    Raises VaeError if there is none.
+    """
+    if target.is_size:
+        return _of_size(target, item, exact, model_id, trials)
+    return _of_figure(target, item, exact, trials)
+
+
+def _of_size(
+    target: Target, item: Prepared, exact: bool | None, model_id: bytes, trials: Trials
+) -> bytes:
+    picture = item.picture
+    height, width, _ = picture.samples.shape
+    size = target.goal if target.name == "size" else target.goal * width * height / 8
+    limit = int(min(size, sys.maxsize))
+    if limit < 1:
+        raise BadValue(f"{target} of {target.goal!r} is less than one byte for this picture")
+    if exact:
+        without = packing.without_loss(picture)
+        if len(without) > limit:
+            raise VaeError(f"without loss the file does not fit into {limit} bytes")
+        return without
+    if exact is None and item.degradation is None and lossless.fits(height, width):
+        without = packing.without_loss(picture)
+        if len(without) <= limit:
+            return without
+    fixed = packing.without_streams(picture, model_id)
+    return to_size(lambda setting: trials.encode(setting).file, limit, fixed)
+
+
+def _of_figure(target: Target, item: Prepared, exact: bool | None, trials: Trials) -> bytes:
+    picture = item.picture
+    height, width, _ = picture.samples.shape
+    if exact:
+        return packing.without_loss(picture)
+    if target.name == "ssimulacra2" and min(height, width) < SMALLEST_SIDE:
+        raise BadValue(f"{target} needs a picture of {SMALLEST_SIDE} pixels a side")
+    found: dict[int, Encoded] = {}
+
+    def figure(level: int) -> float:
+        found[level] = trials.encode(Setting(level=level))
+        return figures.of(target.name, picture, trials.decode(found[level].file))
+
+    level = lowest_level(figure, target.goal)
+    if level is not None:
+        return found[level].file if exact is False else exact_if_better(item, found[level])
+    if exact is None and lossless.fits(height, width):
+        return packing.without_loss(picture)
+    raise VaeError(f"{target} {target.goal:g} cannot be reached with loss")
 
 
 def lowest_level(measure: Callable[[int], float], goal: float) -> int | None:

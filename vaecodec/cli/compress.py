@@ -15,8 +15,7 @@ from vaecodec.cli import options
 from vaecodec.cli.convert import Converted, Manner, Pair, Work, convert, with_manner
 from vaecodec.files import STANDARD_STREAM, expand, output_paths, source_of
 from vaecodec.parallel import FAILURES, Failure, filled_in, settled
-from vaecodec.quality import AUTO, NEVER_JPEG, Degradation, Restoration
-from vaecodec.targets import check_target
+from vaecodec.quality import AUTO, NEVER_JPEG, Degradation, Restoration, Target
 
 if TYPE_CHECKING:
     from vaecodec.pictures.reading import Picture
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 def _possible(_: object, option: click.Parameter, value: float | None) -> float | None:
     if value is not None:
         try:
-            check_target(option.name or "", value)
+            Target(name=str(option.name).removeprefix("target_"), goal=value)
         except BadValue as error:
             raise click.BadParameter(str(error)) from error
     return value
