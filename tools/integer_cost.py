@@ -21,7 +21,7 @@ from vaecodec.geometry import HYPER_STRIDE
 from vaecodec.model.latents import LatentQuantiser
 from vaecodec.pictures.reading import open_image
 from vaecodec.quality import level_of
-from vaecodec.train.loop import read_model
+from vaecodec.train.checkpoints import read_model
 from vaecodec.train.tables import gaussian_tables
 
 QUALITIES = (1, 10, 30, 60, 90, 100)

@@ -17,12 +17,10 @@ import argparse
 import csv
 import hashlib
 import io
-import os
 import sys
 import tarfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +28,15 @@ from PIL import Image, ImageCms, ImageOps
 from rich.progress import track
 
 from bitstream.errors import BadImage, VaeError
+from vaecodec.cores import usable_cores
 from vaecodec.files import expand, write_whole
+from vaecodec.parallel import FAILURES, in_threads
 from vaecodec.pictures.reading import open_image, set_limit_of_pillow
 from vaecodec.train.data import EXTENSIONS
 
 THUMBNAIL = 16
 #: Thumbnails that correlate more than this are taken for the same picture.
 DUPLICATE = 0.97
-READ_AHEAD = 32
 LOSSY = {"JPEG", "MPO", "WEBP", "AVIF"}
 
 
@@ -221,9 +220,11 @@ def make(arguments: argparse.Namespace) -> int:
         return hashlib.sha256(f"{arguments.seed} {name}".encode()).digest()
 
     paths.sort(key=key)
-    for path, picture in track(
-        prepared(paths, arguments), "pictures", len(paths), disable=not sys.stderr.isatty()
-    ):
+    work = partial(prepare, longest=arguments.longest, smallest=arguments.smallest)
+    done = in_threads(paths, work, usable_cores(), in_order=True)
+    for path, picture in track(done, "pictures", len(paths), disable=not sys.stderr.isatty()):
+        if isinstance(picture, FAILURES):
+            raise picture
         if isinstance(picture, str):
             skipped.append(picture)
             continue
@@ -256,20 +257,6 @@ def make(arguments: argparse.Namespace) -> int:
     write_whole(out / "MANIFEST.csv", table.getvalue().encode())
     print(f"{out}: {len(shards.entries)} of {len(paths)} pictures in {shards.count} shards")
     return 0
-
-
-def prepared(paths: list[Path], arguments: argparse.Namespace) -> Iterator[tuple[Path, Picture | str]]:
-    """Yield every path with its picture, prepared on all cores, READ_AHEAD at a time."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for batch in batched(paths, READ_AHEAD):
-            done = pool.map(lambda p: prepare(p, arguments.longest, arguments.smallest), batch)
-            yield from zip(batch, done, strict=True)
-
-
-def batched(paths: list[Path], size: int) -> Iterator[list[Path]]:
-    """Yield `paths` in batches of at most `size`."""
-    for start in range(0, len(paths), size):
-        yield paths[start : start + size]
 
 
 if __name__ == "__main__":

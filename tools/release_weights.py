@@ -94,9 +94,9 @@ def release(checkpoint: str, version: int, data: str, rival: str | None) -> str:
         registry.find(rival, tune)
     elif (size, tune) in ((e.card["size"], e.tune) for e in registry.registered()):
         rival = registry.find(size, tune).name
-    pictures, held_out, _ = load(Path(data), torch.device("cpu"), PATCH)
+    read = load(Path(data), torch.device("cpu"), PATCH)
     fitting = Fitting()
-    crops, held_out = fitting_crops(pictures, PATCH, fitting.crops), middles(held_out)
+    crops, held_out = fitting_crops(read.pictures, PATCH, fitting.crops), middles(read.held_out)
 
     with tempfile.TemporaryDirectory() as folder:
         model = export(Path(checkpoint), Path(folder) / f"{name}.safetensors", crops, fitting)

@@ -27,7 +27,6 @@ from vaecodec.model.precision import set_mixed_precision
 from vaecodec.model.restoring import RestoringAnalysis
 from vaecodec.pictures.degradation import noise_of
 from vaecodec.quality import NEVER_JPEG
-from vaecodec.train import restoring
 from vaecodec.train.degradations import SPARE, degraded
 from vaecodec.train.restoring import RestoringStage, latent_error, train_restoring
 
@@ -90,8 +89,8 @@ def record_of(path: Path) -> dict[str, object]:
 
 
 def test_a_stage(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = itertools.count(0, 0.2)  # as many steps on every machine
-    monkeypatch.setattr(restoring, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    ticks = itertools.count(0, 0.1)  # as many steps on every machine
+    monkeypatch.setattr("vaecodec.train.log.time", SimpleNamespace(monotonic=lambda: next(ticks)))
     entry = registry.find(None)
     stage = RestoringStage(data=data, out=tmp_path, minutes=0.05, batch=4, patch=64)
     path = train_restoring(entry, stage, lambda *_: None)

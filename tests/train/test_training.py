@@ -40,20 +40,15 @@ from vaecodec.model.rounding import TRAINED_WITH
 from vaecodec.model.transforms import details_of, with_details
 from vaecodec.quality import DEFAULT_TUNE, TUNES
 from vaecodec.train import loop
+from vaecodec.train.checkpoints import read_model, save_checkpoint
 from vaecodec.train.data import HOLD_OUT_EVERY, Pictures, load
 from vaecodec.train.divergence import FIRST_WINDOW, WINDOW, Watch
 from vaecodec.train.export import build_model, export, integer_indices, read_checkpoint
 from vaecodec.train.fitting import Fitting
 from vaecodec.train.gradients import Gradients, rate_distortion_loss, stratified_levels
+from vaecodec.train.held_out import held_out_table
 from vaecodec.train.limits import has_limits, set_limits
-from vaecodec.train.loop import (
-    Stage,
-    held_out_table,
-    learning_rate,
-    read_model,
-    save_checkpoint,
-    train,
-)
+from vaecodec.train.loop import learning_rate, train
 from vaecodec.train.means import TrainableMeans
 from vaecodec.train.model import TrainableCodec, deepened, initialise_from_pictures
 from vaecodec.train.optimizers import (
@@ -63,6 +58,7 @@ from vaecodec.train.optimizers import (
     clip_gradients,
     orthogonalise,
 )
+from vaecodec.train.stage import Stage
 from vaecodec.train.steps import (
     from_phases,
     from_steps,
@@ -327,7 +323,8 @@ def test_frequency_tables() -> None:
 
 
 def test_shards_are_read_and_a_part_held_out(shard: Path, pictures: list[np.ndarray]) -> None:
-    train, held_out, count = load(shard, torch.device("cpu"), 64)
+    found = load(shard, torch.device("cpu"), 64)
+    train, held_out, count = found.pictures, found.held_out, found.count
     assert count == 40
     assert len(held_out) == 1
     half = Image.fromarray(pictures[31]).resize((64, 64), Image.Resampling.LANCZOS)
@@ -339,7 +336,8 @@ def test_pictures_too_small_for_a_pyramid_are_left_out(tmp_path: Path) -> None:
     for number in range(40):
         size = (1, 40) if number == 3 else (128, 128)
         Image.new("RGB", size).save(tmp_path / f"{number:02}.png")
-    train, held_out, count = load(tmp_path, torch.device("cpu"), 64)
+    found = load(tmp_path, torch.device("cpu"), 64)
+    train, held_out, count = found.pictures, found.held_out, found.count
     assert (train.count, len(held_out), count) == (38 * 4, 1, 40)
 
 
@@ -419,8 +417,8 @@ def test_gradients_are_clipped_and_broken_ones_dropped() -> None:
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stages of 0.02 minutes take as many steps on every machine."""
-    ticks = itertools.count(0, 0.12)
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    ticks = itertools.count(0, 0.06)
+    monkeypatch.setattr("vaecodec.train.log.time", SimpleNamespace(monotonic=lambda: next(ticks)))
 
 
 @pytest.mark.usefixtures("few_steps")
@@ -436,7 +434,7 @@ def test_a_stage_from_the_command_line(shard: Path, tmp_path: Path, pictures: li
         group.main([*arguments, "--size", "base"], standalone_mode=False)
     assert group.main(arguments, standalone_mode=False) == 0
     card = json.loads((second / "model.json").read_text())
-    assert [stage["steps"] for stage in card["stages"]] == [7, 8]  # the first up to its decay
+    assert [stage["steps"] for stage in card["stages"]] == [8, 9]  # the first up to its decay
     assert card["steps"] == sum(stage["steps"] for stage in card["stages"])
     assert [row["level"] for row in card["held_out"]]
     codec = Codec(str(second / "model.safetensors"), "cpu")
@@ -640,10 +638,10 @@ def test_a_stage_is_of_its_tune(
     result = train(stage)
     assert result is not None
     trained, about = read_model(result[0])
-    assert (about["tune"], about["steps"]) == (tune, 6)
+    assert (about["tune"], about["steps"]) == (tune, 9)
     assert phases == [(64, False), (128, False), (128, True)]
     trained.indices.fake_quantise = True
-    held_out = load(shard, cpu, 64)[1]
+    held_out = load(shard, cpu, 64).held_out
     losses = {t: [row["loss"] for row in held_out_table(trained, held_out, t)] for t in TUNES}
     recorded = [row["loss"] for row in about["held_out"]]
     assert recorded == pytest.approx(losses[tune], rel=1e-3)

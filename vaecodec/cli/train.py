@@ -12,6 +12,7 @@ from vaecodec.cli.report import ProgressBar
 from vaecodec.model.config import DEFAULT_SIZE, SIZES
 from vaecodec.quality import DEFAULT_TUNE, TUNES
 from vaecodec.train.fitting import Fitting
+from vaecodec.train.stage import Stage
 
 
 @click.command("train")
@@ -47,14 +48,14 @@ from vaecodec.train.fitting import Fitting
 @click.option(
     "--learning-rate",
     type=click.FloatRange(min=0, min_open=True),
-    default=3e-3,
+    default=Stage.learning_rate,
     show_default=True,
     help="Learning rate of the constant part.",
 )
 @click.option(
     "--decay-from",
     type=click.FloatRange(0, 1, max_open=True),
-    default=round(2 / 3, 3),
+    default=round(Stage.decay_from, 3),
     show_default=True,
     help="Share of the stage after which the learning rate falls linearly to 0.",
 )
@@ -69,11 +70,11 @@ from vaecodec.train.fitting import Fitting
 @click.option(
     "--textures",
     type=click.FloatRange(0, 1),
-    default=0.04,
+    default=Stage.textures,
     show_default=True,
     help="Share of the crops that get a synthetic texture.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=Stage.seed, show_default=True)
 @click.option(
     "--fitting-crops",
     type=click.IntRange(1),
@@ -113,7 +114,7 @@ def command(
         raise click.BadParameter(f"{patch} is not a multiple of {HYPER_STRIDE}", param_hint="--patch")
     try:
         from vaecodec.train.export import export
-        from vaecodec.train.loop import Stage, train
+        from vaecodec.train.loop import train
     except ImportError as error:
         raise VaeError(f"training needs the extra: pip install 'vaecodec[train]' ({error})") from error
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import lzma
-import os
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from bitstream.errors import VaeError
+from vaecodec.cores import usable_cores
 from vaecodec.geometry import HYPER_STRIDE
+from vaecodec.parallel import FAILURES, in_threads
 from vaecodec.sources import read_path
 from vaecodec.train.workers import Workers
 
@@ -136,27 +137,38 @@ def held_out(path: Path) -> list[np.ndarray]:
     raise VaeError(f"{path}: has fewer than {HOLD_OUT_EVERY} pictures, one in so many is held out")
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """`pictures`: to train on. `held_out`: uint8 arrays, H x W x 3, and `count`, the number of all
+    pictures read: in the first worker only."""
+
+    pictures: Pictures
+    held_out: list[np.ndarray] = field(default_factory=list)
+    count: int = 0
+
+
 def load(
     path: Path, device: torch.device, smallest: int, tick: Callable[[int], None] = lambda _: None
-) -> tuple[Pictures, list[np.ndarray], int]:
-    """Read all pictures of a folder (or tar shard); return training set, held-out pictures and count.
+) -> TrainingData:
+    """Read all pictures of a folder (or tar shard).
 
-    `smallest`: pyramid levels with a side below this are left out. Raises VaeError if there is nothing
-    to train on.
+    `smallest`: pyramid levels with a side below this are left out. `tick` is told how many pictures
+    have been read. Raises VaeError if there is nothing to train on.
     """
     if not path.exists():
         raise VaeError(f"{path}: no such folder or tar file of training pictures")
     train: list[np.ndarray] = []
     held_out: list[np.ndarray] = []
     count = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for levels in pool.map(_decode, members(path)):
-            if _is_held_out(count):
-                held_out.append(levels[-1])
-            else:
-                train += [level for level in levels if min(level.shape[:2]) >= smallest]
-            count += 1
-            tick(count)
+    for _, levels in in_threads(members(path), _decode, usable_cores(), in_order=True):
+        if isinstance(levels, FAILURES):
+            raise levels
+        if _is_held_out(count):
+            held_out.append(levels[-1])
+        else:
+            train += [level for level in levels if min(level.shape[:2]) >= smallest]
+        count += 1
+        tick(count)
     if not train or not held_out:
         raise VaeError(
             f"{path}: {count} pictures of at least {smallest} pixels a side are too few to train on "
@@ -167,15 +179,23 @@ def load(
             f"{path}: none of the {len(held_out)} pictures that are held out, at half their size, has "
             f"{HYPER_STRIDE} pixels a side"
         )
-    return Pictures.of(train, device), held_out, count
+    return TrainingData(pictures=Pictures.of(train, device), held_out=held_out, count=count)
 
 
-def shared(pictures: Pictures | None, workers: Workers, folder: Path) -> Pictures:
-    """Share the first worker's pictures with all workers, in memory once: the others, which pass None,
-    map a temporary file in `folder`."""
-    if workers.count == 1:
-        assert pictures is not None
-        return pictures
+def load_once(
+    path: Path, workers: Workers, folder: Path, smallest: int, tick: Callable[[int], None]
+) -> TrainingData:
+    """Read all pictures in the first worker, for all of them: they are in memory once. The others map a
+    temporary file in `folder`. Raises as `load` does."""
+    data = load(path, workers.device, smallest, tick) if workers.first else None
+    if data is not None and workers.count == 1:
+        return data
+    pictures = _shared(None if data is None else data.pictures, workers, folder)
+    return TrainingData(pictures=pictures) if data is None else replace(data, pictures=pictures)
+
+
+def _shared(pictures: Pictures | None, workers: Workers, folder: Path) -> Pictures:
+    """Share the first worker's pictures with the others, which pass None."""
     file = folder / "pictures.partial"
     if pictures is not None:
         try:

@@ -22,11 +22,11 @@ from vaecodec.model.quadtree import STEPS
 from vaecodec.model.rounding import TRAINED_WITH
 from vaecodec.model.transforms import DepthwiseConv3x3, LevelTable
 from vaecodec.quality import TUNES
+from vaecodec.train.checkpoints import read_model
 from vaecodec.train.commit import commit
 from vaecodec.train.curvature import measure_curvature
 from vaecodec.train.fitting import Fitting
 from vaecodec.train.indices import INDEX_GAIN, TrainableIndices
-from vaecodec.train.loop import read_model
 from vaecodec.train.model import TrainableCodec
 from vaecodec.train.ranges import measure_ranges
 from vaecodec.train.tables import as_tensors, fitted_tables, gaussian_tables

@@ -78,7 +78,7 @@ class Gradients:
         overlays: Tensor,
     ) -> None:
         self._model, self._pictures = model, pictures
-        self._tune, self._count, self._side = tune, count, side
+        self.count, self._tune, self._side = count, tune, side
         self._textures, self._overlays = textures, overlays
         self._graph: torch.cuda.CUDAGraph | None = None
         self._recorded: BatchLoss | None = None
@@ -99,10 +99,10 @@ class Gradients:
 
     def _batch(self) -> BatchLoss:
         device = self._pictures.device
-        picture = self._pictures.crops(self._count, self._side)
-        drawn = torch.rand(self._count, device=device) < self._textures
+        picture = self._pictures.crops(self.count, self._side)
+        drawn = torch.rand(self.count, device=device) < self._textures
         picture = paste(self._overlays, picture, drawn)
-        level = stratified_levels(self._count, device)
+        level = stratified_levels(self.count, device)
         outcome = self._model(picture, level)
         with full_precision():
             error = distortion(self._tune, picture.float() / 255, outcome.picture)

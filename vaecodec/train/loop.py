@@ -3,82 +3,63 @@
 A stage has a trunk at constant learning rate and then (by default from two thirds of its time on) a
 branch on which the rate decays to zero. `trunk.safetensors` is what a later stage resumes from;
 `final.safetensors` is the moving average of the weights, which `vaecodec.train.export` turns into a
-shipped model. Both are written every `CHECKPOINT_SECONDS`, the trunk until the decay begins, so an
+shipped model. Both are written every `CHECKPOINT_MINUTES`, the trunk until the decay begins, so an
 interrupted run loses no more than that.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from bitstream.errors import VaeError
-from vaecodec.files import write_whole
-from vaecodec.geometry import HYPER_STRIDE, middle
-from vaecodec.model.config import DEFAULT_SIZE, SIZES, ModelConfig, level_lambda
-from vaecodec.model.contrast import lost_contrast
-from vaecodec.model.objective import distortion, formula, squared_error
+from vaecodec.model.config import DEFAULT_SIZE, SIZES
+from vaecodec.model.objective import formula
 from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
-from vaecodec.model.ssimulacra2 import linear_light, visual_error
-from vaecodec.quality import DEFAULT_TUNE, TUNES
+from vaecodec.train.checkpoints import read_model, save_checkpoint
 from vaecodec.train.commit import commit
-from vaecodec.train.data import Pictures, load, shared
+from vaecodec.train.data import Pictures, load_once
 from vaecodec.train.divergence import Watch
-from vaecodec.train.fitting import Fitting
 from vaecodec.train.gradients import Gradients, full_precision
+from vaecodec.train.held_out import held_out_score, held_out_table
 from vaecodec.train.limits import has_limits, set_limits
+from vaecodec.train.log import Progress, StageLog, reading
 from vaecodec.train.model import (
     TrainableCodec,
     deepened,
     initialise_from_pictures,
 )
 from vaecodec.train.optimizers import Optimizers, average_weights, clip_gradients
+from vaecodec.train.stage import Stage
 from vaecodec.train.textures import draw_overlays
 from vaecodec.train.workers import Workers
 
 WARM_UP_STEPS = 100
 # Shares of the stage's time:
 LARGE_PATCHES_FROM = 0.8
-FINISH_FROM = 0.9  # fake-quantised scale indices, transforms in full precision
-CHECKPOINT_SECONDS = 100
-HELD_OUT_LEVELS = (3, 15, 27, 39, 51, 60)
-HELD_OUT_SIDE = 256  # at most; smaller held-out pictures are cut to the largest multiple of 64
+FINISH_FROM = 0.9
+CHECKPOINT_MINUTES = 1.7
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """What the user chooses for a training stage.
+class Phase:
+    """What changes as a stage goes on: a quarter as many crops, of twice the side; fake-quantised scale
+    indices, and transforms in full precision."""
 
-    `size`: None for the checkpoint's, or DEFAULT_SIZE without one. `decay_from`: share of the stage's
-    time after which the learning rate falls linearly to 0. `tune`: selects the distortion to minimise
-    (`vaecodec.model.objective`). `textures`: share of the crops that get a drawn texture.
-    """
+    large_patches: bool
+    finishing: bool
 
-    data: Path
-    out: Path
-    minutes: float
-    device: torch.device
-    batch: int
-    size: str | None = None
-    patch: int = 128
-    learning_rate: float = 3e-3
-    decay_from: float = 2 / 3
-    resume: Path | None = None
-    seed: int = 0
-    tune: str = DEFAULT_TUNE
-    textures: float = 0.04
-    fitting: Fitting = field(default_factory=Fitting)
+
+def phase_at(progress: float, room: bool) -> Phase:
+    """`progress`: share of time passed. `room`: whether pictures have room for large patches."""
+    return Phase(
+        large_patches=room and progress >= LARGE_PATCHES_FROM, finishing=progress >= FINISH_FROM
+    )
 
 
 class Paced(Protocol):
@@ -96,88 +77,18 @@ def learning_rate(stage: Paced, progress: float, step: int) -> float:
     return stage.learning_rate * max(decay, 0.0) * min(1.0, (step + 1) / WARM_UP_STEPS)
 
 
-def held_out_table(
-    model: TrainableCodec, pictures: list[np.ndarray], tune: str
-) -> list[dict[str, float]]:
-    """Evaluate a model on the middles of the held-out pictures. A row per level has mean estimated bits
-    per pixel (in all, and of the hyper-latent), PSNR (dB), SSIMULACRA2's error, the error of colours
-    (times 10^6), ColorVideoVDP's error of lightness, and R + lambda D."""
-    device = next(model.parameters()).device
-    crops = []
-    for array in pictures:
-        h, w = (min(side // HYPER_STRIDE * HYPER_STRIDE, HELD_OUT_SIDE) for side in array.shape[:2])
-        if h and w:
-            cut = array[middle(array.shape, h, w).slices()]
-            crops.append(torch.from_numpy(cut.copy())[None])
-    rows = []
-    for level in HELD_OUT_LEVELS:
-        values = []
-        for crop in crops:
-            with torch.no_grad():
-                outcome = model(crop.to(device), torch.tensor([level], device=device), noise=False)
-            wanted, found = crop.to(device).float() / 255, outcome.picture
-            error = visual_error(wanted, found)
-            loss = outcome.bpp + level_lambda(level) * distortion(tune, wanted, found)
-            psnr = 10 * torch.log10(255**2 / squared_error(wanted, found))
-            contrast = lost_contrast(linear_light(wanted), linear_light(found))
-            colour = 1e6 * error.colour
-            row = (outcome.bpp, outcome.hyper_bpp, psnr, error.structure, colour, contrast, loss)
-            values.append([float(value) for value in row])
-        names = ("bpp", "hyper_bpp", "psnr", "structure", "colour", "contrast", "loss")
-        means = np.mean(values, axis=0).round(4).tolist()
-        rows.append({"level": level, **dict(zip(names, means, strict=True))})
-    return rows
-
-
-def held_out_score(rows: list[dict[str, float]]) -> float:
-    """Mean over the levels of log2(R + lambda D), by which models are compared; lower is better."""
-    return round(sum(math.log2(row["loss"]) for row in rows) / len(rows), 4)
-
-
-def save_checkpoint(path: Path, state: dict[str, Tensor], about: dict[str, object]) -> None:
-    """Write float weights, or replace them. Raises VaeError."""
-    tensors = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in state.items()}
-    write_whole(path, save(tensors, {"vaecodec": json.dumps(about)}), force=True)
-
-
-def read_model(path: Path) -> tuple[TrainableCodec, dict]:
-    """Load the model of a checkpoint and the record of its training. Raises VaeError."""
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})["vaecodec"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model = TrainableCodec(ModelConfig(**about["config"]))
-        model.load_weights(weights)
-        if about.get("tune") in TUNES:
-            model.set_tune(about["tune"])
-        return model, about
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise VaeError(f"{path}: not a vaecodec training checkpoint ({error})") from error
-
-
-def train(
-    stage: Stage, progress: Callable[[float, str], None] = lambda *_: None
-) -> tuple[Path, list[np.ndarray]] | None:
+def train(stage: Stage, progress: Progress = lambda *_: None) -> tuple[Path, list[np.ndarray]] | None:
     """Run one stage; return the path of the decayed float model, and crops of the training pictures for
-    `vaecodec.train.export` (None in all workers but the first). `progress(minutes, text)` is called as
-    training goes on."""
-    device = stage.device
-    workers = Workers(device)
+    `vaecodec.train.export` (None in all workers but the first)."""
+    device, workers = stage.device, Workers(stage.device)
     if (stage.out / "final.safetensors").exists():
         raise VaeError(f"{stage.out}: holds a training stage already; choose another folder")
     stage.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(stage.seed)
     code = commit()  # of the code that runs, whatever is committed in the meantime
     resumed = None if stage.resume is None else read_model(stage.resume)
-    read: Pictures | None = None
-    held_out: list[np.ndarray] = []
-    count = 0
-    if workers.first:
-        read, held_out, count = load(
-            stage.data, device, stage.patch, lambda n: progress(0.0, f"reading pictures: {n}")
-        )
-    pictures = shared(read, workers, stage.out)
-    del read
+    data = load_once(stage.data, workers, stage.out, stage.patch, reading(progress))
+    pictures = data.pictures
     model, history = build(stage, pictures, resumed)
     limiting = limiting_crops(pictures, stage.patch, stage.fitting.limiting_crops)
     # A new model's activations still grow, so it gets its limits as the decay begins. From then on they
@@ -191,56 +102,51 @@ def train(
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32, except under `full_precision`
 
-    past_steps, past_minutes = int(history["steps"]), float(history["minutes"])
-    start = saved = logged = time.monotonic()
-    step, logged_step, decaying, done = 0, 0, False, 0.0
     share = workers.share_of(stage.batch)
-    room, phase = pictures.fits(2 * stage.patch), (False, False)
-    log = (stage.out / "log.jsonl").open("a", encoding="utf-8")
+    seed = stage.seed * workers.count + workers.rank  # every process draws its own crops
+    torch.manual_seed(seed)
+    overlays = draw_overlays(seed).to(device)
+    watch = Watch(averaged, workers)
+    log = StageLog(stage.out, workers, progress)
 
-    def about() -> dict[str, object]:
+    def gradients_of(phase: Phase) -> Gradients:
+        if phase.finishing:
+            model.indices.fake_quantise = True
+            set_mixed_precision(model, False)
+        return Gradients(
+            model,
+            pictures,
+            tune=stage.tune,
+            count=max(1, share // 4) if phase.large_patches else share,
+            side=2 * stage.patch if phase.large_patches else stage.patch,
+            textures=stage.textures,
+            overlays=overlays,
+        )
+
+    def about(step: int) -> dict[str, object]:
+        record = stage_record(stage, step, log.minutes, data.count, workers.count)
         return {
             "size": model.config.size,
             "tune": stage.tune,
             "config": model.config.to_dict(),
-            "steps": past_steps + step,
-            "minutes": round(past_minutes + (time.monotonic() - start) / 60, 1),
+            "steps": history["steps"] + step,
+            "minutes": round(history["minutes"] + log.minutes, 1),
             "stages": [
                 *history["stages"],
-                {
-                    **stage_record(stage, step, start, count, workers.count),
-                    "git_commit": code,
-                    "divergences": watch.divergences,
-                },
+                {**record, "git_commit": code, "divergences": watch.divergences},
             ],
         }
 
-    seed = stage.seed * workers.count + workers.rank  # every process draws its own crops
-    torch.manual_seed(seed)
-    overlays = draw_overlays(seed).to(device)
-    gradients: Gradients | None = None
-    watch = Watch(averaged, workers)
+    step, done, saved, decaying = 0, 0.0, 0.0, False
+    room = pictures.fits(2 * stage.patch)
+    phase = phase_at(done, room)
+    gradients = gradients_of(phase)
     while done < 1:
-        large = done >= LARGE_PATCHES_FROM and room
-        finishing = done >= FINISH_FROM
-        if gradients is None or (large, finishing) != phase:
-            phase = large, finishing
-            if finishing:
-                model.indices.fake_quantise = True
-                set_mixed_precision(model, False)
-            batch = max(1, share // 4) if large else share
-            gradients = Gradients(
-                model,
-                pictures,
-                tune=stage.tune,
-                count=batch,
-                side=2 * stage.patch if large else stage.patch,
-                textures=stage.textures,
-                overlays=overlays,
-            )
+        if phase != (phase := phase_at(done, room)):
+            gradients = gradients_of(phase)
         outcome = gradients()
-        now = time.monotonic()
-        done = workers.average(model.parameters(), (now - start) / (60 * stage.minutes))
+        minutes = log.minutes
+        done = workers.average(model.parameters(), minutes / stage.minutes)
         norm = clip_gradients(model.parameters())
         optimizers.step(watch.rate * learning_rate(stage, done, step))
         average_weights([averaged[name] for name in learned], [current[name] for name in learned], step)
@@ -249,42 +155,24 @@ def train(
             model.load_weights(averaged)
             optimizers = Optimizers(model)
             limited = has_limits(model)
-            if workers.first:
-                row = {"diverged_before": past_steps + step, "rate": watch.rate}
-                log.write(json.dumps(row) + "\n")
+            log.write({"diverged_before": history["steps"] + step, "rate": watch.rate})
         if not limited and done >= min(stage.decay_from, FINISH_FROM):
             set_limits(model, limiting)
             averaged |= {k: v.clone() for k, v in current.items() if k not in learned}
             limited = True
-
-        if not workers.first:
-            continue
-        if now - logged > 15:
-            row = {
-                "step": past_steps + step,
-                "minutes": round((now - start) / 60, 2),
-                "loss": round(float(outcome.loss), 4),
-                "bpp": round(float(outcome.bpp), 4),
-                "gradient_norm": round(float(norm), 3),
-                "crops_per_second": round(
-                    (step - logged_step) * batch * workers.count / (now - logged), 1
-                ),
-            }
-            log.write(json.dumps(row) + "\n")
-            log.flush()
-            progress((now - start) / 60, f"step {row['step']}, loss {row['loss']}")
-            logged, logged_step = now, step
+        figures = {"loss": outcome.loss, "bpp": outcome.bpp, "gradient_norm": norm}
+        log.stepped(history["steps"] + step, gradients.count, figures)
         # The last trunk is written as the decay begins: a later stage starts from there.
         decay_begins = not decaying and done >= stage.decay_from
-        if decay_begins or now - saved > CHECKPOINT_SECONDS:
+        if workers.first and (decay_begins or minutes - saved > CHECKPOINT_MINUTES):
             if not decaying:
-                save_checkpoint(stage.out / "trunk.safetensors", current, about())
-            save_checkpoint(stage.out / "final.safetensors", averaged, about())
-            decaying, saved = decaying or decay_begins, now
+                save_checkpoint(stage.out / "trunk.safetensors", current, about(step))
+            save_checkpoint(stage.out / "final.safetensors", averaged, about(step))
+            saved = minutes
+        decaying |= decay_begins
 
-    log.close()
     if workers.first:
-        finish(stage, model, averaged, held_out, about())
+        log.write(finish(stage, model, averaged, data.held_out, about(step)))
     workers.close()
     if not workers.first:
         return None
@@ -297,17 +185,17 @@ def finish(
     averaged: dict[str, Tensor],
     held_out: list[np.ndarray],
     about: dict[str, object],
-) -> None:
-    """Evaluate the averaged weights on the held-out pictures and write `final.safetensors`."""
+) -> dict[str, object]:
+    """Evaluate the averaged weights on the held-out pictures and write `final.safetensors`; return what
+    was found."""
     model.load_weights(averaged)
     set_mixed_precision(model, False)
     model.indices.fake_quantise = True
     with full_precision():
         rows = held_out_table(model, held_out, stage.tune)
-    record = {**about, "held_out": rows, "held_out_score": held_out_score(rows)}
-    save_checkpoint(stage.out / "final.safetensors", model.weights(), record)
-    with (stage.out / "log.jsonl").open("a", encoding="utf-8") as log:
-        log.write(json.dumps({"held_out": rows, "held_out_score": record["held_out_score"]}) + "\n")
+    found: dict[str, object] = {"held_out": rows, "held_out_score": held_out_score(rows)}
+    save_checkpoint(stage.out / "final.safetensors", model.weights(), {**about, **found})
+    return found
 
 
 def limiting_crops(pictures: Pictures, side: int, count: int) -> Tensor:
@@ -345,7 +233,9 @@ def build(
     return model.to(stage.device), about
 
 
-def stage_record(stage: Stage, steps: int, start: float, count: int, workers: int) -> dict[str, object]:
+def stage_record(
+    stage: Stage, steps: int, minutes: float, count: int, workers: int
+) -> dict[str, object]:
     """The entry for this stage in a model card."""
     hardware = (
         torch.cuda.get_device_name(stage.device)
@@ -355,7 +245,7 @@ def stage_record(stage: Stage, steps: int, start: float, count: int, workers: in
     return {
         "data": f"{stage.data.name}: {count} pictures",
         "steps": steps,
-        "minutes": round((time.monotonic() - start) / 60, 1),
+        "minutes": round(minutes, 1),
         "workers": workers,
         "batch": stage.batch,
         "patch": stage.patch,

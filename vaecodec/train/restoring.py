@@ -8,8 +8,6 @@ with the model; so nothing is synthesised, and the model itself does not change.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +23,11 @@ from vaecodec.model.load import LoadedModel, load_model
 from vaecodec.model.precision import multiplies_in_bfloat16, set_mixed_precision
 from vaecodec.model.registry import ModelEntry
 from vaecodec.model.restoring import RestoringAnalysis, described, load_restoring, path_of
-from vaecodec.train.data import Pictures, load, shared
+from vaecodec.train.data import load_once
 from vaecodec.train.degradations import SPARE, Degraded, degraded
 from vaecodec.train.gradients import stratified_levels
-from vaecodec.train.loop import CHECKPOINT_SECONDS, FINISH_FROM, learning_rate
+from vaecodec.train.log import Progress, StageLog, reading
+from vaecodec.train.loop import CHECKPOINT_MINUTES, FINISH_FROM, learning_rate
 from vaecodec.train.optimizers import Optimizers, average_weights, clip_gradients
 from vaecodec.train.workers import Workers
 
@@ -82,9 +81,7 @@ def _family(name: str) -> str:
     return name.rpartition("-")[0]
 
 
-def train_restoring(
-    entry: ModelEntry, stage: RestoringStage, progress: Callable[[float, str], None]
-) -> Path | None:
+def train_restoring(entry: ModelEntry, stage: RestoringStage, progress: Progress) -> Path | None:
     """Train the restoring analysis transform of a registered model; return the path of the weights
     (None in all workers but the first). Raises VaeError."""
     device = torch.device("cpu")
@@ -93,12 +90,8 @@ def train_restoring(
     path = stage.out / path_of(entry).name
     if path.exists():
         raise VaeError(f"{path} exists already; choose another folder")
-    read: Pictures | None = None
     side = stage.patch + SPARE
-    if workers.first:
-        read, _, _ = load(stage.data, device, side, lambda n: progress(0.0, f"reading pictures: {n}"))
-    pictures = shared(read, workers, stage.out)
-    del read
+    pictures = load_once(stage.data, workers, stage.out, side, reading(progress)).pictures
     torch.manual_seed(stage.seed * workers.count + workers.rank)
     generator = torch.Generator().manual_seed(stage.seed * workers.count + workers.rank)
     chance = np.random.default_rng([stage.seed, workers.rank])
@@ -116,16 +109,15 @@ def train_restoring(
     set_mixed_precision(network, multiplies_in_bfloat16(device))
     optimizers = Optimizers(network)
     share = workers.share_of(stage.batch)
-    start = saved = logged = time.monotonic()
-    step, done, errors = 0, 0.0, []
-    log = (stage.out / "log.jsonl").open("a", encoding="utf-8")
+    step, done, saved, finishing = 0, 0.0, 0.0, False
+    log = StageLog(stage.out, workers, progress)
 
     def write() -> None:
         """Write the averaged weights."""
         record = {
             "model": entry.name,
             "steps": step,
-            "minutes": round((time.monotonic() - start) / 60, 1),
+            "minutes": round(log.minutes, 1),
             "batch": stage.batch,
             "patch": stage.patch,
             "learning_rate": stage.learning_rate,
@@ -139,36 +131,23 @@ def train_restoring(
         write_whole(path, save(halves, {"record": json.dumps(record)}), force=True)
 
     while done < 1:
-        if done >= FINISH_FROM:
+        if done >= FINISH_FROM and not finishing:
+            finishing = True
             set_mixed_precision(network, False)
             set_mixed_precision(model.transforms, False)
         crops = degraded(pictures.crops(share, side, generator), chance, generator)
         loss = latent_error(model, network, crops, stratified_levels(share, device)).mean()
         loss.backward()
-        clock = (time.monotonic() - start) / (60 * stage.minutes)
-        done = workers.average(network.parameters(), clock)
+        minutes = log.minutes
+        done = workers.average(network.parameters(), minutes / stage.minutes)
         clip_gradients(network.parameters())
         optimizers.step(learning_rate(stage, done, step))
         average_weights(list(averaged.values()), list(network.state_dict().values()), step)
         step += 1
-        errors.append(float(loss.detach()))
-        if workers.first and time.monotonic() - logged > 15:
-            row = {
-                "step": step,
-                "minutes": round((time.monotonic() - start) / 60, 2),
-                "loss": round(float(np.mean(errors)), 4),
-                "crops_per_second": round(
-                    len(errors) * share * workers.count / (time.monotonic() - logged), 1
-                ),
-            }
-            log.write(json.dumps(row) + "\n")
-            log.flush()
-            progress(row["minutes"], f"step {step}, loss {row['loss']}")
-            logged, errors = time.monotonic(), []
-        if workers.first and time.monotonic() - saved > CHECKPOINT_SECONDS:
+        log.stepped(step, share, {"loss": loss.detach()})
+        if workers.first and minutes - saved > CHECKPOINT_MINUTES:
             write()
-            saved = time.monotonic()
-    log.close()
+            saved = minutes
     if workers.first:
         write()
     workers.close()
