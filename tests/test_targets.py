@@ -41,7 +41,7 @@ def test_sizes_of_a_regular_coder(
     def encode(setting: Setting) -> bytes:
         calls.append(setting)
         size = middle * math.exp(slope * (setting.level - 37))
-        return bytes(fixed + int(size * (1 - min(saved * (1 / setting.thrift - 1) ** 0.8, 0.9))))
+        return bytes(fixed + int(size * (1 - min(saved * (1 / setting.error_weight - 1) ** 0.8, 0.9))))
 
     low, high = (len(encode(Setting(level=level))) - fixed for level in (0, 63))
     calls.clear()

@@ -151,15 +151,15 @@ def _symbols(
     model: LoadedModel, analysed: list[Analysed], setting: Setting, effort: int
 ) -> list[Blocks]:
     """Return the symbols to code for the group of every picture."""
-    level, thrift = setting.level, setting.thrift
+    level, error_weight = setting.level, setting.error_weight
     latent = torch.cat([found.group_latent for found in analysed])
     hyper = torch.cat([found.hyper for found in analysed])
-    bits = thrift * model.latents.error_bits(level, latent.shape[-1])
+    bits = error_weight * model.latents.error_bits(level, latent.shape[-1])
     blocks = model.latents.quantise(latent, hyper, level, bits).blocks()
     if not effort:
         return blocks
-    # Damped groups are not searched: but for thrift, they are written as they were checked.
+    # Damped groups are not searched: but for the weight of errors, they are written as they were checked.
     return [
-        symbols if found.damped else refine(model, found, level, effort, thrift)
+        symbols if found.damped else refine(model, found, level, effort, error_weight)
         for symbols, found in zip(blocks, analysed, strict=True)
     ]

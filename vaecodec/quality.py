@@ -34,10 +34,10 @@ AUTO = "auto"
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """What is asked of an encoding: a quality level (0..TOP_LEVEL), and the weight that rounding gives
-    squared error relative to what is best at that level (`thrift`, at most 1)."""
+    squared error relative to what is best at that level (`error_weight`, at most 1)."""
 
     level: int
-    thrift: float = 1.0
+    error_weight: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

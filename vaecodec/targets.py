@@ -1,8 +1,8 @@
 """Targets in place of a quality, and how to meet them with few encodings.
 
 Sizes and figures rise with the quality level. A size is approached first by levels, each of which takes
-some 5 % more bytes than the one before, and then, at the lowest that is too large, by *thrift*: the
-weight that rounding gives squared error, relative to what is best at the level.
+some 5 % more bytes than the one before, and then, at the lowest that is too large, by a lower
+weight of squared error in rounding than is best at the level (`error_weight`).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ AIM = 0.985
 MOST_ENCODINGS = 7
 #: For typical pictures: growth of the size's logarithm per level, and the level to begin with.
 _SLOPE, _FIRST = 0.052, 37
-#: Rounding with thrift t saves a share of the size of about _SAVED * (1/t - 1) ** _POWER.
+#: An error weight of w saves a share of the size of about _SAVED * (1/w - 1) ** _POWER.
 _SAVED, _POWER = 0.02, 0.8
-LEAST_THRIFT = 0.02
+LEAST_ERROR_WEIGHT = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ def to_size(encode: Callable[[Setting], bytes], limit: int, fixed: int = 0) -> b
         level = min(max(math.floor(wanted), low + 1), high - 1)
     if len(best) - fixed >= CLOSE_ENOUGH * room or not too_large:
         return best
-    return _thriftily(encode, min(too_large), sizes, best, limit, fixed)
+    return _by_error_weight(encode, min(too_large), sizes, best, limit, fixed)
 
 
 def _slope(sizes: dict[int, int]) -> float:
@@ -164,7 +164,7 @@ def _slope(sizes: dict[int, int]) -> float:
     return min(max(math.log(sizes[b] / sizes[a]) / distance, _SLOPE / 4), 4 * _SLOPE)
 
 
-def _thriftily(
+def _by_error_weight(
     encode: Callable[[Setting], bytes],
     level: int,
     sizes: dict[int, int],
@@ -172,21 +172,22 @@ def _thriftily(
     limit: int,
     fixed: int,
 ) -> bytes:
-    """Return `best`, or a larger file of at most `limit` bytes at `level`, made to fit by thrift."""
+    """Return `best`, or a larger file of at most `limit` bytes at `level`, made to fit by a lower
+    `error_weight`."""
     room, saved, smallest = limit - fixed, _SAVED, sizes[level]
     for _ in range(MOST_ENCODINGS - len(sizes)):
         share = max(1 - AIM * room / sizes[level], 1e-4)
-        thrift = max(1 / (1 + (share / saved) ** (1 / _POWER)), LEAST_THRIFT)
-        data = encode(Setting(level=level, thrift=thrift))
+        error_weight = max(1 / (1 + (share / saved) ** (1 / _POWER)), LEAST_ERROR_WEIGHT)
+        data = encode(Setting(level=level, error_weight=error_weight))
         smallest = min(smallest, len(data) - fixed)
         if len(best) < len(data) <= limit:
             best = data
         if len(best) - fixed >= CLOSE_ENOUGH * room:
             return best
         found = max(1 - (len(data) - fixed) / sizes[level], 1e-4)
-        saved = found / (1 / thrift - 1) ** _POWER
+        saved = found / (1 / error_weight - 1) ** _POWER
     if not best:
-        data = encode(Setting(level=0, thrift=LEAST_THRIFT))
+        data = encode(Setting(level=0, error_weight=LEAST_ERROR_WEIGHT))
         smallest = min(smallest, len(data) - fixed)
         if len(data) > limit:
             takes = f"it takes {fixed + smallest} at least"

@@ -32,7 +32,7 @@ from vaecodec.model import registry
 uvicorn = pytest.importorskip("uvicorn", reason="the serve extra is not installed")
 
 from vaecodec import compare  # noqa: E402
-from vaecodec.server import desk  # noqa: E402
+from vaecodec.server import jobs  # noqa: E402
 from vaecodec.server.application import Limits, application  # noqa: E402
 
 # Of Pillow, as it opens what is refused then; the command keeps it quiet.
@@ -340,7 +340,7 @@ def test_what_nobody_waits_for_is_given_up(
         look.wait(600)
         try:
             arguments[3]()
-        except desk.Gone:
+        except jobs.Gone:
             given_up.set()
             raise
 
@@ -359,7 +359,7 @@ def test_what_nobody_waits_for_is_given_up(
 
     monkeypatch.setattr(compare, "peer", endless)
     connections = []
-    for _ in range(desk.MOST_WAITING):
+    for _ in range(jobs.MOST_WAITING):
         connection = http.client.HTTPConnection("127.0.0.1", site.port)
         connection.request("POST", "/peer?codec=jpeg&size=9999", body=png)
         connections.append(connection)
@@ -378,7 +378,7 @@ def test_what_nobody_waits_for_is_given_up(
 
 
 def test_files_that_do_not_arrive(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "ARRIVAL", 0.1)
+    monkeypatch.setattr(jobs, "ARRIVAL", 0.1)
     with socket.create_connection(("127.0.0.1", site.port)) as connection:
         lines = ["POST /open HTTP/1.1", f"Host: 127.0.0.1:{site.port}", "Connection: close"]
         lines += ["Content-Length: 9", "", "a"]

@@ -13,7 +13,7 @@ import click
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.report import ProgressBar, notice, say
+from vaecodec.cli.messages import ProgressBar, notice, say
 from vaecodec.files import Input, expand
 from vaecodec.quality import DEFAULT_EFFORT, MAX_EFFORT, TUNES, check_tune
 

@@ -8,7 +8,7 @@ import click
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.report import ProgressBar, notice, say
+from vaecodec.cli.messages import ProgressBar, notice, say
 from vaecodec.files import STANDARD_STREAM, check_output, make_parents, source_of, write_whole
 
 

@@ -19,8 +19,8 @@ import click
 from bitstream.errors import VaeError
 from vaecodec import parallel
 from vaecodec.cli import options
+from vaecodec.cli.messages import ProgressBar, notice
 from vaecodec.cli.outcome import Outcomes, Report, succeeded
-from vaecodec.cli.report import ProgressBar, notice
 from vaecodec.cores import usable_cores
 from vaecodec.files import STANDARD_STREAM, check_apart, check_output, make_parents, write_whole
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bitstream.errors import VaeError
-from vaecodec.cli.report import notice, say
+from vaecodec.cli.messages import notice, say
 from vaecodec.describe import info
 from vaecodec.files import source_of
 

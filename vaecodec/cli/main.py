@@ -14,7 +14,7 @@ import click
 
 import vaecodec
 from bitstream.errors import VaeError
-from vaecodec.cli.report import notice
+from vaecodec.cli.messages import notice
 from vaecodec.cores import settle_threads
 
 #: Commands, each in the module of its name, with a line of help.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vaecodec.cli.report import say
+from vaecodec.cli.messages import say
 from vaecodec.describe import models
 from vaecodec.quality import DEFAULT_TUNE
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import vaecodec
 from bitstream.errors import VaeError
-from vaecodec.cli.report import notice, say
+from vaecodec.cli.messages import notice, say
 from vaecodec.files import STANDARD_STREAM, check_output, make_parents, write_whole
 from vaecodec.sources import read_path
 

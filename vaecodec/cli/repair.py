@@ -12,7 +12,7 @@ from bitstream.chunks import SIGNATURE
 from bitstream.container import parse
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.report import ProgressBar, notice
+from vaecodec.cli.messages import ProgressBar, notice
 from vaecodec.cli.saving import file_bytes, format_of
 from vaecodec.files import (
     STANDARD_STREAM,

@@ -10,7 +10,7 @@ import click
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.report import ProgressBar
+from vaecodec.cli.messages import ProgressBar
 from vaecodec.cli.saving import format_of
 from vaecodec.files import STANDARD_STREAM, check_output, make_parents, source_of, write_whole
 from vaecodec.quality import LOSSY_QUALITY

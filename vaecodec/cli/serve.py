@@ -13,7 +13,7 @@ import click
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.report import say
+from vaecodec.cli.messages import say
 
 
 @click.command("serve")

@@ -12,7 +12,7 @@ import click
 from bitstream.chunks import SIGNATURE
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.report import ProgressBar, notice, say
+from vaecodec.cli.messages import ProgressBar, notice, say
 from vaecodec.files import STANDARD_STREAM, expand, source_of
 from vaecodec.parallel import FAILURES, THREADS_AT_MOST
 from vaecodec.sources import NamedBytes, read_source

@@ -8,7 +8,7 @@ import click
 
 from bitstream.errors import VaeError
 from vaecodec.cli import options
-from vaecodec.cli.report import ProgressBar
+from vaecodec.cli.messages import ProgressBar
 from vaecodec.model.config import DEFAULT_SIZE, SIZES
 from vaecodec.quality import DEFAULT_TUNE, TUNES
 from vaecodec.train.fitting import Fitting

@@ -67,14 +67,17 @@ class _Distortion:
         return float(error.detach()), slope
 
 
-def refine(model: LoadedModel, group: Analysed, level: int, rounds: int, thrift: float = 1.0) -> Blocks:
-    """Return the symbols of one group after `rounds` rounds. `thrift`: factor on the weight of
+def refine(
+    model: LoadedModel, group: Analysed, level: int, rounds: int, error_weight: float = 1.0
+) -> Blocks:
+    """Return the symbols of one group after `rounds` rounds. `error_weight`: factor on the weight of
     distortion."""
     inner, latent = group.window.inner, group.latent
     rows, columns = latent_size(*group.picture.shape[:2])
     scale = model.latent_scale[level]
     measure = _Distortion(model, group.picture, latent[:, :rows, :columns] * scale, inner, level)
-    bits_per_error = thrift * level_lambda(level) / 3  # lambda is per pixel, D a mean of 3 samples
+    # Lambda is per pixel, D a mean of three samples.
+    bits_per_error = error_weight * level_lambda(level) / 3
 
     # What `best` was rounded from, and the bits that a squared error counted as.
     goal = group.group_latent

@@ -13,7 +13,7 @@ import ray
 from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.main import Group, main
-from vaecodec.cli.report import notice, say
+from vaecodec.cli.messages import notice, say
 from vaecodec.model import registry
 from vaecodec.pictures.saving import LOSSY_FORMATS, format_of
 from vaecodec.quality import LOSSY_QUALITY

@@ -21,8 +21,8 @@ from vaecodec.pages.assemble import assemble
 from vaecodec.pictures import saving
 from vaecodec.pictures.reading import read_picture
 from vaecodec.quality import DEFAULT_QUALITY, LOSSY_QUALITY, TUNES
-from vaecodec.server.desk import Desk, Order
 from vaecodec.server.guard import Guard
+from vaecodec.server.jobs import Job, JobQueue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,36 +57,36 @@ def application(codec: Codec, limits: Limits, port: int) -> Application:
             }
         },
     )
-    desk = Desk(limits.max_bytes)
+    jobs = JobQueue(limits.max_bytes)
     routes = [Route("/", lambda _: HTMLResponse(page.html))]
     for path, task in (("/open", _opened), ("/encode", _encoded), ("/peer", _peer)):
-        answer = partial(desk.answer, partial(task, codec, limits))
+        answer = partial(jobs.answer, partial(task, codec, limits))
         routes.append(Route(path, answer, methods=["POST"]))
     return Application(
         app=Guard(Starlette(routes=routes), page.policy, port),
-        close=partial(setattr, desk, "closing", True),
-        is_working=lambda: desk.is_working,
+        close=partial(setattr, jobs, "closing", True),
+        is_working=lambda: jobs.is_working,
     )
 
 
-def _opened(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
+def _opened(codec: Codec, limits: Limits, job: Job) -> dict[str, object]:
     """Show a picture or a `.vae` file, with notices; the latter also as a PNG file, in base64."""
-    is_vae = order.data.startswith(SIGNATURE)
+    is_vae = job.data.startswith(SIGNATURE)
     file = b""
     if is_vae:
-        about = describe.info(order.data, max_pixels=limits.max_pixels)
-        image = codec.decode(order.data, max_pixels=limits.max_pixels)
-        order.check()
+        about = describe.info(job.data, max_pixels=limits.max_pixels)
+        image = codec.decode(job.data, max_pixels=limits.max_pixels)
+        job.check()
         seen, profile = compare.seen_of(image), image.info.get("icc_profile", b"")
         coding = "without loss" if about.lossless else f"model {about.model}, level {about.level}"
         carried = ", ".join(about.metadata)
         notices = [f"{about.bits_per_pixel:.3f} bits per pixel, {coding}."]
         notices += [f"It carries {carried}."] if carried else []
         file, dropped = saving.saved(image, "PNG", LOSSY_QUALITY)
-        order.check()
+        job.check()
         notices += [f"PNG files keep no {', no '.join(dropped)}."] if dropped else []
     else:
-        picture = read_picture(order.data, max_pixels=limits.max_pixels)
+        picture = read_picture(job.data, max_pixels=limits.max_pixels)
         original = compare.original(picture)
         seen, profile = original.seen, original.profile
         notices = [f"Not kept: {', '.join(picture.notices)}."] if picture.notices else []
@@ -101,19 +101,19 @@ def _opened(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
     }
 
 
-def _encoded(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
+def _encoded(codec: Codec, limits: Limits, job: Job) -> dict[str, object]:
     """Encode a picture: its `.vae` file, as base64, and what that looks like."""
-    quality = order.number("quality")
-    original = compare.original(read_picture(order.data, max_pixels=limits.max_pixels))
-    order.check()
-    own = compare.own(original, codec, quality=quality, tune=order.asked.get("tune"))
+    quality = job.number("quality")
+    original = compare.original(read_picture(job.data, max_pixels=limits.max_pixels))
+    job.check()
+    own = compare.own(original, codec, quality=quality, tune=job.asked.get("tune"))
     return {"file": base64.b64encode(own.file).decode(), "version": own.version.as_json()}
 
 
-def _peer(codec: Codec, limits: Limits, order: Order) -> dict[str, object]:
+def _peer(codec: Codec, limits: Limits, job: Job) -> dict[str, object]:
     """Encode a picture with another codec, to at most `size` bytes."""
-    size, name = order.number("size"), order.asked.get("codec", "")
+    size, name = job.number("size"), job.asked.get("codec", "")
     if name not in compare.PEERS:
         raise BadValue(f"no codec is called {name!r}; there are: {', '.join(compare.PEERS)}")
-    original = compare.original(read_picture(order.data, max_pixels=limits.max_pixels))
-    return compare.peer(original, name, size, order.check).as_json()
+    original = compare.original(read_picture(job.data, max_pixels=limits.max_pixels))
+    return compare.peer(original, name, size, job.check).as_json()

@@ -32,7 +32,7 @@ class Gone(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class Job:
     """A file that was sent, and what is asked about it. `check`: raises Gone if nobody waits."""
 
     data: bytes
@@ -47,10 +47,10 @@ class Order:
         return int(text)
 
 
-Task = Callable[[Order], dict[str, object]]
+Task = Callable[[Job], dict[str, object]]
 
 
-class Desk:
+class JobQueue:
     """`max_bytes`: of a file. `closing`: set as the server ends, when nobody waits any longer."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -110,9 +110,9 @@ class Desk:
             while not (self.closing or await request.is_disconnected()):
                 await asyncio.sleep(_LOOK)
 
-        order = Order(data=data, asked=dict(request.query_params), check=check)
+        job = Job(data=data, asked=dict(request.query_params), check=check)
         watching = asyncio.create_task(watch())
-        working = asyncio.create_task(self._in_turn(partial(task, order)))
+        working = asyncio.create_task(self._in_turn(partial(task, job)))
         try:
             await asyncio.wait({watching, working}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
