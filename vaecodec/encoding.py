@@ -158,7 +158,7 @@ def _symbols(
     blocks = model.latents.quantise(latent, hyper, level, bits).blocks()
     if not effort:
         return blocks
-    # Damped groups are not searched: but for the weight of errors, they are written as they were checked.
+    # Damped groups are not searched: but for the weight of errors, they stay as they were checked.
     return [
         symbols if found.damped else refine(model, found, level, effort, error_weight)
         for symbols, found in zip(blocks, analysed, strict=True)
