@@ -33,7 +33,7 @@ def code_id() -> str:
         package / name
         for name in ("codec.py", "encoding.py", "decoding.py", "geometry.py", "quality.py")
     ]
-    for folder in (Path(bitstream.__file__).parent, package / "model"):
+    for folder in (Path(bitstream.__file__).parent, package / "model", package / "pictures"):
         sources += sorted(folder.glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
 
