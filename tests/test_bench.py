@@ -43,7 +43,6 @@ from vaecodec.bench.metrics import (
     flip,
     imagenet_input,
     ms_ssim,
-    psnr,
     psnr_y,
     ssimulacra2,
     usable,
@@ -51,6 +50,7 @@ from vaecodec.bench.metrics import (
 from vaecodec.bench.results import Results, Row, read_results
 from vaecodec.bench.run import Source, jpeg_bytes_at, measure, read_picture, readable, run
 from vaecodec.bench.summary import compare, standings
+from vaecodec.figures import psnr
 from vaecodec.files import expand
 
 CURVE = [(0.1, 26.0), (0.25, 29.0), (0.6, 32.5), (1.2, 36.0), (2.0, 39.0)]

@@ -19,8 +19,8 @@ from PIL import Image
 import vaecodec
 from bitstream import container
 from vaecodec.bench.codecs.pillow import JPEG
-from vaecodec.bench.metrics import psnr
 from vaecodec.bench.results import read_results
+from vaecodec.figures import psnr
 from vaecodec.files import write_whole
 from vaecodec.model import registry
 from vaecodec.quality import TUNES
@@ -146,6 +146,25 @@ def full(tmp_path: Path, photo: np.ndarray, srgb_profile: bytes) -> Path:
     exif[0x0110] = "a camera"
     image.save(tmp_path / "full.webp", icc_profile=srgb_profile, exif=exif, xmp=b"<xmp/>")
     return tmp_path / "full.webp"
+
+
+@pytest.mark.parametrize("tags", [{256: 400, 257: 300}, {256: 400, 257: 300, 274: 6}, {277: 3, 258: 8}])
+def test_tags_of_another_layout_stay_out_of_tiff(
+    tmp_path: Path, run: Run, photo: np.ndarray, tags: dict[int, int]
+) -> None:
+    """Pillow would write them in place of its own, and the file could not be read."""
+    exif = Image.Exif()
+    exif.update(tags)
+    exif[305] = "a camera"
+    Image.fromarray(photo[:, :, 0]).save(tmp_path / "a.jpg", exif=exif)
+    assert run("compress", tmp_path / "a.jpg", "--no-lossless")[0] == 0
+    whole = vaecodec.decode(tmp_path / "a.vae")
+    for name, *options in (("whole.tif",), ("half.tif", "--scale", "1/2")):
+        assert run("decompress", tmp_path / "a.vae", "-o", tmp_path / name, *options)[0] == 0
+        with Image.open(tmp_path / name) as written:
+            expected = whole if name == "whole.tif" else whole.reduce(2)
+            assert np.array_equal(np.asarray(written), np.asarray(expected))
+            assert written.getexif()[305] == "a camera"
 
 
 @pytest.mark.parametrize("extension", ["png", "webp", "avif", "tiff"])

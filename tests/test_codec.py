@@ -15,9 +15,9 @@ from PIL import Image
 
 import vaecodec
 from bitstream import container
-from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
 from vaecodec.decoding import decode_latents
+from vaecodec.figures import psnr
 from vaecodec.geometry import Rectangle
 from vaecodec.model.config import level_lambda
 from vaecodec.quality import TUNES, level_of

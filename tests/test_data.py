@@ -725,6 +725,15 @@ def test_arguments_that_cannot_be_are_found_at_once(tmp_path: Path) -> None:
         DecodeCollate(device="cpu", transform=lambda _: None)([(tmp_path / "a.vae").read_bytes()])  # type: ignore[arg-type, return-value]
 
 
+def test_a_tar_with_a_name_beyond_all_memory(tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("././@LongLink")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 2**60
+    path = tmp_path / "hostile.tar"
+    path.write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(9728))
+    with pytest.raises(VaeError, match=r"hostile\.tar: is no tar without compression, or damaged"):
+        VaeDataset(path)
+
+
 def test_a_tar_with_a_negative_size(tmp_path: Path) -> None:
     """Which tarfile would read again and again."""
     entry = tarfile.TarInfo("a.vae")

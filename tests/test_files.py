@@ -898,6 +898,41 @@ def test_a_file_named_twice(run: Run, photo_file: Path, tmp_path: Path) -> None:
     assert "error" not in entry
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["compress", "--help"]])
+def test_help_that_cannot_be_written(arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.stderr == "vaecodec: standard output cannot be written (No space left on device)\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_messages_that_cannot_be_written(photo_file: Path, tmp_path: Path) -> None:
+    """The other files are worked on all the same."""
+    names = [tmp_path / "absent.png", photo_file]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*COMMAND, "compress", *names, "-o", tmp_path / "out"], stderr=full)
+    assert done.returncode == 1
+    assert (tmp_path / "out" / "photo.vae").exists()
+
+
+def test_names_do_not_steer_the_terminal(tmp_path: Path, run: Run) -> None:
+    name = tmp_path / "\x1b[31mred.vae"
+    name.write_bytes(b"x")
+    code, _, told = run("decompress", name)
+    assert (code, "\x1b" in told, "\\x1b[31mred.vae" in told) == (1, False, True)
+
+
+def test_a_file_in_this_folder_called_as_the_standard_streams(
+    photo_file: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo_file.rename("-")
+    assert run("compress", "./-", "-o", "x.vae")[0] == 0
+    assert vaecodec.info("x.vae").width == 256
+
+
 def test_a_file_called_as_the_standard_streams(photo_file: Path, tmp_path: Path) -> None:
     (tmp_path / "-").write_bytes(b"no picture")
     command = [*COMMAND, "compress", "-"]

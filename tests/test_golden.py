@@ -14,8 +14,8 @@ import pytest
 from safetensors import safe_open
 
 from bitstream import container
-from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
+from vaecodec.figures import psnr
 from vaecodec.model import registry
 from vaecodec.quality import TUNES
 

@@ -161,6 +161,19 @@ WRONG: dict[str, tuple[type[Exception], Callable[[], object]]] = {
         vaecodec.VaeError,
         lambda: vaecodec.decode(gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(SMALL)[:-9]))),
     ),
+    "a box of very many digits": (
+        ValueError,
+        lambda: vaecodec.decode(SMALL, box=(0, 0, 10**5000, 1)),
+    ),
+    "a quality of very many digits": (ValueError, lambda: vaecodec.encode(SMALL, 10**5000)),
+    "a target of very many digits": (ValueError, lambda: vaecodec.encode(SMALL, target_size=10**5000)),
+    "reduce by very many digits": (ValueError, lambda: vaecodec.decode(SMALL, reduce=10**5000)),
+    "noise beyond all numbers": (ValueError, lambda: vaecodec.encode(SMALL, denoise=10**400)),
+    "JPEG quality beyond all numbers": (ValueError, lambda: vaecodec.encode(SMALL, deblock=10**400)),
+    "on_error as an array": (
+        ValueError,
+        lambda: Codec().encode_batch([], on_error=np.zeros(3)),  # type: ignore[arg-type]
+    ),
     "an array of floats": (vaecodec.VaeError, lambda: vaecodec.encode(np.zeros((9, 9, 3)))),
 }
 
@@ -172,6 +185,23 @@ def test_a_wrong_argument_is_a_vae_error_and_python_s_own(case: str) -> None:
         call()
     assert isinstance(caught.value, kind)
     assert str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int64])
+def test_numbers_may_be_numpy_s(photo: np.ndarray, kind: Callable[[int], int]) -> None:
+    """Whose arithmetic would overflow."""
+    for quality in (1, 60, 100):
+        expected = vaecodec.encode(photo, quality, effort=1)
+        assert vaecodec.encode(photo, kind(quality), effort=kind(1)) == expected
+    part = vaecodec.decode(expected, box=(0, 0, kind(100), kind(90)), reduce=kind(2))
+    assert part.size == (50, 45)
+
+
+def test_tensors_that_are_views_of_negatives(photo: np.ndarray) -> None:
+    tensor = torch.from_numpy(photo.copy()).permute(2, 0, 1)[:, :16, :16].double() / 255
+    imaginary = torch.complex(torch.zeros_like(tensor), -tensor).conj().imag
+    assert imaginary.is_neg()
+    assert vaecodec.encode(imaginary) == vaecodec.encode(tensor)
 
 
 def test_images_whose_file_is_closed(photo_file: Path) -> None:

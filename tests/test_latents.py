@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
+from vaecodec.figures import psnr
 from vaecodec.model import indices as exact
 from vaecodec.model import registry
 from vaecodec.model.config import SIZES, ModelConfig

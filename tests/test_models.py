@@ -12,8 +12,9 @@ from safetensors.numpy import save_file
 
 import vaecodec
 from bitstream import container
-from vaecodec.bench.metrics import psnr, ssimulacra2
+from vaecodec.bench.metrics import ssimulacra2
 from vaecodec.codec import Codec
+from vaecodec.figures import psnr
 from vaecodec.model import registry
 from vaecodec.model.config import level_lambda
 from vaecodec.model.load import load_model

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 import vaecodec
 from bitstream import container
-from vaecodec.bench.metrics import psnr
+from vaecodec.figures import psnr
 from vaecodec.quality import TUNES
 
 #: Mode of an image and that of its file.

@@ -16,8 +16,8 @@ from PIL import Image, ImageCms, ImageDraw
 
 import vaecodec
 from bitstream.errors import BadImage, BadType, BadValue
-from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
+from vaecodec.figures import psnr
 from vaecodec.model import registry
 from vaecodec.pictures.inpaint import fill
 from vaecodec.pictures.masks import to_mask

@@ -17,8 +17,8 @@ from PIL import Image
 
 import vaecodec
 from bitstream.errors import BadType, BadValue, VaeError
-from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
+from vaecodec.figures import psnr
 from vaecodec.model import registry
 from vaecodec.model.restoring import KNOTS, described, path_of
 from vaecodec.pictures.degradation import noise_of, quality_of, to_undo

@@ -8,8 +8,8 @@ import torch
 
 import vaecodec
 from bitstream import container
-from vaecodec.bench.metrics import psnr
 from vaecodec.codec import Codec
+from vaecodec.figures import psnr
 from vaecodec.model.config import level_lambda
 from vaecodec.model.objective import distortion
 from vaecodec.quality import level_of

@@ -162,11 +162,16 @@ def test_what_loss_would_destroy_is_exact(
     assert not vaecodec.info(codec.encode(picture, target_size=6000)).lossless  # has no room
 
 
-def test_targets_of_odd_pictures(codec: Codec, picture: np.ndarray) -> None:
+def test_targets_of_odd_pictures(
+    codec: Codec, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(
         vaecodec.BadValue, match="target_ssimulacra2 needs a picture of 8 pixels a side"
     ):
         codec.encode(picture[:7], target_ssimulacra2=90)
+    monkeypatch.setattr(figures, "MEASURED_PIXELS", picture.shape[0] * picture.shape[1] - 1)
+    with pytest.raises(vaecodec.BadValue, match="target_ssimulacra2 takes pictures of at most 98303"):
+        codec.encode(picture, target_ssimulacra2=50)
     narrow = np.zeros((1, 2**14, 3), np.uint8)  # longer than pictures without loss may be
     with pytest.raises(vaecodec.VaeError, match="limits are 16383 pixels a side"):
         codec.encode(narrow, target_size=10**6, lossless=True)

@@ -22,9 +22,9 @@ import pytest
 from PIL import Image
 
 import vaecodec
-from vaecodec.bench.metrics import psnr
 from vaecodec.cli.main import COMMANDS
 from vaecodec.codec import Codec
+from vaecodec.figures import psnr
 from vaecodec.model import registry
 
 pytest.importorskip("build", reason="build is not installed")

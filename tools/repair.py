@@ -22,9 +22,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from restoration import middles
 
-from vaecodec.bench.metrics import psnr, ssimulacra2
+from vaecodec.bench.metrics import ssimulacra2
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
+from vaecodec.figures import psnr
 from vaecodec.files import write_whole
 from vaecodec.model import registry
 from vaecodec.pictures.inpaint import fill

@@ -26,9 +26,10 @@ from PIL import Image
 from skimage.restoration import denoise_nl_means
 
 from vaecodec.bench.curves import RATES
-from vaecodec.bench.metrics import psnr, ssimulacra2
+from vaecodec.bench.metrics import ssimulacra2
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
+from vaecodec.figures import psnr
 from vaecodec.files import write_whole
 from vaecodec.geometry import middle
 from vaecodec.model import registry

@@ -62,7 +62,7 @@ def each(
     On the CPU a batch is one picture: several would push each other out of the caches, and threads that
     each have their own picture need not wait for one another after every layer.
     """
-    if on_error not in ("raise", "return"):
+    if not isinstance(on_error, str) or on_error not in ("raise", "return"):
         raise BadValue(f'on_error must be "raise" or "return", not {on_error!r}')
     most = 1 if parallel.is_worker() else parallel.THREADS_AT_MOST
     jobs = min(usable_cores(), torch.get_num_threads(), most)

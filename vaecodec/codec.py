@@ -44,6 +44,7 @@ from vaecodec.quality import (
     check_whole,
     chosen_target,
     level_of,
+    told,
 )
 from vaecodec.sources import Source, announced_pixels, naming, read_source, taken
 from vaecodec.targets import Trials
@@ -99,7 +100,7 @@ class Codec:
         *,
         entropy_processes: int = 0,
     ) -> None:
-        check_whole("entropy_processes", entropy_processes, 0, MAX_PROCESSES)
+        entropy_processes = check_whole("entropy_processes", entropy_processes, 0, MAX_PROCESSES)
         self.device = pick_device(device)
         self._processes = EntropyProcesses(entropy_processes) if entropy_processes else None
         self._name = model
@@ -221,8 +222,8 @@ class Codec:
         BadValue or BadType; VaeError for a file that cannot be read.
         """
         check_flag("recover", recover)
-        check_reduce(reduce)
-        check_whole("max_pixels", max_pixels, 1, sys.maxsize)
+        reduce = check_reduce(reduce)
+        max_pixels = check_whole("max_pixels", max_pixels, 1, sys.maxsize)
         data, name = read_source(source)
         with naming(name), self.own_settings():
             file = salvage(data, max_pixels) if recover else container.parse(data, max_pixels)
@@ -374,7 +375,7 @@ class Codec:
         Files are taken from `sources` as they are needed, a few ahead of the picture asked for; with a
         GPU, two windows of 32 files or 34 megapixels per thread, twelve windows at most.
         """
-        check_whole("max_pixels", max_pixels, 1, sys.maxsize)
+        max_pixels = check_whole("max_pixels", max_pixels, 1, sys.maxsize)
         check_flag("as_tensor", as_tensor)
 
         def read(source: Source) -> _Parsed:
@@ -396,7 +397,7 @@ class Codec:
         """The symbols of a file's latent, on which all decoders must agree to the last bit: int32,
         H/16 x W/16 x M (rounded up). Raises what `decode` raises, and VaeError if the picture is stored
         without loss."""
-        check_whole("max_pixels", max_pixels, 1, sys.maxsize)
+        max_pixels = check_whole("max_pixels", max_pixels, 1, sys.maxsize)
         data, name = read_source(source)
         with naming(name), self.own_settings():
             parsed = container.parse(data, max_pixels)
@@ -502,11 +503,12 @@ class _Parsed:
         return *whole_positions(h.height, h.width), h.colour, h.model_id, h.level
 
 
-def check_reduce(reduce: int) -> None:
-    """Raises BadValue if `reduce` is not one of REDUCTIONS."""
+def check_reduce(reduce: int) -> int:
+    """Return `reduce` as an int. Raises BadValue if it is not one of REDUCTIONS."""
     whole = isinstance(reduce, Integral) and not isinstance(reduce, bool)
     if not whole or reduce not in REDUCTIONS:
-        raise BadValue(f"reduce must be one of {REDUCTIONS}, not {reduce!r}")
+        raise BadValue(f"reduce must be one of {REDUCTIONS}, not {told(reduce)}")
+    return int(reduce)
 
 
 def _whole(file: Container) -> Rectangle:
@@ -521,13 +523,13 @@ def _rectangle(box: tuple[int, int, int, int] | None, header: Header) -> Rectang
     if box is None:
         return Rectangle(0, 0, header.height, header.width)
     if not isinstance(box, Sequence) or isinstance(box, str) or len(box) != 4:
-        raise BadType(f"a box is four whole numbers (left, upper, right, lower), not {box!r}")
+        raise BadType(f"a box is four whole numbers (left, upper, right, lower), not {told(box)}")
     if not all(isinstance(edge, Integral) and not isinstance(edge, bool) for edge in box):
-        raise BadType(f"a box is four whole numbers (left, upper, right, lower), not {box!r}")
+        raise BadType(f"a box is four whole numbers (left, upper, right, lower), not {told(box)}")
     left, upper, right, lower = (int(edge) for edge in box)
     if not (0 <= left < right <= header.width and 0 <= upper < lower <= header.height):
         raise BadValue(
-            f"the box {left}, {upper}, {right}, {lower} is empty or not within the picture of "
-            f"{header.width} x {header.height}"
+            f"the box {', '.join(map(told, (left, upper, right, lower)))} is empty or not within the "
+            f"picture of {header.width} x {header.height}"
         )
     return Rectangle(upper, left, lower, right)

@@ -34,8 +34,6 @@ from vaecodec.pictures.reading import Picture
 
 #: The other codecs: their names in `vaecodec bench`, and what to call them.
 PEERS = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "avif-psnr": "AVIF, tune psnr"}
-#: SSIMULACRA2, which takes some 130 bytes of memory per pixel, is left out for larger pictures.
-MEASURED_PIXELS = 2**24
 #: A lossless WebP file is tried if a quick one has at most this many times the size allowed.
 _WORTH_TRYING = 1.5
 #: Longest sides that formats allow, in pixels.
@@ -186,7 +184,7 @@ def _version(
     """Build a Version with the figures of `decoded` (uint8 H x W x 3)."""
     height, width = source.seen.shape[:2]
     pixels = height * width
-    measured = pixels <= MEASURED_PIXELS and min(height, width) >= SMALLEST_SIDE
+    measured = pixels <= figures.MEASURED_PIXELS and min(height, width) >= SMALLEST_SIDE
     seen = Picture(samples=source.seen, grey=source.picture.grey)
     decibels = figures.of("psnr", seen, decoded)
     return Version(

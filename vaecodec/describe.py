@@ -69,7 +69,7 @@ class ModelInfo:
 def info(source: Source, *, max_pixels: int = container.MAX_PIXELS) -> FileInfo:
     """Describe a `.vae` file without decoding it. `source`: path, bytes or file object. Raises the same
     errors as `vaecodec.decode`."""
-    check_whole("max_pixels", max_pixels, 1, sys.maxsize)
+    max_pixels = check_whole("max_pixels", max_pixels, 1, sys.maxsize)
     data, name = read_source(source)
     with naming(name):
         parsed = container.parse(data, max_pixels)

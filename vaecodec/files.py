@@ -21,6 +21,12 @@ AnyPath = TypeVar("AnyPath", bound=PurePath)
 STANDARD_STREAM = Path("-")
 
 
+def path_named(name: str) -> Path:
+    """Return the path of a name given on the command line: "-" is a standard stream, "./-" a file."""
+    path = Path(name)
+    return path.absolute() if path == STANDARD_STREAM and name != str(STANDARD_STREAM) else path
+
+
 def check_apart(source: Path, target: Path) -> None:
     """Raise VaeError if an output would replace its input."""
     # os.path returns False where pathlib raises: for names that are too long.
@@ -135,7 +141,7 @@ def expand(inputs: Sequence[str], extensions: Iterable[str], *, recursive: bool 
         names = [name]
         if name != str(STANDARD_STREAM) and not os.path.lexists(name) and glob.has_magic(name):
             names = sorted(glob.glob(name, recursive=True)) or [name]
-        for path in map(Path, names):
+        for path in map(path_named, names):
             if os.path.isdir(path):
                 inside = sorted(p for p in files_inside(path, recursive) if p.suffix.lower() in wanted)
                 files = [p for p in inside if is_input(p) and not is_of_a_mac(p)]
@@ -207,7 +213,7 @@ def output_paths(
         return [(p, p if p == STANDARD_STREAM else named(p)) for p in paths]
     if not out:  # from an unset shell variable
         raise VaeError("a name of a file or a folder is empty")
-    target = Path(out)
+    target = path_named(out)
     if target == STANDARD_STREAM:
         if len(found) != 1:
             raise VaeError("standard output takes one file, several inputs were given")

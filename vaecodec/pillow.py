@@ -79,7 +79,7 @@ class VaeImageFile(ImageFile.ImageFile):
             if self._exclusive_fp and self.fp is not None:
                 self.fp.close()
             try:
-                self.im = vaecodec.decode(self._data, recover=ImageFile.LOAD_TRUNCATED_IMAGES).im
+                self.im = vaecodec.decode(self._data, recover=bool(ImageFile.LOAD_TRUNCATED_IMAGES)).im
             except VaeError as error:
                 self._data = None
                 self._failure = (
@@ -115,7 +115,7 @@ def _bytes(key: str, value: object) -> bytes:
     if isinstance(value, Image.Exif):
         try:
             return value.tobytes()
-        except (struct.error, TypeError, ValueError) as error:
+        except (struct.error, AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"the EXIF data cannot be written ({error})") from error
     if value is not None and not isinstance(value, (bytes, bytearray)):
         raise TypeError(f"{key} must be bytes, not {type(value).__name__}")

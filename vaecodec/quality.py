@@ -81,12 +81,12 @@ class EncodeOptions:
     deblock: float | str | None = None
 
     def __post_init__(self) -> None:
-        check_effort(self.effort)
+        object.__setattr__(self, "effort", check_effort(self.effort))  # NumPy's are taken as well
         if self.tune is not None:
             check_tune(self.tune)
         if self.lossless is not None:
             check_flag("lossless", self.lossless)
-            object.__setattr__(self, "lossless", bool(self.lossless))  # NumPy's are taken as well
+            object.__setattr__(self, "lossless", bool(self.lossless))
         check_flag("strip", self.strip)
         self.restoration.check_beside({"effort": self.effort, "lossless": self.lossless})
 
@@ -106,16 +106,13 @@ class Target:
 
     def __post_init__(self) -> None:
         if isinstance(self.goal, bool) or not isinstance(self.goal, Real):
-            raise BadType(f"{self} must be a number, not {self.goal!r}")
-        try:
-            number = float(self.goal)
-        except OverflowError:
-            number = math.inf
+            raise BadType(f"{self} must be a number, not {told(self.goal)}")
+        number = as_float(self.goal)
         if not 0 < number < math.inf:
-            raise BadValue(f"{self} must be a finite number above 0, not {self.goal!r}")
+            raise BadValue(f"{self} must be a finite number above 0, not {told(self.goal)}")
         if self.name == "ssimulacra2" and number > IDENTICAL:
             raise BadValue(
-                f"{self} must be at most {IDENTICAL}, which means identical, not {self.goal!r}"
+                f"{self} must be at most {IDENTICAL}, which means identical, not {told(self.goal)}"
             )
         object.__setattr__(self, "goal", number)
 
@@ -155,19 +152,26 @@ def _strength(name: str, value: object) -> float | None:
     if value is None or (isinstance(value, str) and value == AUTO):
         return None
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise BadType(f"{name} must be a number or {AUTO!r}, not {value!r}")
-    return float(value)
+        raise BadType(f"{name} must be a number or {AUTO!r}, not {told(value)}")
+    return as_float(value)
+
+
+def as_float(value: Real) -> float:
+    """Return a number as a float, infinite if it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def level_of(quality: int) -> int:
     """Return the level for `quality`: monotonic, 1 -> 0, 100 -> 63. Raises BadValue outside 1..100."""
-    check_whole("quality", quality, 1, 100)
-    return round((quality - 1) * TOP_LEVEL / 99)
+    return round((check_whole("quality", quality, 1, 100) - 1) * TOP_LEVEL / 99)
 
 
-def check_effort(effort: int) -> None:
-    """Raise BadValue outside 0..MAX_EFFORT."""
-    check_whole("effort", effort, 0, MAX_EFFORT)
+def check_effort(effort: int) -> int:
+    """Return an effort as an int. Raises BadValue outside 0..MAX_EFFORT."""
+    return check_whole("effort", effort, 0, MAX_EFFORT)
 
 
 def check_flag(name: str, value: bool) -> None:
@@ -186,10 +190,20 @@ def check_tune(tune: str) -> None:
         raise BadValue(f"no tune is called {tune!r}; there are: {', '.join(TUNES)}")
 
 
-def check_whole(name: str, value: int, low: int, high: int) -> None:
-    """Raise BadType if `value` is not a whole number, BadValue if it is outside `low`..`high`."""
-    message = f"{name} must be a whole number from {low} to {high}, not {value!r}"
+def check_whole(name: str, value: int, low: int, high: int) -> int:
+    """Return `value`, which may be one of NumPy's, as an int. Raises BadType if it is not a whole
+    number, BadValue if it is outside `low`..`high`."""
+    message = f"{name} must be a whole number from {low} to {high}, not {told(value)}"
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise BadType(message)
     if not low <= value <= high:
         raise BadValue(message)
+    return int(value)
+
+
+def told(value: object) -> str:
+    """Return how an error tells a value."""
+    try:
+        return repr(value)
+    except ValueError:  # Python writes no integers of more than 4300 digits
+        return "a number of thousands of digits"

@@ -83,6 +83,8 @@ def _of_figure(target: Target, item: Prepared, exact: bool | None, trials: Trial
         return packing.without_loss(picture)
     if target.name == "ssimulacra2" and min(height, width) < SMALLEST_SIDE:
         raise BadValue(f"{target} needs a picture of {SMALLEST_SIDE} pixels a side")
+    if target.name == "ssimulacra2" and height * width > figures.MEASURED_PIXELS:
+        raise BadValue(f"{target} takes pictures of at most {figures.MEASURED_PIXELS} pixels")
     found: dict[int, Encoded] = {}
 
     def figure(level: int) -> float:

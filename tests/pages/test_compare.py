@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import vaecodec
-from vaecodec import compare
+from vaecodec import compare, figures
 from vaecodec.codec import Codec
 from vaecodec.pictures.reading import Picture, to_picture
 
@@ -90,7 +90,7 @@ def test_what_is_stored_without_loss_is_equal(codec: Codec) -> None:
 def test_large_pictures_are_not_measured_in_every_way(
     monkeypatch: pytest.MonkeyPatch, photo: np.ndarray, codec: Codec
 ) -> None:
-    monkeypatch.setattr(compare, "MEASURED_PIXELS", 100)
+    monkeypatch.setattr(figures, "MEASURED_PIXELS", 100)
     source = compare.original(to_picture(photo[:32, :32]))
     version = compare.own(source, codec, quality=40).version
     assert version.ssimulacra2 is None and version.psnr is not None

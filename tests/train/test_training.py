@@ -25,9 +25,9 @@ if importlib.util.find_spec("compressai") is None:
     pytest.skip("the train extra is not installed", allow_module_level=True)
 
 from bitstream.errors import VaeError
-from vaecodec.bench.metrics import psnr
 from vaecodec.cli.main import group
 from vaecodec.codec import Codec
+from vaecodec.figures import psnr
 from vaecodec.model import registry
 from vaecodec.model.config import LEVELS, SIZES
 from vaecodec.model.indices import IndexNetwork

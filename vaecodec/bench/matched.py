@@ -17,8 +17,8 @@ from PIL import Image
 from vaecodec.bench import cache as caching
 from vaecodec.bench.cache import Cache
 from vaecodec.bench.codecs import BenchCodec
-from vaecodec.bench.metrics import psnr
 from vaecodec.bench.run import Failed, Plan, Source, Task, finish, guarded, read_picture
+from vaecodec.figures import psnr
 from vaecodec.geometry import middle
 
 #: Pixels of all pictures in a report together, originals included: a browser opens that in a moment.

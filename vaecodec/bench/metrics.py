@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bitstream.errors import VaeError
-from vaecodec.figures import decibels
+from vaecodec.figures import decibels, psnr
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,15 +38,9 @@ def _tensor(picture: np.ndarray) -> Tensor:
     return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB over all samples of two uint8 arrays of one shape; infinite
-    for equal ones."""
-    return decibels(a.astype(np.float64), b.astype(np.float64))
-
-
 def psnr_y(a: np.ndarray, b: np.ndarray) -> float:
     """PSNR of luma alone (BT.601, not rounded), for uint8 H x W x 3."""
-    return decibels(a @ LUMA, b @ LUMA)
+    return decibels(float(np.square(a @ LUMA - b @ LUMA).mean()))
 
 
 def ms_ssim(a: np.ndarray, b: np.ndarray) -> float | None:

@@ -119,6 +119,13 @@ def _main(command: Group, name: str, received: list[int]) -> None:
         # Without this, Python complains as it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # Of what click prints by itself, such as --help. Without this, Python complains as it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        notice(f"standard output cannot be written ({error.strerror})")
+        sys.exit(1)
     except MemoryError:
         notice("not enough memory")
         sys.exit(1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
+import unicodedata
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -19,8 +21,16 @@ PATIENCE = 1.0
 
 
 def notice(message: str) -> None:
-    """Print one line on standard error."""
-    click.echo("vaecodec: " + " ".join(str(message).split()), err=True)
+    """Print one line on standard error. What cannot be told is no reason to end."""
+    with contextlib.suppress(OSError):
+        click.echo("vaecodec: " + harmless(" ".join(str(message).split())), err=True)
+
+
+def harmless(text: str) -> str:
+    """Return a line with its control characters escaped: names of files may hold a terminal's."""
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) == "Cc" else c for c in text
+    )
 
 
 def say(text: str) -> None:

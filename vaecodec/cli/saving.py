@@ -45,7 +45,13 @@ def file_bytes(
     if kind in LOSSY_FORMATS and quality is None:
         notices.append(f"{target}: encoded anew, as {kind} of quality {LOSSY_QUALITY} (see -q)")
     if kind in Image.OPEN:  # Pillow leaves out without a word what a format has no room for
-        written, files = Image.open(io.BytesIO(data)), f"{source}: {target.suffix or kind} files"
+        files = f"{source}: {target.suffix or kind} files"
+        try:
+            written = Image.open(io.BytesIO(data))
+        except OSError as error:
+            raise VaeError("what Pillow writes in this format cannot be read").in_file(
+                str(target)
+            ) from error
         if image.has_transparency_data and not written.has_transparency_data:
             notices.append(f"{files} keep no transparency")
         if written.mode == "P" and image.getcolors(256) is None:

@@ -56,9 +56,9 @@ class VaeDecoder:
         model: str | os.PathLike[str] | None = None,
         device: str = "cpu",
     ) -> None:
-        check_reduce(reduce)
+        reduce = check_reduce(reduce)
         check_mode(mode)
-        check_whole("max_pixels", max_pixels, 1, sys.maxsize)
+        max_pixels = check_whole("max_pixels", max_pixels, 1, sys.maxsize)
         self.crop = None if crop is None else _size(crop)
         self.reduce = reduce
         self.mode = mode
@@ -118,6 +118,8 @@ def _size(crop: int | tuple[int, int]) -> tuple[int, int]:
     pair = crop if isinstance(crop, Sequence) and not isinstance(crop, str) else (crop, crop)
     if len(pair) != 2:
         raise BadType(f"crop must be (height, width) or one number, not {crop!r}")
-    for name, side in zip(("height", "width"), pair, strict=True):
+    height, width = (
         check_whole(f"the {name} of crop", side, 1, container.MAX_SIDE)
-    return pair[0], pair[1]
+        for name, side in zip(("height", "width"), pair, strict=True)
+    )
+    return height, width

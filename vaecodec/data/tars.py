@@ -94,9 +94,11 @@ class Tar:
                     else:
                         links[name] = target
                 end = tar.offset
-        # Of numbers that are none or too large, and of many long names in a row.
-        except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
-            raise VaeError(f"is no tar without compression, or damaged ({error})").in_file(
+        # Of numbers that are none or too large (a MemoryError for the length of a name), and of many
+        # long names in a row.
+        except (tarfile.TarError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+            reason = error or type(error).__name__
+            raise VaeError(f"is no tar without compression, or damaged ({reason})").in_file(
                 self.path
             ) from error
         with open(self.path, "rb") as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: Side of the cells in which noise is measured; the quantile over cells that the estimate uses; and
 #: what that quantile is, in white noise, relative to the true deviation.
 CELL, QUANTILE, AT_QUANTILE = 16, 0.15, 0.955
+#: Rows of cells that are measured at a time.
+BAND = 16
 #: Cells with a mean this close to black or white are left out: clipping removes noise there.
 MARGIN = 8
 #: Standard deviation of `differences` for white noise of 1 (Immerkaer, 1996).
@@ -64,20 +66,30 @@ def noise_of(samples: np.ndarray) -> float:
     """Standard deviation of the noise in a picture (uint8, H x W x C), as far as it is white. It is
     measured in the smoother cells, since textures look like noise (Immerkaer, 1996); 0 if no cell is
     usable."""
+    bands = _bands(samples, CELL * BAND, overlap=2)
+    usable = np.concatenate([np.empty(0, np.float32), *map(_usable_cells, bands)])
+    if not usable.size:
+        return 0.0
+    deviation = float(np.quantile(usable, QUANTILE)) * np.sqrt(np.pi / 2) / RESPONSE
+    return min(float(deviation) / AT_QUANTILE, MAX_NOISE)
+
+
+def _bands(samples: np.ndarray, height: int, overlap: int) -> Iterator[np.ndarray]:
+    """Yield bands of `height` rows, and `overlap` rows of the next: all at once take much memory."""
+    for start in range(0, len(samples), height):
+        yield samples[start : start + height + overlap]
+
+
+def _usable_cells(samples: np.ndarray) -> np.ndarray:
+    """Mean absolute `differences` in the cells of a band that are neither nearly black nor white."""
     found = np.abs(differences(samples)).mean(axis=2)
     rows, columns = (side // CELL for side in found.shape)
-    if not rows or not columns:
-        return 0.0
     inner = samples[1 : 1 + rows * CELL, 1 : 1 + columns * CELL].mean(axis=2)
     cells, means = (
         x[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL).mean(axis=(1, 3))
         for x in (found, inner)
     )
-    usable = cells[(means > MARGIN) & (means < 255 - MARGIN)]
-    if not usable.size:
-        return 0.0
-    deviation = float(np.quantile(usable, QUANTILE)) * np.sqrt(np.pi / 2) / RESPONSE
-    return min(float(deviation) / AT_QUANTILE, MAX_NOISE)
+    return cells[(means > MARGIN) & (means < 255 - MARGIN)]
 
 
 def quality_of(tables: Mapping[int, Sequence[int]]) -> float | None:

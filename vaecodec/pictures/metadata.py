@@ -15,6 +15,8 @@ from numbers import Real
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
+from vaecodec.quality import as_float
+
 EXIF_PREFIX = b"Exif\0\0"
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _ORIENTATION_TAG = 0x0112
@@ -98,7 +100,7 @@ def orientation_of(image: Image.Image) -> int:
 def _is_told(value: object) -> bool:
     """Whether an entry of `Image.info` says anything: writers that know no density put 72 dpi."""
     if isinstance(value, tuple):
-        numbers = [float(v) for v in value if isinstance(v, Real)]
+        numbers = [as_float(v) for v in value if isinstance(v, Real)]
         return any(isfinite(v) and round(v) not in (0, 1, 72) for v in numbers)
     return value is not None and not (isinstance(value, bytes) and not value)
 
@@ -135,7 +137,7 @@ def _raw_profile(image: Image.Image, name: str) -> bytes | None:
 
 
 def _exif_of_tags(image: Image.Image) -> bytes | None:
-    """Make EXIF data from what a TIFF file says about the picture, not about its layout in the file."""
+    """Make EXIF data from what a picture's tags say about it, not about the layout of its file."""
     exif = Image.Exif()
     try:
         tags = image.getexif()
@@ -237,6 +239,9 @@ def save_options(image: Image.Image, file_format: str) -> tuple[dict[str, object
                 kept.discard(name)
     options: dict[str, object] = {_INFO_KEYS[n]: value for n, value in carried.items() if n in kept}
     options.setdefault(_INFO_KEYS["icc"], None)  # else some writers take that of `image.info`
+    if file_format == "TIFF" and "exif" in options:
+        # Pillow would write tags about the layout of another file, in place of its own.
+        options["exif"] = _exif_of_tags(image)
     if file_format == "PNG" and "xmp" in options:
         chunk = PngInfo()
         chunk.add_itxt("XML:com.adobe.xmp", carried["xmp"].decode("utf-8", "replace"))

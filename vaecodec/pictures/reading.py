@@ -376,7 +376,7 @@ def _tensor_samples(tensor: torch.Tensor) -> np.ndarray:
         raise BadImage(f"a tensor must be C x H x W with C of 1 to 4, not {sides}")
     if tensor.is_meta or str(tensor.layout) != "torch.strided":
         raise BadImage("a tensor must be dense, and have values")
-    samples = tensor.detach().movedim(0, 2)
+    samples = tensor.detach().resolve_neg().movedim(0, 2)
     if samples.device.type != "cpu":
         samples = samples.contiguous().cpu()  # rearranged where that is fast
     if samples.is_floating_point():

@@ -103,7 +103,7 @@ def embed(
     This takes as long as `latents`; a picture stored without loss is first decoded and coded with loss.
     Raises what `vaecodec.decode` raises, and VaeError for a model that has no embedding.
     """
-    check_whole("max_pixels", max_pixels, 1, sys.maxsize)
+    max_pixels = check_whole("max_pixels", max_pixels, 1, sys.maxsize)
     codec = chosen(codec)
     data, name = read_source(source)
     with naming(name):

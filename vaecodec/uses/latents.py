@@ -27,7 +27,7 @@ def latents(
     This takes entropy decoding and the means, about two fifths of the time of `vaecodec.decode`.
     Raises what `vaecodec.decode` raises, and VaeError if the picture is stored without loss.
     """
-    check_whole("max_pixels", max_pixels, 1, sys.maxsize)
+    max_pixels = check_whole("max_pixels", max_pixels, 1, sys.maxsize)
     codec = chosen(codec)
     data, name = read_source(source)
     with naming(name):

@@ -86,13 +86,12 @@ def sample(
     Raises BadValue or BadType; for a file `like`, what `vaecodec.decode` raises, and VaeError if the
     picture is stored without loss.
     """
-    check_whole("seed", seed, 0, 2**63 - 1)
-    check_whole("count", count, 1, 2**31 - 1)
+    seed = check_whole("seed", seed, 0, 2**63 - 1)
+    count = check_whole("count", count, 1, 2**31 - 1)
     codec = chosen(codec)
     if like is None:
         width, height = _checked_size(DEFAULT_SIZE if size is None else size)
-        level = DEFAULT_LEVEL if level is None else level
-        check_whole("level", level, 0, TOP_LEVEL)
+        level = check_whole("level", DEFAULT_LEVEL if level is None else level, 0, TOP_LEVEL)
         model_id = codec.of_tune(tune).id
         header = Header(width=width, height=height, colour=RGB, depth=8, model_id=model_id, level=level)
         return _drawn(codec, codec.loaded(model_id), header, None, seed, count)
