@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -23,6 +24,7 @@ from vaecodec.bench.results import read_results
 from vaecodec.figures import psnr
 from vaecodec.files import write_whole
 from vaecodec.model import registry
+from vaecodec.pictures.saving import saved
 from vaecodec.quality import TUNES
 
 if TYPE_CHECKING:
@@ -165,6 +167,15 @@ def test_tags_of_another_layout_stay_out_of_tiff(
             expected = whole if name == "whole.tif" else whole.reduce(2)
             assert np.array_equal(np.asarray(written), np.asarray(expected))
             assert written.getexif()[305] == "a camera"
+
+
+def test_exif_of_nothing_but_layout(photo: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif.update({256: 400, 257: 300})
+    image = Image.fromarray(photo)
+    image.info["exif"] = exif.tobytes()
+    data, dropped = saved(image, "TIFF", 90)
+    assert (Image.open(io.BytesIO(data)).size, dropped) == ((256, 192), [])
 
 
 @pytest.mark.parametrize("extension", ["png", "webp", "avif", "tiff"])

@@ -119,6 +119,12 @@ def _main(command: Group, name: str, received: list[int]) -> None:
         # Without this, Python complains as it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except MemoryError:
+        notice("not enough memory")
+        sys.exit(1)
+    except VaeError as error:
+        notice(str(error))
+        sys.exit(1 if error.filename else 2)
     except OSError as error:
         if error.filename is not None:
             raise
@@ -126,12 +132,6 @@ def _main(command: Group, name: str, received: list[int]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         notice(f"standard output cannot be written ({error.strerror})")
         sys.exit(1)
-    except MemoryError:
-        notice("not enough memory")
-        sys.exit(1)
-    except VaeError as error:
-        notice(str(error))
-        sys.exit(1 if error.filename else 2)
 
 
 if __name__ == "__main__":

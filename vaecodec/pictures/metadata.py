@@ -241,7 +241,9 @@ def save_options(image: Image.Image, file_format: str) -> tuple[dict[str, object
     options.setdefault(_INFO_KEYS["icc"], None)  # else some writers take that of `image.info`
     if file_format == "TIFF" and "exif" in options:
         # Pillow would write tags about the layout of another file, in place of its own.
-        options["exif"] = _exif_of_tags(image)
+        del options["exif"]
+        if (exif := _exif_of_tags(image)) is not None:
+            options["exif"] = exif
     if file_format == "PNG" and "xmp" in options:
         chunk = PngInfo()
         chunk.add_itxt("XML:com.adobe.xmp", carried["xmp"].decode("utf-8", "replace"))
