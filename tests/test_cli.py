@@ -112,7 +112,7 @@ def test_format_of_what_the_output_does_not_name(run: Run, vae_file: Path) -> No
     assert run(*both, "jpeg", "-q", 50)[0] == 0
     for extension, error in (
         ("png", "--format and the extension of -o name different formats"),
-        ("nonesuch", "Pillow writes no image format with this extension"),
+        ("nonesuch", "'nonesuch': Pillow writes no image format with this extension"),
     ):
         code, _, err = run(*both, extension)
         assert code == 2 and error in err

@@ -145,6 +145,9 @@ def test_names_of_outputs(
     assert run("compress", "scan.01", "scan.02", "plain", "photo.png")[0] == 0
     written = {name for name in names(tmp_path) if name.endswith(".vae")}
     assert written == {"scan.01.vae", "scan.02.vae", "plain.vae", "photo.vae"}
+    assert run("compress", "phot*.png", "-o", "new")[0] == 0  # what has no extension is a folder
+    assert run("decompress", "new/photo.vae", "-o", "back")[0] == 0
+    assert (names(tmp_path / "new"), names(tmp_path / "back")) == (["photo.vae"], ["photo.png"])
     code, _, err = run("compress", "photo.png", "-o", "x.png")
     assert (code, "x.png: the name of a .vae file was expected" in err) == (1, True)
     for source in ("nonesuch", "nonesuch/*.png"):
@@ -267,8 +270,19 @@ def test_transparency_where_there_is_no_room_for_it(
     clear = np.dstack((photo[:32, :32, : channels - 1], np.full((32, 32), 7, np.uint8)))
     (tmp_path / "a.vae").write_bytes(vaecodec.encode(clear, 60))
     code, _, err = run("decompress", "a.vae", "-o", name, "-q", "90")
-    assert (code, "keep no transparency" in err) == (0, True)
-    assert Image.open(tmp_path / name).mode == ("L" if channels == 2 else "RGB")
+    assert (code, "keep no transparency; white is behind the picture" in err) == (0, True)
+    with Image.open(tmp_path / name) as written:
+        assert written.mode == ("L" if channels == 2 else "RGB")
+        assert np.asarray(written).mean() > 245  # an opacity of 7 of 255
+
+
+def test_partial_transparency_in_gif(run: Run, tmp_path: Path, photo: np.ndarray) -> None:
+    for name, values in (("partial", np.arange(256)), ("binary", np.repeat([0, 255], 128))):
+        plane = np.tile(values.astype(np.uint8), (32, 1))
+        path = tmp_path / f"{name}.vae"
+        path.write_bytes(vaecodec.encode(np.dstack((photo[:32], plane)), lossless=True))
+        code, _, err = run("decompress", path, "-o", path.with_suffix(".gif"))
+        assert (code, "keep no partial transparency" in err) == (0, name == "partial")
 
 
 @pytest.mark.parametrize("size", [65_400, 65_504, 65_505, 65_527, 65_528, 70_000])

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 import vaecodec
 from bitstream import container
+from vaecodec import encoding
 from vaecodec.codec import Codec
 from vaecodec.pictures import lossless
+
+if TYPE_CHECKING:
+    from conftest import Run
 
 
 def drawing(mode: str = "RGB") -> Image.Image:
@@ -33,7 +41,7 @@ def test_a_drawing_is_exact_and_smaller(codec: Codec, mode: str, quality: int) -
 
 
 def test_a_photo_is_not_tried_and_can_be_asked_for(codec: Codec, photo: np.ndarray) -> None:
-    assert not lossless.promising(photo)
+    assert not lossless.looks_drawn(photo)
     assert codec.encode(photo, 60) == codec.encode(photo, 60, lossless=False)
     data = codec.encode(photo, 60, lossless=True)
     assert np.array_equal(np.asarray(codec.decode(data)), photo)
@@ -43,7 +51,7 @@ def test_the_smaller_way_is_taken(codec: Codec, photo: np.ndarray) -> None:
     """A photograph in a wide frame is tried, and larger without loss."""
     framed = np.full((512, 640, 3), 255, dtype=np.uint8)
     framed[100:292, 100:356] = photo
-    assert lossless.promising(framed)
+    assert lossless.looks_drawn(framed)
     data = codec.encode(framed, 20)
     assert not container.parse(data).header.lossless
     assert len(data) < len(codec.encode(framed, lossless=True))
@@ -65,9 +73,28 @@ def test_no_latent(codec: Codec) -> None:
 
 def test_too_large(codec: Codec) -> None:
     stripe = np.zeros((1, lossless.MAX_SIDE + 1, 3), dtype=np.uint8)
-    assert not lossless.promising(stripe)
+    assert not lossless.fits(*stripe.shape[:2])
     with pytest.raises(vaecodec.VaeError, match=r"16384 x 1 pixels is too large to be stored"):
         codec.encode(stripe, lossless=True)
+
+
+def test_what_is_too_large_is_said(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drawing beyond the limits is coded with loss, with a word; what that would destroy is not."""
+    page = np.full((16, lossless.MAX_SIDE + 1), 255, np.uint8)
+    page[4:8, ::40] = 0
+    Image.fromarray(page).save(tmp_path / "page.png")
+    code, _, said = run("compress", tmp_path / "page.png")
+    assert (code, "a drawing that is too large to be stored without loss" in said) == (0, True)
+    encode = encoding.encode
+
+    def destroying(*arguments: Any) -> list[encoding.Encoded]:
+        return [replace(each, sound=False) for each in encode(*arguments)]
+
+    monkeypatch.setattr(encoding, "encode", destroying)
+    code, _, said = run("compress", tmp_path / "page.png", "-o", tmp_path / "again.vae")
+    assert (code, "page.png: a part of the picture would be destroyed" in said) == (1, True)
+    assert not (tmp_path / "again.vae").exists()
+    assert run("compress", tmp_path / "page.png", "-o", tmp_path / "b.vae", "--no-lossless")[0] == 0
 
 
 def test_damage_is_always_a_vae_error(codec: Codec) -> None:

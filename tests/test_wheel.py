@@ -340,6 +340,8 @@ def test_bench_measures_and_says_which_extra_is_missing(call: Call) -> None:
     assert code == 1
     assert err.count("pip install 'vaecodec[bench]'") == 1
     assert all(name in out for name in ("jpeg", "vae")), out
+    code, out, err = call("bench", "photo.png", "--codecs", "jpeg", "--metrics", "psnr", "--out", "d")
+    assert (code, out, err.count("pip install 'vaecodec[bench]'")) == (2, "", 1)
 
 
 def test_compare_needs_no_extra(call: Call, tmp_path: Path) -> None:

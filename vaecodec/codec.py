@@ -170,14 +170,16 @@ class Codec:
           libjpeg counts), or "auto" for that of its file, which leaves a picture from any other kind of
           file as it is.
 
-        At most one target may take the place of `quality`:
+        At most one target may take the place of `quality`, which then has no effect:
 
         - `target_size` (bytes) or `target_bpp` (bits per pixel): the best file that is no larger; it
           usually has 96 % of that size or more, unless the best quality takes less;
-        - `target_psnr` (dB) or `target_ssimulacra2` (points): the lowest level that reaches it.
+        - `target_psnr` (dB) or `target_ssimulacra2` (points): the lowest level that reaches it; unless
+          `lossless` is False, a file without loss if none does.
 
-        Raises BadImage or VaeError (the latter also for a tune other than the model's, and for a target
-        that cannot be met). `denoise` and `deblock` cannot be combined with `effort`, `lossless` or a
+        Raises BadImage or VaeError (the latter also for a tune other than the model's, for a target
+        that cannot be met, and for a picture that would be destroyed in part and is too large to be
+        stored without loss). `denoise` and `deblock` cannot be combined with `effort`, `lossless` or a
         target of quality, which ask for the picture as it is.
         """
         level = level_of(quality)

@@ -17,6 +17,7 @@ from itertools import cycle
 import numpy as np
 import torch
 
+from bitstream.errors import VaeError
 from vaecodec.geometry import LATENT_STRIDE, Window, latent_size, whole_positions, windows
 from vaecodec.model.analysed import Analysed
 from vaecodec.model.damping import alternating, beyond_ranges, damped
@@ -81,11 +82,18 @@ def encode(
 
 def exact_if_better(item: Prepared, encoded: Encoded) -> bytes:
     """Return the file that was encoded, or one without loss if that is hardly larger, or if decoding
-    the former would destroy something."""
+    the former would destroy something. Raises VaeError if it would, and the picture is too large to be
+    stored without loss."""
     picture = item.picture
-    if not encoded.sound and lossless.fits(*picture.samples.shape[:2]):
+    fits = lossless.fits(*picture.samples.shape[:2])
+    if not encoded.sound:
+        if not fits:
+            raise VaeError(
+                "a part of the picture would be destroyed, and it is too large to be stored without "
+                f"loss ({lossless.LIMITS}); lossless=False (--no-lossless) encodes it all the same"
+            )
         return packing.without_loss(picture)
-    if item.degradation is None and lossless.promising(picture.samples):
+    if item.degradation is None and fits and lossless.looks_drawn(picture.samples):
         exact = packing.without_loss(picture)
         if len(exact) <= MORE_IF_EXACT * len(encoded.file):
             return exact

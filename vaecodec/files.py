@@ -198,10 +198,10 @@ def output_paths(
 ) -> list[tuple[Path, Path]]:
     """Pair every input with its output: beside the input, or where `out` says.
 
-    `out` is a file if there is one input, not from a folder, and `out` does not name a folder;
-    otherwise it is a folder, in which the inputs' relative paths are kept. `extension`, `replaced`: as
-    in `renamed`. `of_files`: extensions besides `extension` that no new folder has. Raises VaeError if
-    `out` cannot be that.
+    `out` is a file if there is one input, not from a folder, and `out` has an extension and does not
+    name a folder; otherwise it is a folder, in which the inputs' relative paths are kept.
+    `extension`, `replaced`: as in `renamed`. `of_files`: extensions besides `extension` that no new
+    folder has. Raises VaeError if `out` cannot be that.
     """
     known = {suffix.lower() for suffix in replaced}
 
@@ -218,7 +218,8 @@ def output_paths(
         if len(found) != 1:
             raise VaeError("standard output takes one file, several inputs were given")
         return [(found[0].path, target)]
-    several = len(found) != 1 or found[0].of_folder
+    # Every output file has an extension, unless it is a device or a file already.
+    several = len(found) != 1 or found[0].of_folder or not (target.suffix or os.path.lexists(target))
     if several and target.suffix.lower() in {extension, *of_files} and not os.path.isdir(target):
         raise VaeError("is the name of a file, but several inputs need a folder to go to").in_file(out)
     if not several and not os.path.isdir(target) and not out.endswith(("/", os.sep)):

@@ -151,8 +151,10 @@ def command(
         importlib.util.find_spec("bjontegaard") is None
         or importlib.util.find_spec("matplotlib") is None
     ):
-        failed("BD-rates and plots need the extra: pip install 'vaecodec[bench]'")
-        out = None
+        missing = "BD-rates and plots need the extra: pip install 'vaecodec[bench]'"
+        if out is not None:
+            raise VaeError(missing)
+        failed(missing)
     if out is not None:
         output.prepare(out)
     cache = Cache(None if out is None else out / NAME)

@@ -186,7 +186,7 @@ class _Compress(Work):
         intact = [found for found in read if not isinstance(found, FAILURES)]
         files = filled_in(read, self._encoded(intact))
         return [
-            _converted(source, found, file)
+            _converted(source, found, file, self.lossless)
             for (source, _), found, file in zip(pairs, read, files, strict=True)
         ]
 
@@ -237,7 +237,11 @@ class _Read:
     found: tuple[str, ...]
 
 
-def _converted(source: Path, read: _Read | Failure, file: bytes | Failure) -> Converted | Failure:
+def _converted(
+    source: Path, read: _Read | Failure, file: bytes | Failure, lossless: bool | None
+) -> Converted | Failure:
+    from vaecodec.pictures.lossless import LIMITS, fits, looks_drawn
+
     if isinstance(read, FAILURES):
         return read
     if isinstance(file, FAILURES):
@@ -246,6 +250,8 @@ def _converted(source: Path, read: _Read | Failure, file: bytes | Failure) -> Co
     notices = [f"{source}: not kept in the .vae file: {lost}"] if lost else []
     notices += [f"{source}: {found}" for found in read.found]
     height, width, _ = read.picture.samples.shape
+    if lossless is None and not fits(height, width) and looks_drawn(read.picture.samples):
+        notices.append(f"{source}: a drawing that is too large to be stored without loss; {LIMITS}")
     return Converted(data=file, pixels=height * width, notices=tuple(notices))
 
 
@@ -255,4 +261,5 @@ def _found(wished: Restoration, undone: Degradation) -> Iterator[str]:
         yield f"noise of about {undone.noise:.0f} found" if undone.noise else "hardly any noise found"
     if wished.deblock == AUTO:
         jpeg = undone.jpeg < NEVER_JPEG
-        yield f"JPEG of quality about {undone.jpeg:.0f} found" if jpeg else "no traces of JPEG found"
+        no = "no JPEG file below the best quality; of what once was one, give the quality"
+        yield f"JPEG of quality about {undone.jpeg:.0f} found" if jpeg else no

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bitstream.errors import VaeError
 from vaecodec.cli import options
 from vaecodec.cli.convert import Converted, Manner, Pair, Work, convert, with_manner
 from vaecodec.cli.saving import file_bytes, format_of
@@ -89,7 +90,10 @@ def command(
 
     suffix = "." + (extension or "png").lower().removeprefix(".")
     found = expand(inputs, {".vae"}, recursive=recursive)
-    kind = saving.format_of(suffix)
+    try:
+        kind = saving.format_of(suffix)
+    except VaeError as error:
+        raise click.BadParameter(f"{extension!r}: {error}", param_hint="--format") from error
     pairs = output_paths(found, output, suffix, {".vae"}, saving.extensions())
     kinds = {format_of(target, suffix) for _, target in pairs}
     if extension and kinds - {kind}:

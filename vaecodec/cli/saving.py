@@ -53,9 +53,15 @@ def file_bytes(
                 str(target)
             ) from error
         if image.has_transparency_data and not written.has_transparency_data:
-            notices.append(f"{files} keep no transparency")
+            notices.append(f"{files} keep no transparency; white is behind the picture")
+        elif image.has_transparency_data and written.mode == "P" and _is_partly_transparent(image):
+            notices.append(f"{files} keep no partial transparency")
         if written.mode == "P" and image.getcolors(256) is None:
             notices.append(f"{files} keep no more than 256 colours")
         if written.size != image.size:
             notices.append(f"{target}: written as {written.width} x {written.height} pixels")
     return data, notices
+
+
+def _is_partly_transparent(image: Image.Image) -> bool:
+    return any(image.getchannel("A").histogram()[1:255])

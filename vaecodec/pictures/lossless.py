@@ -33,11 +33,15 @@ def fits(height: int, width: int) -> bool:
     return max(height, width) <= MAX_SIDE and height * width <= MAX_PIXELS
 
 
-def promising(samples: np.ndarray) -> bool:
+#: What `fits` means, for messages.
+LIMITS = f"the limits are {MAX_SIDE} pixels a side and {MAX_PIXELS} in all"
+
+
+def looks_drawn(samples: np.ndarray) -> bool:
     """Whether a picture (uint8, H x W x C) has enough flat areas, or few enough colours, for `encode`
     to justify its time."""
     rows = samples[::_EVERY_ROW]
-    if rows.shape[1] < 2 or not fits(*samples.shape[:2]):
+    if rows.shape[1] < 2:
         return False
     flat = (rows[:, 1:] == rows[:, :-1]).all(axis=2).mean() >= _FLAT
     return bool(flat) or _colours(rows) <= _FEW_COLOURS
@@ -62,8 +66,7 @@ def encode(samples: np.ndarray) -> bytes:
     height, width = samples.shape[:2]
     if not fits(height, width):
         raise VaeError(
-            f"a picture of {width} x {height} pixels is too large to be stored without loss; the "
-            f"limits are {MAX_SIDE} pixels a side and {MAX_PIXELS} in all"
+            f"a picture of {width} x {height} pixels is too large to be stored without loss; {LIMITS}"
         )
     file = io.BytesIO()
     Image.fromarray(samples).save(file, "WEBP", **_OPTIONS)

@@ -80,7 +80,16 @@ def of_image(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
         metadata["xmp"] = _XMP_ORIENTATION.sub(rb"\g<1>1", metadata["xmp"])
     told = {key for key in _OTHERS if _is_told(image.info.get(key))}
     told |= {key for tag, key in _OTHER_TAGS.items() if tag in getattr(image, "tag_v2", {})}
-    return metadata, [words for key, words in _OTHERS.items() if key in told]
+    return metadata, [words for key, words in _OTHERS.items() if key in told] + _text(image)
+
+
+def _text(image: Image.Image) -> list[str]:
+    """In words, whether a PNG file has text besides metadata that was written as text."""
+    if image.format != "PNG":
+        return []
+    known = {"comment", "xmp", "XML:com.adobe.xmp"}
+    texts = {str(key) for key, value in image.info.items() if isinstance(value, str)} - known
+    return ["text"] if any(not key.startswith("Raw profile type ") for key in texts) else []
 
 
 def orientation_of(image: Image.Image) -> int:

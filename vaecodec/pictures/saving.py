@@ -39,14 +39,28 @@ def extensions() -> set[str]:
 
 def saved(image: Image.Image, kind: str, quality: int) -> tuple[bytes, list[str]]:
     """Return the bytes of a picture in a format, at this quality if it has one, and, in words, the
-    metadata that it cannot keep. Raises VaeError."""
+    metadata that it cannot keep. Where it has no transparency, white is behind the picture. Raises
+    VaeError."""
     options, dropped = save_options(image, kind)
     if kind in LOSSY_FORMATS:
         options["quality"] = quality
     try:
-        return _saved(image, kind, options), dropped
+        data = _saved(image, kind, options)
+        if image.has_transparency_data and kind in Image.OPEN:
+            with Image.open(io.BytesIO(data)) as written:
+                lost = not written.has_transparency_data
+            data = _saved(_over_white(image), kind, options) if lost else data
     except _REFUSALS as error:
         raise VaeError(f"cannot be written in this format ({error})") from error
+    return data, dropped
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    """Put a transparent picture over white: its own colours mean nothing where they do not show."""
+    plain = image.convert(image.mode.removesuffix("A"))
+    white = Image.new(plain.mode, image.size, "white")
+    white.paste(plain, mask=image.getchannel("A"))
+    return white
 
 
 def _saved(image: Image.Image, kind: str, options: dict[str, object]) -> bytes:
