@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import struct
 
@@ -45,14 +46,21 @@ def saved(image: Image.Image, kind: str, quality: int) -> tuple[bytes, list[str]
     if kind in LOSSY_FORMATS:
         options["quality"] = quality
     try:
-        data = _saved(image, kind, options)
-        if image.has_transparency_data and kind in Image.OPEN:
-            with Image.open(io.BytesIO(data)) as written:
-                lost = not written.has_transparency_data
-            data = _saved(_over_white(image), kind, options) if lost else data
+        if image.has_transparency_data and not _keeps_transparency(kind, image.mode):
+            image = _over_white(image)
+        return _saved(image, kind, options), dropped
     except _REFUSALS as error:
         raise VaeError(f"cannot be written in this format ({error})") from error
-    return data, dropped
+
+
+@functools.cache
+def _keeps_transparency(kind: str, mode: str) -> bool:
+    """Whether files of this format keep transparency: whether Pillow finds it again."""
+    if kind not in Image.OPEN:
+        return kind == "PDF"
+    data = _saved(Image.new(mode, (16, 16)), kind, {})
+    with Image.open(io.BytesIO(data)) as written:
+        return written.has_transparency_data
 
 
 def _over_white(image: Image.Image) -> Image.Image:
