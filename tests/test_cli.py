@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import vaecodec
 from bitstream import container
@@ -137,6 +138,14 @@ def test_what_is_not_kept_is_said(run: Run, tmp_path: Path, photo: np.ndarray) -
     code, _, err = run("compress", tmp_path / "deep.png")
     assert code == 0
     assert "deep.png: not kept in the .vae file: 16 bits per sample (reduced to 8)" in err
+    text = PngInfo()
+    text.add_text("Author", "somebody")
+    frames[0].save(tmp_path / "signed.png", pnginfo=text)
+    assert (
+        "signed.png: not kept in the .vae file: text\n" in run("compress", tmp_path / "signed.png")[2]
+    )
+    frames[0].save(tmp_path / "plain.png")
+    assert run("compress", tmp_path / "plain.png")[2] == ""
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from vaecodec.cli import report
+from vaecodec.cli import messages
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*[34][0-9][0-9;]*m")
 
@@ -26,8 +26,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    monkeypatch.setattr(report, "PATIENCE", 0.0)
-    with report.ProgressBar(2, "files") as bar:
+    monkeypatch.setattr(messages, "PATIENCE", 0.0)
+    with messages.ProgressBar(2, "files") as bar:
         bar._timer.join()
         bar.update(1, "a.png")
     return terminal.getvalue()
