@@ -1,5 +1,5 @@
 """What the user chooses: quality, 1..100 (levels 0..63 of the model), effort, tune, and what to undo in
-the picture; and what is no choice."""
+the picture; and the checks of all that."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def _possible(_: object, option: click.Parameter, value: float | None) -> float 
     "--output",
     type=options.PATH,
     metavar="OUT",
-    help="Output file, or folder for several inputs.",
+    help="Output file; folder if it has no extension, or for several inputs.",
 )
 @options.quality
 @click.option(

@@ -17,6 +17,8 @@ from bitstream.errors import CorruptFile, LimitExceeded, VaeError
 #: Limits of the format: 8K screens fit, and memory stays bounded.
 MAX_SIDE = 16383
 MAX_PIXELS = 2**25
+#: The same for messages.
+LIMITS = f"the limits are {MAX_SIDE} pixels a side and {MAX_PIXELS} in all"
 
 _HAS_ALPHA = 1 << 28
 _RIFF_HEADER = 20  # "RIFF", size, "WEBP", "VP8L", size
@@ -31,10 +33,6 @@ _OPTIONS = {"lossless": True, "quality": 80, "method": 4, "exact": True}
 def fits(height: int, width: int) -> bool:
     """Whether pictures of this size can be stored losslessly."""
     return max(height, width) <= MAX_SIDE and height * width <= MAX_PIXELS
-
-
-#: What `fits` means, for messages.
-LIMITS = f"the limits are {MAX_SIDE} pixels a side and {MAX_PIXELS} in all"
 
 
 def looks_drawn(samples: np.ndarray) -> bool:
