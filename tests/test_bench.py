@@ -48,7 +48,7 @@ from vaecodec.bench.metrics import (
     usable,
 )
 from vaecodec.bench.results import Results, Row, read_results
-from vaecodec.bench.run import Source, jpeg_bytes_at, measure, read_picture, readable, run
+from vaecodec.bench.run import Source, jpeg_bytes_at, measure, read_samples, readable, run
 from vaecodec.bench.summary import compare, standings
 from vaecodec.figures import psnr
 from vaecodec.files import expand
@@ -582,7 +582,7 @@ def test_measured_things_are_not_measured_again(
     run(pictures, [(newer, (1,)), (codec, (1,))], cache=Cache(path))
     assert (newer.calls, codec.calls[8:]) == ([1, 1], [])
     Image.open(pictures[0].path).transpose(Image.Transpose.ROTATE_90).save(folder / "a.png")
-    read_picture.cache_clear()
+    read_samples.cache_clear()
     run(_pictures(folder), [(codec, (1,))], cache=Cache(path))
     assert codec.calls[8:] == [1]
 
@@ -606,7 +606,7 @@ def test_pictures_of_one_name(folder: Path, monkeypatch: pytest.MonkeyPatch, pho
         (["deep/a.png", "a.png"], ["a.png", str(folder / "a.png")]),
         (["a.png", "deep/a.png", "./a.png"], ["a.png", "deep/a.png"]),
     ):
-        read_picture.cache_clear()
+        read_samples.cache_clear()
         found = readable(expand(inputs, {".png"}), failures.append)
         assert [picture.name for picture in found] == names and not failures
         assert len(run(found, [(Counting(), (1,))]).images) == 2
@@ -728,3 +728,9 @@ def test_pictures_at_the_same_size(folder: Path, photo: np.ndarray) -> None:
     assert wider.calls
     assert side(24, 8) % 16 == 0
     assert side(10_000, 9) == 128
+
+
+def test_the_help_names_every_codec_and_metric(run: Run) -> None:
+    text = "".join(run("bench", "--help")[1].split())
+    assert f"Anyofvae,{','.join(OTHERS)}." in text
+    assert f"Anyof{','.join(METRICS)}." in text

@@ -26,6 +26,7 @@ from bitstream import container
 from vaecodec import bulk, files, parallel
 from vaecodec.cli import convert
 from vaecodec.cli.convert import Converted
+from vaecodec.cli.messages import say
 from vaecodec.files import write_whole
 
 if TYPE_CHECKING:
@@ -334,6 +335,15 @@ def test_standard_output_that_is_a_terminal(tmp_path: Path, monkeypatch: pytest.
     files.check_output(files.STANDARD_STREAM, force=True)
 
 
+def test_names_do_not_steer_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say("a\x1b[2J\nb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    say("a\x1b[2J\nb")
+    assert capsys.readouterr().out == "a\x1b[2J\nb\na\\x1b[2J\nb\n"
+
+
 def test_what_formats_have_no_room_for_is_said(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
 ) -> None:
@@ -408,6 +418,8 @@ def test_standard_streams_that_are_closed(
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(vaecodec.VaeError, match="is closed"):
         files.check_output(files.STANDARD_STREAM, force=False)
+    code, _, err = run("models")
+    assert (code, "standard output cannot be written (it is closed)" in err) == (1, True)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")

@@ -20,7 +20,7 @@ from bitstream.errors import BadType, BadValue, VaeError
 from vaecodec.codec import Codec
 from vaecodec.figures import psnr
 from vaecodec.model import registry
-from vaecodec.model.restoring import KNOTS, described, path_of
+from vaecodec.model.restoring import STRENGTH_KNOTS, described, path_of
 from vaecodec.pictures.degradation import noise_of, quality_of, to_undo
 from vaecodec.pictures.reading import to_picture
 from vaecodec.quality import AUTO, MAX_NOISE, NEVER_JPEG, TUNES, Degradation, Restoration
@@ -122,10 +122,10 @@ def test_strengths_as_the_network_reads_them() -> None:
     none = described(torch.zeros(1), torch.full((1,), 100.0))
     most = described(torch.full((1,), MAX_NOISE), torch.full((1,), 10.0))
     assert not none.any()
-    assert none.shape == (1, 2 * KNOTS)
-    assert most[0].nonzero().flatten().tolist() == [KNOTS - 1, 2 * KNOTS - 1]
+    assert none.shape == (1, 2 * STRENGTH_KNOTS)
+    assert most[0].nonzero().flatten().tolist() == [STRENGTH_KNOTS - 1, 2 * STRENGTH_KNOTS - 1]
     between = described(torch.tensor([20.0]), torch.tensor([45.0]))
-    assert between.reshape(2, KNOTS).sum(dim=1).tolist() == pytest.approx([1, 1])
+    assert between.reshape(2, STRENGTH_KNOTS).sum(dim=1).tolist() == pytest.approx([1, 1])
 
 
 @pytest.mark.parametrize("tune", TUNES)

@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 from bitstream.errors import VaeError
 from vaecodec.bench.codecs import BenchCodec, other
 from vaecodec.bench.codecs.vae import Vae
-from vaecodec.bench.run import read_picture
+from vaecodec.bench.run import read_samples
 from vaecodec.files import write_whole
 
 #: How much larger the peer's file may be.
@@ -101,7 +101,7 @@ def pair(image: np.ndarray, ours: BenchCodec, peer: BenchCodec, bpp: float) -> P
 
 def row(cut: Cut, files: Pair, ours: BenchCodec, peer: BenchCodec) -> Image.Image:
     """Draw the original and what the two codecs made of it, each with a line of text below."""
-    image = read_picture(cut.path)
+    image = read_samples(cut.path)
     left, top, right, bottom = cut.box
     if right > image.shape[1] or bottom > image.shape[0] or left >= right or top >= bottom:
         raise VaeError(
@@ -146,7 +146,7 @@ def main(arguments: list[str]) -> None:
     ours, peer = Vae(model=given.model, device="cpu"), other(given.peer)
     cuts, files = [read_cut(text) for text in given.cuts], {}
     for path in dict.fromkeys(cut.path for cut in cuts):
-        found = pair(read_picture(path), ours, peer, given.bpp)
+        found = pair(read_samples(path), ours, peer, given.bpp)
         if found is None:
             raise VaeError(
                 f"{path}: no {peer.name} file matches {ours.name} near {given.bpp} bpp in size"

@@ -10,7 +10,6 @@ N: by default one for each core with a GPU, none on the CPU.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +25,7 @@ from bitstream.container import GROUP_PIXELS
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec, pick_device
 from vaecodec.cores import usable_cores
-from vaecodec.files import write_whole
+from vaecodec.files import write_json
 from vaecodec.geometry import latent_size
 from vaecodec.model.symbols import Blocks
 from vaecodec.parallel import MAX_PROCESSES
@@ -141,7 +140,7 @@ def main() -> None:
         "decode_operations": operations(decode, device),
         "scale_indices_that_differ_from_the_cpu": differing_indices(codec, images[:4]),
     }
-    write_whole(arguments.out, (json.dumps(figures, indent=1) + "\n").encode(), force=True)
+    write_json(arguments.out, figures)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from safetensors.numpy import save
 
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
-from vaecodec.files import make_parents, write_whole
+from vaecodec.files import make_parents, write_json, write_whole
 from vaecodec.geometry import latent_size
 from vaecodec.model import registry
 from vaecodec.quality import DEFAULT_TUNE, TUNES
@@ -179,10 +179,10 @@ def main() -> None:
         }
         make_parents(path_of(entry))
         write_whole(path_of(entry), save(projection), force=True)
-    text = json.dumps({"machine": machine(), "fitted_to": fit, "models": results}, indent=1) + "\n"
-    print(text)
+    figures = {"machine": machine(), "fitted_to": fit, "models": results}
+    print(json.dumps(figures, indent=1))
     if given.report is not None:
-        write_whole(given.report, text.encode(), force=True)
+        write_json(given.report, figures)
 
 
 if __name__ == "__main__":

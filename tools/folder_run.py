@@ -21,6 +21,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from memory import resident
 from PIL import Image
 
 import vaecodec
@@ -68,21 +69,12 @@ def run(command: list[str], stop_at: int | None, out: Path) -> Ended:
     memory = []
     while running.poll() is None:
         time.sleep(PERIOD)
-        memory.append(_resident(running.pid))
+        memory.append(int(resident(running.pid)))
         if stop_at is not None and sum(1 for _ in out.rglob("*.vae")) >= stop_at:
             running.send_signal(signal.SIGKILL)
             running.wait()
     memory = [value for value in memory if value]
     return Ended(code=running.returncode, seconds=time.perf_counter() - start, memory=memory)
-
-
-def _resident(pid: int) -> int:
-    """Resident MiB of a process; 0 if it has ended."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return 0
-    return int(status.partition("VmRSS:")[2].split()[0]) // 1024 if "VmRSS:" in status else 0
 
 
 def main() -> None:

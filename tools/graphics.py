@@ -8,7 +8,6 @@ benchmarks/results/graphics-MODEL.json.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vaecodec.bench.codecs.pillow import JPEG
 from vaecodec.bench.codecs.vae import Vae
 from vaecodec.bench.run import measure
-from vaecodec.files import write_whole
+from vaecodec.files import write_json
 
 SIZE = (768, 512)
 QUALITIES = (10, 30, 50, 70, 90, 100)
@@ -117,8 +116,8 @@ def main(model: str) -> None:
                 }
             )
             print(f"{row.image:<12}{quality:>4}{row.bytes:>8}{row.psnr:>8.2f}", jpeg and f"{jpeg:.2f}")
-    text = json.dumps({"model": vae.settings, "jpeg": JPEG.settings, "rows": found}, indent=1)
-    write_whole(FOLDER / f"graphics-{vae.name.split()[-1]}.json", (text + "\n").encode(), force=True)
+    figures = {"model": vae.settings, "jpeg": JPEG.settings, "rows": found}
+    write_json(FOLDER / f"graphics-{vae.name.split()[-1]}.json", figures)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +28,7 @@ from vaecodec.bench.metrics import usable
 from vaecodec.bench.output import prepare
 from vaecodec.bench.results import Results, Row
 from vaecodec.bench.run import readable, run
-from vaecodec.files import Input, write_whole
+from vaecodec.files import Input, write_json
 from vaecodec.geometry import middle
 from vaecodec.train.data import held_out
 
@@ -196,8 +195,7 @@ def main(arguments: list[str]) -> int:
             "ciede2000_above_avif": MAX_COLOUR_LOSS,
         },
     }
-    text = json.dumps(about | judged, indent=1) + "\n"
-    write_whole(given.out / "guards.json", text.encode(), force=True)
+    write_json(given.out / "guards.json", about | judged)
     return 1 if judged["broken"] else 0
 
 

@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 import torch
+from memory import peak
 
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
-from vaecodec.files import write_whole
+from vaecodec.files import write_json
 from vaecodec.geometry import GROUP, LATENT_STRIDE, latent_size, windows
 from vaecodec.pictures.reading import set_limit_of_pillow
 from vaecodec.quality import DEFAULT_QUALITY, level_of
@@ -44,24 +45,18 @@ def photograph(width: int, height: int) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate(rows)[:height, :width])
 
 
-def _resident() -> float:
-    """Peak resident memory so far, in GiB. (getrusage would count the parent's as well.)"""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
-
-
 def child(model: str, what: str, source: str, target: str) -> None:
     """Encode or decode one file; print seconds and GiB."""
     set_limit_of_pillow()
     codec = Codec(model, "cpu")
     codec.decode(codec.encode(np.zeros((64, 64, 3), np.uint8)))
-    before = _resident()
+    before = peak()
     start = time.perf_counter()
     if what == "encode":
         Path(target).write_bytes(codec.encode(source))
     else:
         codec.decode(Path(source).read_bytes()).save(target)
-    print(json.dumps({"seconds": time.perf_counter() - start, "gib": _resident() - before}))
+    print(json.dumps({"seconds": time.perf_counter() - start, "gib": (peak() - before) / 1024}))
 
 
 def cost_of_groups(codec: Codec, samples: np.ndarray) -> dict[str, float]:
@@ -111,7 +106,7 @@ def main(model: str, out: str) -> None:
             cost = {**cost_of_groups(Codec(model, "cpu"), samples), **about}
             print(cost)
     figures = {"machine": machine(), "model": model, "rows": rows, "groups": cost}
-    write_whole(Path(out), (json.dumps(figures, indent=1) + "\n").encode(), force=True)
+    write_json(Path(out), figures)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from torch.nn import functional as F
 from vaecodec.bench.metrics import efficientnet, imagenet_input
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
-from vaecodec.files import write_whole
+from vaecodec.files import write_json
 from vaecodec.quality import DEFAULT_QUALITY
 from vaecodec.train.data import members
 from vaecodec.train.textures import KINDS, random_texture
@@ -290,7 +290,7 @@ def main() -> None:
     for name, task in tasks.items():
         figures[name] = measured(task, codec, given.qualities)
         print(name, json.dumps(figures[name], indent=1), flush=True)
-    write_whole(given.out, (json.dumps(figures, indent=1) + "\n").encode(), force=True)
+    write_json(given.out, figures)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from vaecodec.bench.run import machine
-from vaecodec.files import write_whole
+from vaecodec.files import write_json
 from vaecodec.model import registry
 
 SUITE = Path(__file__).parent.parent / "benchmarks"
@@ -36,7 +36,7 @@ def main(out: str) -> None:
     ]
     # The suite measures the default model.
     figures = {"machine": machine(), "model": registry.find(None).name, "rows": rows}
-    write_whole(Path(out), (json.dumps(figures, indent=1) + "\n").encode(), force=True)
+    write_json(Path(out), figures)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ import write_results
 
 from vaecodec.cli.main import group
 from vaecodec.codec import Codec
-from vaecodec.files import write_whole
+from vaecodec.files import write_json, write_whole
 from vaecodec.geometry import middle
 from vaecodec.model import registry
 from vaecodec.model.config import level_lambda
@@ -119,7 +119,7 @@ def release(checkpoint: str, version: int, data: str, rival: str | None) -> str:
 
     try:
         write_whole(registered, content)
-        write_whole(card_file, (json.dumps(card, indent=1) + "\n").encode())
+        write_json(card_file, card, force=False)
         make_golden.main(name)
         tests = [str(ROOT / "tests" / test) for test in TESTS]
         subprocess.run([sys.executable, "-m", "pytest", "-q", *tests], check=True, cwd=ROOT)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from vaecodec.bench.metrics import ssimulacra2
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
 from vaecodec.figures import psnr
-from vaecodec.files import write_whole
+from vaecodec.files import write_json
 from vaecodec.model import registry
 from vaecodec.pictures.inpaint import fill
 from vaecodec.quality import TUNES
@@ -129,7 +128,7 @@ def main() -> None:
             }
             print(case, name, row)
             report["cases"].setdefault(case, {})[name] = row
-    write_whole(given.out, (json.dumps(report, indent=1) + "\n").encode(), force=True)
+    write_json(given.out, report)
 
 
 if __name__ == "__main__":

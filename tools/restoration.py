@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import io
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from vaecodec.bench.metrics import ssimulacra2
 from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
 from vaecodec.figures import psnr
-from vaecodec.files import write_whole
+from vaecodec.files import write_json
 from vaecodec.geometry import middle
 from vaecodec.model import registry
 from vaecodec.quality import TUNES
@@ -201,7 +200,7 @@ def main() -> None:
                 print(model, case.name, name, row)
                 models[model].setdefault(case.name, {})[name] = row | {"curve": curve}
     report = {"machine": machine(), "pictures": len(originals), "models": models}
-    write_whole(given.out, (json.dumps(report, indent=1) + "\n").encode(), force=True)
+    write_json(given.out, report)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ has the same hyper-latent.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from vaecodec.codec import Codec
-from vaecodec.files import write_whole
+from vaecodec.files import write_json
 from vaecodec.geometry import middle
 from vaecodec.train.data import held_out
 from vaecodec.uses.sampling import sample
@@ -93,7 +92,7 @@ def main() -> None:
         }
         print(level, levels[level])
     figures = {"model": codec.entry.name, "pictures": len(pictures), "levels": levels}
-    write_whole(given.out, (json.dumps(figures, indent=1) + "\n").encode(), force=True)
+    write_json(given.out, figures)
 
 
 if __name__ == "__main__":

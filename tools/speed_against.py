@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from memory import peak
 
 ROOT = Path(__file__).parent.parent
 QUALITY = 60
@@ -82,10 +83,8 @@ def child(picture: str) -> None:
         middle = time.perf_counter()
         codec.decode(data)
         end = time.perf_counter()
-        # getrusage would count the parent's as well.
-        status = Path("/proc/self/status").read_text()
-        mib = int(status.partition("VmHWM:")[2].split()[0]) // 1024
-        print(json.dumps({"encode": middle - start, "decode": end - middle, "mib": mib}), flush=True)
+        times = {"encode": middle - start, "decode": end - middle}
+        print(json.dumps({**times, "mib": int(peak())}), flush=True)
 
 
 def in_turn(
@@ -124,7 +123,7 @@ def main(commit: str, out: str, about: str = "") -> None:
     from large_pictures import photograph
 
     from vaecodec.bench.run import machine
-    from vaecodec.files import write_whole
+    from vaecodec.files import write_json
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -141,7 +140,7 @@ def main(commit: str, out: str, about: str = "") -> None:
         finally:
             subprocess.run([*git, "remove", "--force", str(other)], check=True)
     figures = {"machine": machine(), "commit": commit, "about": about, "quality": QUALITY, "rows": rows}
-    write_whole(Path(out), (json.dumps(figures, indent=1) + "\n").encode(), force=True)
+    write_json(Path(out), figures)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import bisect
 import io
-import json
 import sys
 import tempfile
 import time
@@ -43,7 +42,7 @@ from vaecodec.bench.run import machine
 from vaecodec.codec import Codec
 from vaecodec.data import VaeDataset
 from vaecodec.data.decoder import random_box
-from vaecodec.files import write_whole
+from vaecodec.files import write_json
 from vaecodec.pictures.finishing import as_tensor
 from vaecodec.quality import DEFAULT_QUALITY
 from vaecodec.train.data import members
@@ -246,7 +245,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "rows": rows,
     }
-    write_whole(options.out, (json.dumps(figures, indent=1) + "\n").encode(), force=True)
+    write_json(options.out, figures)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import json
 import os
 import secrets
 import stat
@@ -97,6 +98,11 @@ def write_whole(path: Path, data: bytes, *, force: bool = False) -> None:
         raise
     except OSError as error:
         raise VaeError(f"cannot be written ({error.strerror})").in_file(str(path)) from error
+
+
+def write_json(path: Path, value: object, *, force: bool = True) -> None:
+    """Write `value` as JSON, as `write_whole` writes bytes."""
+    write_whole(path, (json.dumps(value, indent=1) + "\n").encode(), force=force)
 
 
 def _is_stream(path: Path) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import json
 import resource
 import time
 from collections import Counter
@@ -24,7 +23,7 @@ from mutations import mutate, seeds
 
 from bitstream.errors import VaeError
 from vaecodec.codec import Codec
-from vaecodec.files import write_whole
+from vaecodec.files import write_json
 
 MAX_PIXELS = 2**18
 SECONDS = 5.0
@@ -82,7 +81,7 @@ def main() -> None:
             "memory_growth_mib": round(grown),
             "failures": failures,
         }
-        write_whole(arguments.json, (json.dumps(figures, indent=1) + "\n").encode(), force=True)
+        write_json(arguments.json, figures)
     raise SystemExit(failures > 0)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from vaecodec.bench import cache as caching
 from vaecodec.bench.cache import Cache
 from vaecodec.bench.codecs import BenchCodec
-from vaecodec.bench.run import Failed, Plan, Source, Task, finish, guarded, read_picture
+from vaecodec.bench.run import Failed, Plan, Source, Task, finish, guarded, read_samples
 from vaecodec.figures import psnr
 from vaecodec.geometry import middle
 
@@ -129,7 +129,7 @@ def match(image: np.ndarray, codec: BenchCodec, bpp: float, side: int) -> Match:
 
 def _matched(path: Path, name: str, codec: BenchCodec, bpp: float, side: int) -> dict[str, Any]:
     with guarded(f"{name}: {codec.name} failed at {bpp} bits per pixel"):
-        return asdict(match(read_picture(path), codec, bpp, side))
+        return asdict(match(read_samples(path), codec, bpp, side))
 
 
 def match_all(

@@ -12,7 +12,7 @@ from vaecodec.bench.curves import References
 from vaecodec.bench.matched import Match, cut, side
 from vaecodec.bench.report import report
 from vaecodec.bench.results import Results
-from vaecodec.bench.run import Source, read_picture
+from vaecodec.bench.run import Source, read_samples
 from vaecodec.files import write_whole
 
 
@@ -52,7 +52,7 @@ def write(
         for form in ("png", "svg"):
             put(f"{name}.{form}", plots.render(figure, form))
     pixels = side(len(pictures), len(results.codecs))
-    originals = {p.name: cut(read_picture(p.path), pixels) for p in pictures if p.name in matches}
+    originals = {p.name: cut(read_samples(p.path), pixels) for p in pictures if p.name in matches}
     html = report(
         results,
         anchor=anchor,

@@ -33,7 +33,7 @@ Progress = Callable[[int, str], None]
 
 
 @lru_cache(maxsize=1)
-def read_picture(path: Path) -> np.ndarray:
+def read_samples(path: Path) -> np.ndarray:
     """Read a picture as uint8 H x W x 3. Raises BadImage."""
     return np.asarray(open_image(path).convert("RGB"))
 
@@ -122,7 +122,7 @@ def each(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, Any
 def _measured(
     path: Path, name: str, codec: BenchCodec, quality: int, versions: dict[str, str]
 ) -> dict[str, Any]:
-    row = measure(name, read_picture(path), codec, quality, tuple(versions))
+    row = measure(name, read_samples(path), codec, quality, tuple(versions))
     return {"versions": versions, "row": asdict(row)}
 
 
@@ -147,7 +147,7 @@ def readable(found: Sequence[Input], failed: Failed) -> list[Source]:
         try:
             names = (path.relative_to(each_input.root), path, path.absolute())
             name = next(n for n in map(PurePath.as_posix, names) if n not in pictures)
-            identity = caching.picture_id(read_picture(path))
+            identity = caching.picture_id(read_samples(path))
             pictures[name] = Source(path=path, name=name, id=identity)
         except VaeError as error:
             failed(str(error))

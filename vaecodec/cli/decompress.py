@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 #: Argument of --scale -> samples averaged into one, along each axis.
-SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
+REDUCTIONS = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 
 
 @click.command("decompress")
@@ -42,7 +42,7 @@ SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 @click.option("--region", metavar="X,Y,W,H", help="Decode only this rectangle, in pixels.")
 @click.option(
     "--scale",
-    type=click.Choice(list(SCALES)),
+    type=click.Choice(list(REDUCTIONS)),
     default="1",
     show_default=True,
     help="Shrink the picture by averaging samples.",
@@ -107,7 +107,7 @@ def command(
         max_pixels=max_pixels,
         box=None if region is None else _region(region),
         suffix=suffix,
-        reduce=SCALES[scale],
+        reduce=REDUCTIONS[scale],
         recover=recover,
         model=model,
         device=device,

@@ -35,18 +35,26 @@ def harmless(text: str) -> str:
 
 def say(text: str) -> None:
     """Print on standard output. Raises VaeError if that cannot be written."""
+    if sys.stdout is None:
+        raise _unwritable("it is closed")
+    if sys.stdout.isatty():
+        text = "\n".join(map(harmless, text.split("\n")))
     try:
         try:
-            click.echo(text)
+            click.echo(text, color=True)  # or click would take sequences out of names of files
         except UnicodeEncodeError:  # of a file's name that is none in the terminal's encoding
             encoding = sys.stdout.encoding
             click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
     except BrokenPipeError:  # what reads has enough
         raise
     except OSError as error:
-        failed = VaeError(f"standard output cannot be written ({error.strerror})")
-        failed.filename = "-"  # a file failed, and not the usage
-        raise failed from error
+        raise _unwritable(error.strerror) from error
+
+
+def _unwritable(cause: str | None) -> VaeError:
+    error = VaeError(f"standard output cannot be written ({cause})")
+    error.filename = "-"  # a file failed, and not the usage
+    return error
 
 
 class ProgressBar:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from vaecodec.geometry import HYPER_CELL
 from vaecodec.model.config import LEVELS, SCALES, ModelConfig
-from vaecodec.model.quadtree import PHASES, STEPS, Place, by_place, places
+from vaecodec.model.quadtree import QUARTERS, STEPS, Place, by_place, places
 from vaecodec.model.transforms import depth_to_space
 
 #: Activations saturate at ACTIVATION_MAX. Weights have 8 bits, and sums are shifted right by 1 to
@@ -169,13 +169,13 @@ class GroupIndices:
         self._step += 1
         context = self._context() if self._step else None
         n, rows, columns, _ = self._seen.shape
-        count = self._network.channels // PHASES
+        count = self._network.channels // QUARTERS
         index = self._units.new_empty(n, rows * columns, count, dtype=torch.uint8)
         # Place by place, the working set stays in a core's cache.
         for place, part in by_place(index, self._seen, self._step):
             x = self._base(place)[:, : part.shape[1], : part.shape[2]].reshape(-1, count)
             if context is not None:
-                weight = self._network.head[self._step - 1].weight[place.channels(PHASES * count)]
+                weight = self._network.head[self._step - 1].weight[place.channels(QUARTERS * count)]
                 x.addmm_(place.positions(context).reshape(-1, self._network.width), weight.T)
             x = x.mul_(2.0**-INDEX_BITS).clamp_(0, SCALES - 1)
             # This conversion is the floor. From float straight to uint8, PyTorch takes twice as long.

@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 STEPS = 4
 PHASES = 4
+#: Of the channels. At every position each step codes another one.
+QUARTERS = 4
 #: Diagonal neighbours first: after two steps, every quarter is known on a checkerboard of positions.
 STEP_XOR = (0, 3, 1, 2)
 
@@ -35,7 +37,7 @@ class Place:
 
     def channels(self, count: int) -> slice:
         """Slice of the quarter among `count` channels."""
-        return slice(self.quarter * count // PHASES, (self.quarter + 1) * count // PHASES)
+        return slice(self.quarter * count // QUARTERS, (self.quarter + 1) * count // QUARTERS)
 
     def values(self, x: Tensor, keep: int | None = None) -> Tensor:
         """View of what is coded here in N x rows x columns x M, or of its first `keep` channels."""

@@ -23,15 +23,17 @@ from vaecodec.model.transforms import Analysis, space_to_depth, with_details
 from vaecodec.quality import LOWEST_JPEG, MAX_NOISE, NEVER_JPEG, Degradation
 
 #: Strengths above zero, for each kind of degradation, between which what is learned is interpolated.
-KNOTS = 8
+STRENGTH_KNOTS = 8
 
 
 def described(noise: Tensor, jpeg: Tensor) -> Tensor:
     """Encode strengths of N degradations (float, N each, in the units of `Degradation`) as the network
-    reads them: float, N x 2 * KNOTS, zeros where there is none."""
+    reads them: float, N x 2 * STRENGTH_KNOTS, zeros where there is none."""
     strengths = ((noise / MAX_NOISE).sqrt(), (NEVER_JPEG - jpeg) / (NEVER_JPEG - LOWEST_JPEG))
-    knots = torch.arange(1, KNOTS + 1, device=noise.device)
-    hats = [(1 - (KNOTS * x.clamp(0, 1)[:, None] - knots).abs()).clamp(min=0) for x in strengths]
+    knots = torch.arange(1, STRENGTH_KNOTS + 1, device=noise.device)
+    hats = [
+        (1 - (STRENGTH_KNOTS * x.clamp(0, 1)[:, None] - knots).abs()).clamp(min=0) for x in strengths
+    ]
     return torch.cat(hats, dim=1)
 
 
@@ -46,7 +48,7 @@ class RestoringAnalysis(Analysis):
         super().__init__(config)
         c, details = config.channels, config.detail_channels
         self.widths = [c, details, *[2 * c] * config.analysis_blocks]
-        self.strengths = nn.Linear(2 * KNOTS, sum(self.widths), bias=False)
+        self.strengths = nn.Linear(2 * STRENGTH_KNOTS, sum(self.widths), bias=False)
         self.details = nn.Linear(4 * c, details, bias=False)
         nn.init.zeros_(self.strengths.weight)
         nn.init.zeros_(self.details.weight)

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from bitstream.errors import VaeError
-from vaecodec.files import write_whole
+from vaecodec.files import write_json, write_whole
 from vaecodec.model import indices as exact
 from vaecodec.model.config import LEVELS, SCALES
 from vaecodec.model.load import LoadedModel
@@ -159,5 +159,5 @@ def export(checkpoint: Path, out: Path, pictures: Sequence[np.ndarray], fitting:
     digest = hashlib.sha256(data).hexdigest()
     card = {"name": out.stem, "id": digest[:8], "sha256": digest, "git_commit": commit(), **about}
     write_whole(out, data, force=True)
-    write_whole(out.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode(), force=True)
+    write_json(out.with_suffix(".json"), card)
     return out

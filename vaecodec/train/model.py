@@ -19,7 +19,7 @@ from vaecodec.model.config import (
     level_lambda,
 )
 from vaecodec.model.means import Means
-from vaecodec.model.quadtree import STEPS
+from vaecodec.model.quadtree import QUARTERS, STEPS
 from vaecodec.model.rounding import TRAINED_WITH, bits_saved, by_channel, rounded
 from vaecodec.model.transforms import (
     KNOTS,
@@ -34,7 +34,7 @@ from vaecodec.quality import DEFAULT_TUNE
 from vaecodec.train.entropy_models import GaussianConditional, quantize_ste
 from vaecodec.train.indices import TrainableIndices
 from vaecodec.train.means import TrainableMeans
-from vaecodec.train.steps import QUARTERS, from_steps, quarters, to_steps
+from vaecodec.train.steps import from_steps, quarters, to_steps
 from vaecodec.train.tables import SKIP, gaussian_tables
 
 

@@ -12,9 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vaecodec.model.quadtree import PHASES, STEP_XOR, STEPS
-
-QUARTERS = 4
+from vaecodec.model.quadtree import PHASES, QUARTERS, STEP_XOR, STEPS
 
 
 def to_phases(x: Tensor) -> Tensor:
