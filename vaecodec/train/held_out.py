@@ -11,7 +11,9 @@ from vaecodec.geometry import HYPER_STRIDE, middle
 from vaecodec.model.config import level_lambda
 from vaecodec.model.contrast import lost_contrast
 from vaecodec.model.objective import distortion, squared_error
+from vaecodec.model.precision import set_mixed_precision
 from vaecodec.model.ssimulacra2 import linear_light, visual_error
+from vaecodec.train.gradients import full_precision
 from vaecodec.train.model import TrainableCodec
 
 HELD_OUT_LEVELS = (3, 15, 27, 39, 51, 60)
@@ -49,6 +51,16 @@ def held_out_table(
         means = np.mean(values, axis=0).round(4).tolist()
         rows.append({"level": level, **dict(zip(names, means, strict=True))})
     return rows
+
+
+def evaluated(model: TrainableCodec, pictures: list[np.ndarray], tune: str) -> dict[str, object]:
+    """What a checkpoint's record keeps of `held_out_table`, of the model as it will be exported. The
+    model stays in full precision, with fake-quantised scale indices."""
+    set_mixed_precision(model, False)
+    model.indices.fake_quantise = True
+    with full_precision():
+        rows = held_out_table(model, pictures, tune)
+    return {"held_out": rows, "held_out_score": held_out_score(rows)}
 
 
 def held_out_score(rows: list[dict[str, float]]) -> float:

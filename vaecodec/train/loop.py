@@ -25,8 +25,8 @@ from vaecodec.train.checkpoints import read_model, save_checkpoint
 from vaecodec.train.commit import commit
 from vaecodec.train.data import Pictures, load_once
 from vaecodec.train.divergence import Watch
-from vaecodec.train.gradients import Gradients, full_precision
-from vaecodec.train.held_out import held_out_score, held_out_table
+from vaecodec.train.gradients import Gradients
+from vaecodec.train.held_out import evaluated
 from vaecodec.train.limits import has_limits, set_limits
 from vaecodec.train.log import Progress, StageLog, reading
 from vaecodec.train.model import (
@@ -189,11 +189,7 @@ def finish(
     """Evaluate the averaged weights on the held-out pictures and write `final.safetensors`; return what
     was found."""
     model.load_weights(averaged)
-    set_mixed_precision(model, False)
-    model.indices.fake_quantise = True
-    with full_precision():
-        rows = held_out_table(model, held_out, stage.tune)
-    found: dict[str, object] = {"held_out": rows, "held_out_score": held_out_score(rows)}
+    found = evaluated(model, held_out, stage.tune)
     save_checkpoint(stage.out / "final.safetensors", model.weights(), {**about, **found})
     return found
 
