@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -52,6 +53,9 @@ from vaecodec.bench.run import Source, jpeg_bytes_at, measure, read_samples, rea
 from vaecodec.bench.summary import compare, standings
 from vaecodec.figures import psnr
 from vaecodec.files import expand
+
+if TYPE_CHECKING:
+    from conftest import Run
 
 CURVE = [(0.1, 26.0), (0.25, 29.0), (0.6, 32.5), (1.2, 36.0), (2.0, 39.0)]
 PUBLISHED = Path(__file__).parent.parent / "benchmarks" / "reference" / "kodak-published.json"
