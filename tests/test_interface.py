@@ -406,3 +406,14 @@ def test_loading_weights_leaves_random_numbers_alone(data: bytes) -> None:
     torch.manual_seed(4)
     vaecodec.Codec().decode(data)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_ray_without_its_extra_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "pyarrow.py").write_text("raise ImportError('none here')")
+    command = [sys.executable, "-m", "vaecodec.ray", "compress", "a", "b"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "vaecodec.ray needs the extra: pip install 'vaecodec[ray]' (none here)" in done.stderr

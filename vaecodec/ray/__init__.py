@@ -27,8 +27,9 @@ try:
     import pyarrow as _pyarrow  # noqa: F401
     import ray.data as _ray_data  # noqa: F401
 except ImportError as error:
+    # With the package's own name, `python -m` prints this as one line.
     raise ModuleNotFoundError(
-        f"vaecodec.ray needs the extra: pip install 'vaecodec[ray]' ({error})", name="ray"
+        f"vaecodec.ray needs the extra: pip install 'vaecodec[ray]' ({error})", name=__name__
     ) from error
 
 from vaecodec.ray.inputs import Found, find
