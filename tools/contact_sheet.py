@@ -14,6 +14,7 @@ import argparse
 import io
 import re
 import sys
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,14 +56,7 @@ class Files:
 
     def reaching(self, size: float) -> int:
         """The lowest quality whose file has at least `size` bytes; 100 if none has."""
-        low, high = 0, 100
-        while high - low > 1:
-            middle = (low + high) // 2
-            if len(self.at(middle)) < size:
-                low = middle
-            else:
-                high = middle
-        return high
+        return 1 + bisect_left(range(1, 100), size, key=lambda quality: len(self.at(quality)))
 
 
 @dataclass(frozen=True, kw_only=True)

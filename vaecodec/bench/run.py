@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -227,20 +228,16 @@ def _processor() -> str:
 def jpeg_bytes_at(image: np.ndarray, target: float) -> float:
     """Size of the JPEG of `image` (uint8 H x W x 3) whose PSNR is `target` dB, interpolated in log size
     between the two neighbouring qualities; NaN if no JPEG quality reaches it."""
-    low, high = 0, 101  # PSNR is below the target at `low`, at or above it at `high`
-    found: dict[int, tuple[int, float]] = {}
-    while high - low > 1:
-        middle = (low + high) // 2
-        row = measure("", image, JPEG, middle)
-        found[middle] = row.bytes, row.psnr
-        if found[middle][1] >= target:
-            high = middle
-        else:
-            low = middle
-    if high == 101:
+
+    @lru_cache
+    def at(quality: int) -> Row:
+        return measure("", image, JPEG, quality)
+
+    reaching = 1 + bisect_left(range(1, 101), target, key=lambda quality: at(quality).psnr)
+    if reaching == 101:
         return math.nan
-    if low == 0:
-        return float(found[high][0])
-    (below, a), (above, b) = found[low], found[high]
-    share = (target - a) / (b - a)
-    return float(np.exp(np.log(below) + share * (np.log(above) - np.log(below))))
+    if reaching == 1:
+        return float(at(1).bytes)
+    below, above = at(reaching - 1), at(reaching)
+    share = (target - below.psnr) / (above.psnr - below.psnr)
+    return float(np.exp(np.log(below.bytes) + share * np.log(above.bytes / below.bytes)))
