@@ -5,8 +5,9 @@ each value against the gradient of the distortion and rounds anew, weighing bits
 a proximal gradient step (Daubechies et al., 2004, with the rate in place of the l1 norm). Positions
 move together and get in each other's way, so what is kept is decided position by position: where bits
 and distortion together fell, by the mean of the gradients before and after the move, which is exact for
-a quadratic distortion. The result is kept if it lowers R + lambda D as the decoder will see it. The
-decoder knows nothing of this.
+a quadratic distortion. How far the gradient changes along a move is the curvature that the move met,
+and sets how far the next one goes (Barzilai and Borwein, 1988). The result is kept if it lowers
+R + lambda D as the decoder will see it. The decoder knows nothing of this.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
 from vaecodec.model.symbols import Blocks
 
-#: Steps are the gradient times 1 / (2 x caution x curvature), with the curvature in the weights file.
-#: Caution is FIRST in the first round, and from then on each position's own: measured best on held-out
-#: pictures (docs/experiments.md).
-FIRST = 1.3
-#: Factors on the caution of positions where a move helped, and where it did not.
-BOLDER, MORE_CAUTIOUS = 0.85, 1.3
-#: Share of the last round's change, where it was kept, that is added to the next.
-MOMENTUM = 0.3
+#: Factor on the curvature of the weights file in the first round. This and the following are measured
+#: best on held-out pictures (docs/experiments.md).
+FIRST = 1.15
+#: Weights, as exponents, of the curvature that a move has met in what is kept of it by position and by
+#: channel.
+POSITION_WEIGHT, CHANNEL_WEIGHT = 0.5, 0.2
+#: Bounds of that curvature, as a factor on what was expected.
+MET_WITHIN = (0.5, 3.0)
+#: Share of the mean change that every sum starts with, so that hardly any change tells nothing.
+PRIOR_CHANGE = 0.1
 
 
 class _Distortion:
@@ -67,6 +70,13 @@ class _Distortion:
         return float(error.detach()), slope
 
 
+def _curvature_met(met: Tensor, expected: Tensor) -> Tensor:
+    """How many times the expected curvature a move has met. `met`: sums of change times the change of
+    the gradient; `expected`: what these would be; float, of one shape."""
+    prior = PRIOR_CHANGE * expected.mean() + 1e-12
+    return ((met + prior) / (expected + prior)).clamp(*MET_WITHIN)
+
+
 def refine(
     model: LoadedModel, group: Analysed, level: int, rounds: int, error_weight: float = 1.0
 ) -> Blocks:
@@ -85,26 +95,27 @@ def refine(
     best = model.latents.quantise(goal, group.hyper, level, error_bits)
     error, gradient = measure(best.latent)
     lowest = model.latents.bits(best) + bits_per_error * error
-    caution = torch.full_like(goal[..., :1], FIRST)
-    momentum = torch.zeros_like(gradient)
+    # By channel, and a factor on it by position. A step is the gradient divided by twice their product.
+    curvature, factor = model.curvature[level], torch.full_like(goal[..., :1], FIRST)
     for left in reversed(range(rounds)):
-        strength = caution * model.curvature[level]
-        moved = (best.latent + momentum) / scale - gradient * scale / (2 * strength)
+        strength = factor * curvature
+        moved = best.latent / scale - gradient * scale / (2 * strength)
         tried = model.latents.quantise(moved, group.hyper, level, bits_per_error * strength)
         _, slope = measure(tried.latent)
-        change = (tried.latent - best.latent) * (gradient + slope) / 2
+        change = tried.latent - best.latent
         gain = model.latents.position_bits(best) - model.latents.position_bits(tried)
-        better = (gain > bits_per_error * change.sum(dim=3))[..., None]
-        caution *= torch.where(better, BOLDER, MORE_CAUTIOUS)
+        added = (change * (gradient + slope) / 2).sum(dim=3)
+        better = (gain > bits_per_error * added)[..., None]
+        met, expected = change * (slope - gradient), 2 * curvature * (change / scale) ** 2
+        of_position = _curvature_met(met.sum(dim=3, keepdim=True), expected.sum(dim=3, keepdim=True))
+        factor = factor ** (1 - POSITION_WEIGHT) * of_position**POSITION_WEIGHT
+        of_channel = _curvature_met(met.sum(dim=(0, 1, 2)), expected.sum(dim=(0, 1, 2)))
+        curvature = curvature * of_channel**CHANNEL_WEIGHT
         moved = torch.where(better, moved, goal)
         moved_bits = torch.where(better, bits_per_error * strength, error_bits)
         mixed = model.latents.quantise(moved, group.hyper, level, moved_bits)
         error, slope = measure(mixed.latent, left > 0)
         cost = model.latents.bits(mixed) + bits_per_error * error
         if cost < lowest:
-            momentum = MOMENTUM * (mixed.latent - best.latent)
             best, goal, error_bits, gradient, lowest = mixed, moved, moved_bits, slope, cost
-        else:
-            momentum.zero_()
-            caution *= MORE_CAUTIOUS
     return best.blocks()[0]
