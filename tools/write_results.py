@@ -151,7 +151,9 @@ def kodak(results: Results, name: str) -> list[str]:
         "",
     ]
     for curve, own in leading.items():
-        lines += _standings(results, curve, own)
+        for other in results.codecs:
+            if other == curve or other.startswith(f"{curve} effort "):
+                lines += _standings(results, other, own)
     versus = [(curve, metric) for curve, own in leading.items() for metric in own]
     against = [f"{curve.removeprefix('vae ')} against the curve, {metric}" for curve, metric in versus]
     lines += [
