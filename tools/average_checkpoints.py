@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from bitstream.errors import VaeError
+from vaecodec.files import check_output
 from vaecodec.train.checkpoints import read_model, save_checkpoint
 from vaecodec.train.data import held_out
 from vaecodec.train.held_out import evaluated
@@ -27,9 +28,16 @@ from vaecodec.train.held_out import evaluated
 
 def average(data: Path, last: Path, earlier: Path, share: float, out: Path | None) -> float:
     """Return the score of the mean; lower is better. Raises VaeError."""
+    if not 0 <= share <= 1:
+        raise VaeError(f"a share from 0 to 1 was expected, not {share}")
+    if out is not None:
+        check_output(out, force=False)
     (model, about), (other, its) = read_model(last), read_model(earlier)
-    if model.config != other.config:
-        raise VaeError(f"{earlier}: of another structure than {last}")
+    for path, record in ((last, about), (earlier, its)):
+        if not (record.get("stages") and {"tune", "minutes"} <= record.keys()):
+            raise VaeError(f"{path}: has no record of its training")
+    if (model.config, about["tune"]) != (other.config, its["tune"]):
+        raise VaeError(f"{earlier}: of another structure or tune than {last}")
     weights, others = model.weights(), other.weights()
     for name, values in weights.items():
         if values.is_floating_point() and values.isfinite().all():

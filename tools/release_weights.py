@@ -3,7 +3,7 @@
     python tools/release_weights.py CHECKPOINT VERSION DATA [--rival MODEL] [--kodak FOLDER]
 
 CHECKPOINT: final.safetensors of a training stage; its size and tune and VERSION make the model's name,
-such as base-psnr-2. DATA: what it was trained on; the held-out part decides. MODEL: the one to beat,
+such as base-psnr-4. DATA: what it was trained on; the held-out part decides. MODEL: the one to beat,
 of the same tune, by name or path; by default the newest registered one of the same size and tune.
 FOLDER: the Kodak images, which are only reported; give it when releasing the last tune, since both are
 measured in one run.

@@ -67,8 +67,17 @@ def test_the_mean_is_between_the_two_and_tells_what_it_is_of(tmp_path: Path, sha
     assert alone == evaluated(model, held_out(shard), "psnr")["held_out_score"] != score
 
 
-def test_structures_that_differ_have_no_mean(tmp_path: Path, shard: Path) -> None:
+def test_what_has_no_mean(tmp_path: Path, shard: Path) -> None:
     last = checkpoint(tmp_path / "last.safetensors", "small", 1, 20.0)
     earlier = checkpoint(tmp_path / "earlier.safetensors", "base", 1, 10.0)
     with pytest.raises(VaeError, match="another structure"):
+        average(shard, last, earlier, 0.5, None)
+    for share in (-0.1, 1.1, float("nan")):
+        with pytest.raises(VaeError, match="share from 0 to 1"):
+            average(shard, last, last, share, None)
+    with pytest.raises(VaeError, match="exists"):
+        average(shard, last, last, 0.5, earlier)
+    model, about = read_model(last)
+    save_checkpoint(earlier, model.weights(), {**about, "stages": []})
+    with pytest.raises(VaeError, match="no record of its training"):
         average(shard, last, earlier, 0.5, None)

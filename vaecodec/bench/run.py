@@ -227,7 +227,7 @@ def _processor() -> str:
 
 def jpeg_bytes_at(image: np.ndarray, target: float) -> float:
     """Size of the JPEG of `image` (uint8 H x W x 3) whose PSNR is `target` dB, interpolated in log size
-    between the two neighbouring qualities; NaN if no JPEG quality reaches it."""
+    between the two neighbouring qualities unless the upper one is exact; NaN if none reaches it."""
 
     @lru_cache
     def at(quality: int) -> Row:
@@ -236,8 +236,8 @@ def jpeg_bytes_at(image: np.ndarray, target: float) -> float:
     reaching = 1 + bisect_left(range(1, 101), target, key=lambda quality: at(quality).psnr)
     if reaching == 101:
         return math.nan
-    if reaching == 1:
-        return float(at(1).bytes)
+    if reaching == 1 or math.isinf(at(reaching).psnr):
+        return float(at(reaching).bytes)
     below, above = at(reaching - 1), at(reaching)
     share = (target - below.psnr) / (above.psnr - below.psnr)
     return float(np.exp(np.log(below.bytes) + share * np.log(above.bytes / below.bytes)))

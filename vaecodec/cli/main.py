@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ import click
 
 import vaecodec
 from bitstream.errors import VaeError
-from vaecodec.cli.messages import notice
+from vaecodec.cli.messages import harmless, notice
 from vaecodec.cores import settle_threads
 
 #: Commands, each in the module of its name, with a line of help.
@@ -110,7 +111,9 @@ def _main(command: Group, name: str, received: list[int]) -> None:
     try:
         sys.exit(command.main(prog_name=name, standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        click.echo(harmless(text.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except click.Abort:
         notice("interrupted")

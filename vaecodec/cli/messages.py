@@ -27,9 +27,10 @@ def notice(message: str) -> None:
 
 
 def harmless(text: str) -> str:
-    """Return a line with its control characters escaped: names of files may hold a terminal's."""
+    """Return lines with their control characters escaped: names of files may hold a terminal's."""
     return "".join(
-        c.encode("unicode_escape").decode() if unicodedata.category(c) == "Cc" else c for c in text
+        c.encode("unicode_escape").decode() if unicodedata.category(c) == "Cc" and c != "\n" else c
+        for c in text
     )
 
 
@@ -38,7 +39,7 @@ def say(text: str) -> None:
     if sys.stdout is None:
         raise _unwritable("it is closed")
     if sys.stdout.isatty():
-        text = "\n".join(map(harmless, text.split("\n")))
+        text = harmless(text)
     try:
         try:
             click.echo(text, color=True)  # or click would take sequences out of names of files

@@ -34,10 +34,12 @@ from vaecodec.train.stage import Stage
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
-    help="Checkpoint (trunk.safetensors) to start from.",
+    help="Checkpoint to start from: trunk.safetensors or final.safetensors of a stage.",
 )
 @click.option(
-    "--batch", type=click.IntRange(1), help="Patches per step  [default: 16 on a CPU, 64 on a GPU]"
+    "--batch",
+    type=click.IntRange(1),
+    help="Patches per step, of all processes together  [default: 16 on a CPU, 64 on a GPU]",
 )
 @click.option(
     "--patch",
@@ -102,7 +104,7 @@ def command(
     """Train a model on DATA: a folder of images or tar shards, or one shard.
 
     The stage ends after --minutes with a decayed model, OUT/model.safetensors, and its card. To go on,
-    start from OUT/trunk.safetensors with --resume.
+    start with --resume from OUT/trunk.safetensors at a high learning rate, or from OUT/final.safetensors.
     """
     from vaecodec.codec import pick_device
     from vaecodec.geometry import HYPER_STRIDE

@@ -119,8 +119,8 @@ class LatentQuantiser:
 
         `latent`: float, N x rows x columns x M, in quantisation steps. `hyper`: float, N x h x w x Z,
         unrounded; h and w are rows and columns in cells, rounded up. `error_bits`: bits that a squared
-        error of one step counts as, one value or one per channel (M); infinite for plain rounding, None
-        for what is best without search.
+        error of one step counts as, in any shape that broadcasts to the latent's; infinite for plain
+        rounding, None for what is best without search.
         """
         _, rows, columns, m = latent.shape
         index = self._hyper_indices[level].expand_as(hyper)

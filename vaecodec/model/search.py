@@ -5,9 +5,10 @@ each value against the gradient of the distortion and rounds anew, weighing bits
 a proximal gradient step (Daubechies et al., 2004, with the rate in place of the l1 norm). Positions
 move together and get in each other's way, so what is kept is decided position by position: where bits
 and distortion together fell, by the mean of the gradients before and after the move, which is exact for
-a quadratic distortion. How far the gradient changes along a move is the curvature that the move met,
-and sets how far the next one goes (Barzilai and Borwein, 1988). The result is kept if it lowers
-R + lambda D as the decoder will see it. The decoder knows nothing of this.
+a quadratic distortion; the others are rounded from what they were rounded from before. How far the
+gradient changes along a move is the curvature that the move met, and sets how far the next one goes
+(Barzilai and Borwein, 1988). The result is kept if it lowers R + lambda D as the decoder will see it.
+The decoder knows nothing of this.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from vaecodec.model.load import LoadedModel
 from vaecodec.model.objective import distortion
 from vaecodec.model.symbols import Blocks
 
-#: Factor on the curvature of the weights file in the first round. This and the following are measured
-#: best on held-out pictures (docs/experiments.md).
+#: Factor on the curvature of the weights file in the first round. This and the following were chosen on
+#: held-out pictures (docs/experiments.md).
 FIRST = 1.15
 #: Weights, as exponents, of the curvature that a move has met in what is kept of it by position and by
 #: channel.
 POSITION_WEIGHT, CHANNEL_WEIGHT = 0.5, 0.2
-#: Bounds of that curvature, as a factor on what was expected.
+#: Factor on the curvature after a round whose result was not kept: positions got in each other's way.
+AFTER_FAILURE = 1.5
+#: Bounds of the curvature met, as a factor on what was expected.
 MET_WITHIN = (0.5, 3.0)
 #: Share of the mean change that every sum starts with, so that hardly any change tells nothing.
 PRIOR_CHANGE = 0.1
@@ -71,8 +74,9 @@ class _Distortion:
 
 
 def _curvature_met(met: Tensor, expected: Tensor) -> Tensor:
-    """How many times the expected curvature a move has met. `met`: sums of change times the change of
-    the gradient; `expected`: what these would be; float, of one shape."""
+    """How many times its channel's curvature a move has met, by position or by channel. `met`: sums of
+    the change of values times that of the gradient; `expected`: the same sums if the gradient changed
+    as the curvature by channel says; float, of one shape."""
     prior = PRIOR_CHANGE * expected.mean() + 1e-12
     return ((met + prior) / (expected + prior)).clamp(*MET_WITHIN)
 
@@ -80,8 +84,8 @@ def _curvature_met(met: Tensor, expected: Tensor) -> Tensor:
 def refine(
     model: LoadedModel, group: Analysed, level: int, rounds: int, error_weight: float = 1.0
 ) -> Blocks:
-    """Return the symbols of one group after `rounds` rounds. `error_weight`: factor on the weight of
-    distortion."""
+    """Return the symbols of one group after `rounds` rounds. `error_weight`: factor on
+    lambda, in the first rounding as in the search."""
     inner, latent = group.window.inner, group.latent
     rows, columns = latent_size(*group.picture.shape[:2])
     scale = model.latent_scale[level]
@@ -91,31 +95,34 @@ def refine(
 
     # What `best` was rounded from, and the bits that a squared error counted as.
     goal = group.group_latent
-    error_bits = model.latents.error_bits(level, goal.shape[3]).expand_as(goal)
+    error_bits = (error_weight * model.latents.error_bits(level, goal.shape[3])).expand_as(goal)
     best = model.latents.quantise(goal, group.hyper, level, error_bits)
     error, gradient = measure(best.latent)
     lowest = model.latents.bits(best) + bits_per_error * error
-    # By channel, and a factor on it by position. A step is the gradient divided by twice their product.
-    curvature, factor = model.curvature[level], torch.full_like(goal[..., :1], FIRST)
+    # The curvature that a value meets: that of its channel times that of its position.
+    by_channel, by_position = model.curvature[level], torch.full_like(goal[..., :1], FIRST)
     for left in reversed(range(rounds)):
-        strength = factor * curvature
-        moved = best.latent / scale - gradient * scale / (2 * strength)
-        tried = model.latents.quantise(moved, group.hyper, level, bits_per_error * strength)
+        curvature = by_channel * by_position
+        moved = best.latent / scale - gradient * scale / (2 * curvature)
+        tried = model.latents.quantise(moved, group.hyper, level, bits_per_error * curvature)
         _, slope = measure(tried.latent)
         change = tried.latent - best.latent
         gain = model.latents.position_bits(best) - model.latents.position_bits(tried)
         added = (change * (gradient + slope) / 2).sum(dim=3)
         better = (gain > bits_per_error * added)[..., None]
-        met, expected = change * (slope - gradient), 2 * curvature * (change / scale) ** 2
+        met, expected = change * (slope - gradient), 2 * by_channel * (change / scale) ** 2
         of_position = _curvature_met(met.sum(dim=3, keepdim=True), expected.sum(dim=3, keepdim=True))
-        factor = factor ** (1 - POSITION_WEIGHT) * of_position**POSITION_WEIGHT
+        by_position = by_position ** (1 - POSITION_WEIGHT) * of_position**POSITION_WEIGHT
         of_channel = _curvature_met(met.sum(dim=(0, 1, 2)), expected.sum(dim=(0, 1, 2)))
-        curvature = curvature * of_channel**CHANNEL_WEIGHT
-        moved = torch.where(better, moved, goal)
-        moved_bits = torch.where(better, bits_per_error * strength, error_bits)
-        mixed = model.latents.quantise(moved, group.hyper, level, moved_bits)
+        by_channel = by_channel * of_channel**CHANNEL_WEIGHT
+        # Positions that are not better keep what they were rounded from.
+        wanted = torch.where(better, moved, goal)
+        wanted_bits = torch.where(better, bits_per_error * curvature, error_bits)
+        mixed = model.latents.quantise(wanted, group.hyper, level, wanted_bits)
         error, slope = measure(mixed.latent, left > 0)
         cost = model.latents.bits(mixed) + bits_per_error * error
         if cost < lowest:
-            best, goal, error_bits, gradient, lowest = mixed, moved, moved_bits, slope, cost
+            best, goal, error_bits, gradient, lowest = mixed, wanted, wanted_bits, slope, cost
+        else:
+            by_position = by_position * AFTER_FAILURE
     return best.blocks()[0]
