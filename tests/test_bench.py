@@ -738,3 +738,9 @@ def test_the_help_names_every_codec_and_metric(run: Run) -> None:
     text = "".join(run("bench", "--help")[1].split())
     assert f"Anyofvae,{','.join(OTHERS)}." in text
     assert f"Anyof{','.join(METRICS)}." in text
+
+
+def test_a_jpeg_that_is_exact_has_its_size() -> None:
+    black = np.zeros((16, 16, 3), np.uint8)
+    size = jpeg_bytes_at(black, math.inf)
+    assert size in {float(len(JPEG.encode(black, quality))) for quality in range(1, 101)}

@@ -344,6 +344,11 @@ def test_names_do_not_steer_a_terminal(
     assert capsys.readouterr().out == "a\x1b[2J\nb\na\\x1b[2J\nb\n"
 
 
+def test_wrong_usage_does_not_steer_a_terminal(run: Run) -> None:
+    code, _, err = run("info", "a", "b\x1b[2J\x07")
+    assert (code, "\x1b" in err, "\x07" in err, "\\x07" in err) == (2, False, False, True)
+
+
 def test_what_formats_have_no_room_for_is_said(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: np.ndarray
 ) -> None:

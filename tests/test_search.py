@@ -68,3 +68,13 @@ def test_grey(psnr_codec: Codec, photo: np.ndarray) -> None:
 def test_efforts_that_are_none(codec: Codec, photo: np.ndarray, effort: object) -> None:
     with pytest.raises(vaecodec.VaeError, match="effort must be a whole number from 0 to 32, not"):
         codec.encode(photo, effort=effort)  # type: ignore[arg-type]
+
+
+def test_effort_meets_every_size_that_is_met_without(psnr_codec: Codec, photo: np.ndarray) -> None:
+    """Down to the smallest, where squared error hardly weighs in rounding."""
+    with pytest.raises(vaecodec.VaeError) as refused:
+        psnr_codec.encode(photo, target_size=100, effort=0, lossless=False)
+    smallest = int(str(refused.value).split("it takes ")[1].split()[0])
+    for effort in (0, 1, 4):
+        data = psnr_codec.encode(photo, target_size=smallest, effort=effort, lossless=False)
+        assert len(data) <= smallest

@@ -104,7 +104,7 @@ def command(
     """Train a model on DATA: a folder of images or tar shards, or one shard.
 
     The stage ends after --minutes with a decayed model, OUT/model.safetensors, and its card. To go on,
-    start with --resume from OUT/trunk.safetensors at a high learning rate, or from OUT/final.safetensors.
+    --resume from OUT/trunk.safetensors at a high learning rate, else from OUT/final.safetensors.
     """
     from vaecodec.codec import pick_device
     from vaecodec.geometry import HYPER_STRIDE
