@@ -50,7 +50,8 @@ def average(data: Path, last: Path, earlier: Path, share: float, out: Path | Non
                 f"{share:g} of the weights at {its['minutes']} minutes"
             )
         save_checkpoint(out, model.weights(), {**about, **found})
-    return float(str(found["held_out_score"]))
+    score: float = found["held_out_score"]
+    return score
 
 
 if __name__ == "__main__":

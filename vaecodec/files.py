@@ -101,7 +101,7 @@ def write_whole(path: Path, data: bytes, *, force: bool = False) -> None:
 
 
 def write_json(path: Path, value: object, *, force: bool = True) -> None:
-    """Write `value` as JSON, as `write_whole` writes bytes."""
+    """Write `value` as JSON, as `write_whole` writes bytes, but replacing what is there by default."""
     write_whole(path, (json.dumps(value, indent=1) + "\n").encode(), force=force)
 
 

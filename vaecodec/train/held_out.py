@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ def held_out_table(
     return rows
 
 
-def evaluated(model: TrainableCodec, pictures: list[np.ndarray], tune: str) -> dict[str, object]:
+def evaluated(model: TrainableCodec, pictures: list[np.ndarray], tune: str) -> dict[str, Any]:
     """What a checkpoint's record keeps of `held_out_table`, of the model as it will be exported. The
     model stays in full precision, with fake-quantised scale indices."""
     set_mixed_precision(model, False)
